@@ -1,0 +1,73 @@
+//! What can go wrong with a request, and what that means for the caller.
+
+use std::time::Duration;
+
+/// What the caller does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It may pass: try again later.
+    Retry,
+    /// It will not pass: give up, and tell the user where a user is concerned.
+    GiveUp,
+}
+
+/// A request failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The homeserver did not answer, answered 5xx, or asked to wait; tries are used up.
+    #[error("the homeserver does not answer ({reason})")]
+    Retry {
+        /// What it said, or what the network said. Carries no identifier.
+        reason: String,
+        /// How long it asked to wait.
+        after: Option<Duration>,
+    },
+    /// The homeserver refused (4xx).
+    #[error("the homeserver refuses: {errcode} {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Matrix error code, such as `M_FORBIDDEN`; `M_UNKNOWN` when it gave none.
+        errcode: String,
+        /// Its text. May carry identifiers: not for logs.
+        message: String,
+    },
+    /// The answer was not what the specification says.
+    #[error("the homeserver's answer makes no sense ({0})")]
+    Answer(&'static str),
+    /// Media is larger than allowed.
+    #[error("larger than {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl Error {
+    /// What the caller does about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Retry { .. } => Class::Retry,
+            Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } => Class::GiveUp,
+        }
+    }
+
+    /// The Matrix error code, if the homeserver refused.
+    #[must_use]
+    pub fn errcode(&self) -> Option<&str> {
+        match self {
+            Self::Refused { errcode, .. } => Some(errcode),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status, if the homeserver refused.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Vizard lets people on a stock Matrix homeserver join any room behind a pseudonym that belongs to
+//! that room alone.
+//!
+//! The modules form ranks, and imports only go downward (a test reads the `use` lines and fails on an
+//! upward one). From the top: [`cli`] and [`app`] see everything; [`http`] and [`worker`] drive;
+//! [`bot`] answers commands; [`relay`] carries messages; [`portal`] and [`e2ee`] know what a portal
+//! and a device are; [`store`] and [`homeserver`] do all SQL and all Matrix HTTP; [`pseudonym`] and
+//! [`rewrite`] are pure; [`config`], [`telemetry`], [`crypto`], [`clock`] and [`rng`] carry the rest.
+//! `ARCHITECTURE.md` walks one message through them.
+
+pub mod app;
+pub mod bot;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crypto;
+pub mod e2ee;
+pub mod homeserver;
+pub mod http;
+pub mod portal;
+pub mod pseudonym;
+pub mod relay;
+pub mod rewrite;
+pub mod rng;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,5 @@
+//! The `vizard` command.
+
+fn main() -> std::process::ExitCode {
+    vizard::cli::main()
+}

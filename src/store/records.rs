@@ -1,0 +1,296 @@
+//! The records that the store keeps. Each is sealed as JSON with a version field, so that a later
+//! version can read what an earlier one wrote (every field added later needs a `serde` default).
+
+use std::fmt;
+
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMillis;
+
+/// A portal's random id. Its short form is the only handle of a portal that appears in logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortalId(pub [u8; 16]);
+
+impl fmt::Display for PortalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PortalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What Vizard knows of a user; one sealed record per user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Their Matrix ID.
+    pub mxid: OwnedUserId,
+    /// Their display name, as last seen in the direct chat or a portal (the guard looks for it).
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// Their pseudonyms.
+    #[serde(default)]
+    pub pseudonyms: Vec<UserPseudonym>,
+    /// The direct chat with the bot, once there is one.
+    #[serde(default)]
+    pub direct_chat: Option<OwnedRoomId>,
+    /// Whether outbound messages are searched for what names the user.
+    #[serde(default = "yes")]
+    pub guard: bool,
+    /// When they last joined rooms (for the limit), newest last.
+    #[serde(default)]
+    pub recent_joins: Vec<UnixMillis>,
+    /// The confirmation that `forget` waits for: portal and until when it holds.
+    #[serde(default)]
+    pub confirm_forget: Option<(PortalId, UnixMillis)>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl User {
+    /// A user of whom nothing is known yet.
+    #[must_use]
+    pub fn new(mxid: OwnedUserId) -> Self {
+        Self {
+            mxid,
+            display_name: None,
+            pseudonyms: Vec::new(),
+            direct_chat: None,
+            guard: true,
+            recent_joins: Vec::new(),
+            confirm_forget: None,
+        }
+    }
+}
+
+/// One line of a user's list of pseudonyms: what the guard and `list` need without opening each portal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPseudonym {
+    /// The portal.
+    pub portal: PortalId,
+    /// The room it leads into.
+    pub room: OwnedRoomId,
+    /// The ghost.
+    pub ghost: OwnedUserId,
+    /// The display name there.
+    pub nick: String,
+    /// The room's name, if known.
+    #[serde(default)]
+    pub room_name: Option<String>,
+}
+
+/// Where a portal is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortalState {
+    /// The join was asked for and is not finished.
+    Joining,
+    /// The ghost knocked and waits.
+    Knocking,
+    /// The ghost is in the room.
+    Joined,
+    /// The user is leaving; the ghost has not left yet.
+    Leaving,
+    /// The ghost is not in the room.
+    Left,
+    /// The ghost was banned.
+    Banned,
+}
+
+/// A portal and the pseudonym behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Portal {
+    /// Its id.
+    pub id: PortalId,
+    /// The user.
+    pub user: OwnedUserId,
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Servers through which the room can be reached.
+    #[serde(default)]
+    pub via: Vec<OwnedServerName>,
+    /// Where it is in its life.
+    pub state: PortalState,
+    /// The pseudonym.
+    pub ghost: GhostRecord,
+    /// The host.
+    pub host: Puppet,
+    /// The portal room, once it exists.
+    #[serde(default)]
+    pub portal_room: Option<OwnedRoomId>,
+    /// The portal room is about to be created: after a crash, look among the host's rooms first.
+    #[serde(default)]
+    pub creating_room: bool,
+    /// Whether the user is in the portal room.
+    #[serde(default)]
+    pub user_joined: bool,
+    /// What the portal room shows of the room.
+    #[serde(default)]
+    pub shown: Shown,
+    /// When the join was asked for.
+    pub created: UnixMillis,
+    /// The room that replaced this one.
+    #[serde(default)]
+    pub successor: Option<OwnedRoomId>,
+    /// Where progress of the join is reported: room and the event to edit.
+    #[serde(default)]
+    pub progress: Option<(OwnedRoomId, OwnedEventId)>,
+}
+
+/// The ghost of a portal.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GhostRecord {
+    /// Its Matrix ID, which is its sender key.
+    pub id: OwnedUserId,
+    /// The sender key's 32-byte seed.
+    pub seed: [u8; 32],
+    /// Its device, once made.
+    #[serde(default)]
+    pub device: Option<OwnedDeviceId>,
+    /// Its display name.
+    pub nick: String,
+    /// Whether it is registered and its profile set.
+    #[serde(default)]
+    pub ready: bool,
+}
+
+impl fmt::Debug for GhostRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GhostRecord")
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host or the bot: a Matrix user of ours with a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Puppet {
+    /// Its Matrix ID.
+    pub id: OwnedUserId,
+    /// Its device, once made.
+    #[serde(default)]
+    pub device: Option<OwnedDeviceId>,
+}
+
+/// What a portal room shows, so that only changes are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The room's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its topic.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Its avatar: remote source and local copy.
+    #[serde(default)]
+    pub avatar: Option<(OwnedMxcUri, OwnedMxcUri)>,
+    /// Its canonical alias.
+    #[serde(default)]
+    pub alias: Option<String>,
+}
+
+/// The stand-in of a member in one portal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// The mirror's Matrix ID and device.
+    pub puppet: Puppet,
+    /// The member it stands for.
+    pub member: OwnedUserId,
+    /// The member's display name, as shown.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The member's avatar: remote source and local copy.
+    #[serde(default)]
+    pub avatar: Option<(OwnedMxcUri, OwnedMxcUri)>,
+    /// Whether it is in the portal room.
+    #[serde(default)]
+    pub joined: bool,
+    /// When the member was last heard.
+    #[serde(default)]
+    pub heard: UnixMillis,
+}
+
+/// Which way an event went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Portal → room.
+    Outbound,
+    /// Room → portal.
+    Inbound,
+}
+
+/// One handled event. Its presence means: never handle it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The event that was received.
+    pub source: OwnedEventId,
+    /// The event that was sent for it, if any.
+    pub target: Option<OwnedEventId>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Who sent `source` (an edit or a redaction must come from the same mirror).
+    pub sender: OwnedUserId,
+}
+
+/// An acknowledged transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// Its position; later transactions have greater ones.
+    pub seq: i64,
+    /// When it was received.
+    pub received: UnixMillis,
+    /// The body, as the homeserver sent it.
+    pub body: Vec<u8>,
+}
+
+/// An outbound message that waits for `send` or `discard`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The user's event.
+    pub event: OwnedEventId,
+    /// The notice that asks about it, once sent.
+    #[serde(default)]
+    pub question: Option<OwnedEventId>,
+    /// The whole event as received.
+    pub json: String,
+    /// When it was held.
+    pub at: UnixMillis,
+}
+
+/// Durable work that is due at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id: random, or derived so that one job is not queued twice.
+    pub id: [u8; 16],
+    /// When it is due.
+    pub due: UnixMillis,
+    /// How often it was tried.
+    #[serde(default)]
+    pub attempts: u32,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What a job does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Carry a join (or rejoin, or an upgrade) on to its end.
+    Join(PortalId),
+    /// The ghost leaves the room; `forget` destroys the portal afterwards.
+    Leave {
+        /// The portal.
+        portal: PortalId,
+        /// Destroy the pseudonym afterwards.
+        forget: bool,
+    },
+}
