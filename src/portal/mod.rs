@@ -1,1 +1,141 @@
-//! (to be written)
+//! Portals: joining a room behind a fresh pseudonym, the private room in which the user sees it, its host and
+//! mirrors, and keeping it in step with the room.
+//!
+//! [`Deps`] is what everything from here up works with. A portal's record is read and changed through
+//! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
+//! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
+
+mod error;
+mod join;
+mod portals;
+mod report;
+mod target;
+
+use std::sync::Arc;
+
+use ruma::{OwnedDeviceId, OwnedEventId, RoomId, UserId};
+
+pub use error::PortalError;
+pub use portals::Portals;
+pub use target::{JoinTarget, ParseTargetError};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    homeserver::{Actor, Homeserver},
+    pseudonym::{Namespace, ServerKey},
+    rewrite::Scrubbed,
+    rng::Rng,
+    store::{Portal, Store},
+};
+
+/// What the upper modules work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The homeserver.
+    pub homeserver: Homeserver,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// Which users are ours.
+    pub namespace: Arc<Namespace>,
+    /// Signs mappings.
+    pub server_key: Arc<ServerKey>,
+    /// The bot and its device.
+    pub bot: Actor,
+    /// Portal records.
+    pub portals: Portals,
+    /// Rung when a job was added, so that the worker looks at once.
+    pub jobs: Arc<tokio::sync::Notify>,
+}
+
+impl Deps {
+    /// The host of a portal, as an actor.
+    #[must_use]
+    pub fn host(&self, portal: &Portal) -> Actor {
+        Actor {
+            user: portal.host.id.clone(),
+            device: portal.host.device.clone(),
+        }
+    }
+
+    /// The ghost of a portal, as an actor.
+    #[must_use]
+    pub fn ghost(&self, portal: &Portal) -> Actor {
+        Actor {
+            user: portal.ghost.id.clone(),
+            device: portal.ghost.device.clone(),
+        }
+    }
+
+    /// Sends as `actor` with the transaction id of (`source`, `leg`, `part`): saying it again after a crash
+    /// gives the same event.
+    pub async fn say(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        event: &Scrubbed,
+        source: &str,
+        leg: &str,
+        part: u32,
+    ) -> Result<OwnedEventId, PortalError> {
+        let txn_id = self.store.txn_id(&actor.user, source, leg, part);
+        Ok(self.homeserver.send(actor, room, event, &txn_id).await?)
+    }
+
+    /// A random device id, as clients make them: ten capital letters.
+    #[must_use]
+    pub fn device_id(&self) -> OwnedDeviceId {
+        self.rng
+            .bytes::<10>()
+            .iter()
+            .map(|byte| char::from(b'A' + byte % 26))
+            .collect::<String>()
+            .into()
+    }
+
+    /// Registers a user of the namespace and gives it a device. Both are idempotent.
+    pub async fn settle(&self, user: &UserId, device: &ruma::DeviceId) -> Result<(), PortalError> {
+        self.homeserver.register(user).await?;
+        Ok(self.homeserver.create_device(user, device).await?)
+    }
+}
+
+impl Deps {
+    /// Queues durable work. The id is derived from `source` (the command's event), so that a command that is
+    /// handled twice queues one job.
+    pub async fn add_job(
+        &self,
+        source: &str,
+        due: crate::clock::UnixMillis,
+        task: crate::store::Task,
+    ) -> Result<(), PortalError> {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
+        self.store
+            .add_job(&crate::store::Job {
+                id,
+                due,
+                attempts: 0,
+                task,
+            })
+            .await?;
+        self.jobs.notify_one();
+        Ok(())
+    }
+
+    /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
+    /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
+    pub async fn rename_ghost(
+        &self,
+        _portal: crate::store::PortalId,
+        _nick: &str,
+    ) -> Result<(), PortalError> {
+        todo!()
+    }
+}

@@ -1,1 +1,16 @@
-//! (to be written)
+//! Who a user is in one room: the sender key, the ghost whose Matrix ID is that key, its name, the signed
+//! mapping in its join, and signatures on request.
+//!
+//! Pure: no async, no SQL, no HTTP. Called by `portal`, `relay`, `bot` and `cli`.
+
+mod key;
+mod mapping;
+mod name;
+mod namespace;
+mod proof;
+
+pub use key::{SenderKey, SenderKeyId};
+pub use mapping::{Mapping, MappingError, ServerKey};
+pub use name::{is_plain_name, nick_of};
+pub use namespace::{Namespace, Role};
+pub use proof::{ProofError, prove, verify_proof};

@@ -190,6 +190,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         todo!()
     }
+    /// Destroys a portal that never led anywhere, leaving no trace.
+    pub async fn discard_portal(&self, _portal: &Portal) -> Result<(), StoreError> {
+        todo!()
+    }
     /// Whether this user forgot their pseudonym in this room.
     pub async fn is_forgotten(&self, _user: &UserId, _room: &RoomId) -> Result<bool, StoreError> {
         todo!()

@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
+use ruma::{
+    OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
+    OwnedUserId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMillis;
@@ -140,9 +143,6 @@ pub struct Portal {
     /// The room that replaced this one.
     #[serde(default)]
     pub successor: Option<OwnedRoomId>,
-    /// Where progress of the join is reported: room and the event to edit.
-    #[serde(default)]
-    pub progress: Option<(OwnedRoomId, OwnedEventId)>,
 }
 
 /// The ghost of a portal.
@@ -284,13 +284,53 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Carry a join (or rejoin, or an upgrade) on to its end.
-    Join(PortalId),
-    /// The ghost leaves the room; `forget` destroys the portal afterwards.
+    /// Join a room, or return to it.
+    Join(JoinTask),
+    /// The ghost leaves its room.
     Leave {
         /// The portal.
         portal: PortalId,
         /// Destroy the pseudonym afterwards.
         forget: bool,
+        /// Who is told when it is done.
+        report: Option<Report>,
     },
+}
+
+/// A join that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTask {
+    /// Who asked.
+    pub user: OwnedUserId,
+    /// The room's id or alias.
+    pub target: OwnedRoomOrAliasId,
+    /// Servers through which it can be reached.
+    #[serde(default)]
+    pub via: Vec<OwnedServerName>,
+    /// Knock instead of joining.
+    #[serde(default)]
+    pub knock: bool,
+    /// The display name that the user asked for.
+    #[serde(default)]
+    pub nick: Option<String>,
+    /// The portal whose room was replaced by the target: its pseudonym goes along.
+    #[serde(default)]
+    pub successor_of: Option<PortalId>,
+    /// Who is told.
+    pub report: Report,
+}
+
+/// Where the progress of a job is told, as edits of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The room in which the command was given.
+    pub room: OwnedRoomId,
+    /// The command's event: the source of the report's transaction ids.
+    pub command: OwnedEventId,
+    /// The portal whose host reports; `None`: the bot does, in the direct chat.
+    #[serde(default)]
+    pub portal: Option<PortalId>,
+    /// The first message, which later ones edit.
+    #[serde(default)]
+    pub message: Option<OwnedEventId>,
 }

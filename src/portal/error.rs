@@ -1,0 +1,44 @@
+//! What can go wrong with a portal.
+
+use std::time::Duration;
+
+use crate::{
+    homeserver::{self, Class},
+    store::StoreError,
+};
+
+/// A step on a portal failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PortalError {
+    /// The homeserver refused or is away.
+    #[error(transparent)]
+    Homeserver(#[from] homeserver::Error),
+    /// The database refused or is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The portal is gone (forgotten meanwhile).
+    #[error("this portal no longer exists")]
+    Gone,
+}
+
+impl PortalError {
+    /// Whether trying again later can help. The database is always tried again: nothing may be lost
+    /// because a disk was full for a while.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Homeserver(error) => error.class(),
+            Self::Store(_) => Class::Retry,
+            Self::Gone => Class::GiveUp,
+        }
+    }
+
+    /// How long the homeserver asked to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Homeserver(homeserver::Error::Retry { after, .. }) => *after,
+            _ => None,
+        }
+    }
+}

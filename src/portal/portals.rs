@@ -1,0 +1,123 @@
+//! Portal records in memory: one copy each, changed under a lock, written through to the store.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use lru::LruCache;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::PortalError;
+use crate::store::{Portal, PortalId, Store, StoreError};
+
+/// How many idle records stay in memory.
+const CACHED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+type Slot = AsyncMutex<Option<Arc<Portal>>>;
+
+/// The cells in use, found by id, and the idle ones that are kept for a while. A cell that somebody holds is
+/// never replaced by a second one, whatever the cache evicts.
+#[derive(Debug)]
+struct Cells {
+    live: HashMap<PortalId, Weak<Slot>>,
+    recent: LruCache<PortalId, Arc<Slot>>,
+}
+
+/// Read and change portal records. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Portals {
+    store: Store,
+    cells: Arc<Mutex<Cells>>,
+}
+
+impl Portals {
+    /// Records of this store.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        let cells = Cells {
+            live: HashMap::new(),
+            recent: LruCache::new(CACHED),
+        };
+        Self {
+            store,
+            cells: Arc::new(Mutex::new(cells)),
+        }
+    }
+
+    /// A portal's record.
+    pub async fn get(&self, id: PortalId) -> Result<Arc<Portal>, PortalError> {
+        let cell = self.cell(id);
+        let mut slot = cell.lock().await;
+        self.load(id, &mut slot).await
+    }
+
+    /// Changes a record and writes it before anybody else sees it. Unchanged records are not written.
+    pub async fn update(
+        &self,
+        id: PortalId,
+        change: impl FnOnce(&mut Portal) + Send,
+    ) -> Result<Arc<Portal>, PortalError> {
+        let cell = self.cell(id);
+        let mut slot = cell.lock().await;
+        let current = self.load(id, &mut slot).await?;
+        let mut portal = (*current).clone();
+        change(&mut portal);
+        if portal == *current {
+            return Ok(current);
+        }
+        self.store.save_portal(&portal).await?;
+        let portal = Arc::new(portal);
+        *slot = Some(portal.clone());
+        Ok(portal)
+    }
+
+    /// Destroys a record through `destroy`, with nobody reading or changing it meanwhile.
+    pub async fn destroy<F>(
+        &self,
+        id: PortalId,
+        destroy: impl FnOnce(Arc<Portal>) -> F + Send,
+    ) -> Result<(), PortalError>
+    where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
+        let cell = self.cell(id);
+        let mut slot = cell.lock().await;
+        let current = self.load(id, &mut slot).await?;
+        destroy(current).await?;
+        *slot = None;
+        Ok(())
+    }
+
+    async fn load(
+        &self,
+        id: PortalId,
+        slot: &mut Option<Arc<Portal>>,
+    ) -> Result<Arc<Portal>, PortalError> {
+        if let Some(portal) = slot {
+            return Ok(portal.clone());
+        }
+        let portal = Arc::new(self.store.portal(id).await?.ok_or(PortalError::Gone)?);
+        *slot = Some(portal.clone());
+        Ok(portal)
+    }
+
+    fn cell(&self, id: PortalId) -> Arc<Slot> {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cell) = cells.recent.get(&id) {
+            return cell.clone();
+        }
+        let cell = cells
+            .live
+            .get(&id)
+            .and_then(Weak::upgrade)
+            .unwrap_or_default();
+        if cells.live.len() >= 4 * CACHED.get() {
+            cells.live.retain(|_, cell| cell.strong_count() > 0);
+        }
+        cells.live.insert(id, Arc::downgrade(&cell));
+        cells.recent.put(id, cell.clone());
+        cell
+    }
+}
