@@ -1,1 +1,250 @@
-//! (to be written)
+//! The composition root: puts the parts together, starts them, and stops them in order.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock::Clock,
+    config::{Config, Hidden},
+    homeserver::{Actor, Class, Homeserver, Settings},
+    http,
+    portal::{Deps, Limits, Portals},
+    pseudonym::{Namespace, ServerKey},
+    rng::Rng,
+    store::Store,
+    worker::{self, Dispatcher, Intake, Lanes},
+};
+
+/// Vizard, assembled and running; stops when told.
+#[derive(Debug)]
+pub struct App {
+    /// What every part works with.
+    pub deps: Deps,
+    /// The lanes.
+    pub lanes: Arc<Lanes>,
+    intake: Intake,
+    heard: Arc<AtomicU64>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    dispatcher: Mutex<Option<Dispatcher>>,
+}
+
+/// Runs Vizard until `shutdown` is cancelled.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listen = config.appservice.listen;
+    let max_body = config.appservice.max_body;
+    let metrics_listen = config.metrics.listen;
+    let hs_token = Arc::new(Hidden::new(config.hs_token()));
+    let metrics = metrics_listen.map(|_| crate::telemetry::metrics());
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen} (is another Vizard running? appservice.listen changes the address)")
+    })?;
+    let store = Store::open(
+        &config.database_url(),
+        &config.master_key()?,
+        Clock::system(),
+        Rng::os(),
+    )
+    .await
+    .context("cannot open the database")?;
+    let health = http::Health::new(store.clone());
+    let app = App::start(
+        config,
+        store,
+        Clock::system(),
+        Rng::os(),
+        shutdown.child_token(),
+    )
+    .await?;
+    let state = http::State {
+        intake: app.intake(),
+        hs_token,
+        heard: app.heard.clone(),
+        clock: Clock::system(),
+        health: health.clone(),
+    };
+    let stop_listening = CancellationToken::new();
+    let server = serve(
+        listener,
+        http::router(state, max_body),
+        stop_listening.clone(),
+    );
+    let metrics_server = async {
+        if let (Some(address), Some(metrics)) = (metrics_listen, metrics) {
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} (metrics.listen)"))?;
+            serve(
+                listener,
+                http::metrics_router(move || metrics.render()),
+                stop_listening.clone(),
+            )
+            .await?;
+        }
+        anyhow::Ok(())
+    };
+    let main = async {
+        app.settle_bot(&shutdown).await;
+        if !shutdown.is_cancelled() {
+            app.begin();
+            health.started();
+            tracing::info!(%listen, "ready");
+        }
+        shutdown.cancelled().await;
+        tracing::info!("stopping");
+        health.stopping();
+        app.stop().await;
+        stop_listening.cancel();
+        anyhow::Ok(())
+    };
+    tokio::try_join!(server, metrics_server, main)?;
+    Ok(())
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("the listener failed")
+}
+
+impl App {
+    /// Assembles the parts. Nothing runs before [`App::begin`]; transactions are taken and stored from now on.
+    pub async fn start(
+        config: Config,
+        store: Store,
+        clock: Clock,
+        rng: Rng,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let namespace = Namespace::new(
+            &config.homeserver.server_name,
+            &config.appservice.prefix,
+            &config.appservice.bot,
+        )
+        .context("appservice.prefix and appservice.bot do not make valid Matrix IDs")?;
+        let settings = Settings {
+            url: config.homeserver.url.clone(),
+            as_token: crate::crypto::Secret::new(config.as_token().to_owned()),
+            timeout: Duration::from_secs(config.homeserver.timeout),
+            join_timeout: Duration::from_secs(config.homeserver.join_timeout),
+            tries: 3,
+        };
+        let homeserver = Homeserver::new(settings, clock.clone(), rng.clone())?;
+        let server_key = ServerKey::from_seed(&store.derive("server-key", &[]));
+        let bot = Actor {
+            user: namespace.bot().to_owned(),
+            device: Some(device_of(&store.derive("bot-device", &[]))),
+        };
+        let deps = Deps {
+            limits: Arc::new(Limits::new(config.access.messages_per_minute)),
+            config: Arc::new(config),
+            portals: Portals::new(store.clone()),
+            store,
+            homeserver,
+            clock,
+            rng,
+            namespace: Arc::new(namespace),
+            server_key: Arc::new(server_key),
+            bot,
+            jobs: Arc::default(),
+        };
+        let lanes = Lanes::new(deps.clone(), stop.clone());
+        let (dispatcher, intake) = Dispatcher::new(deps.clone(), lanes.clone());
+        let heard = Arc::new(AtomicU64::new(deps.clock.now()));
+        let dispatcher = Mutex::new(Some(dispatcher));
+        Ok(Self {
+            deps,
+            lanes,
+            intake,
+            heard,
+            stop,
+            tasks: TaskTracker::new(),
+            dispatcher,
+        })
+    }
+
+    /// Starts dispatcher, jobs and upkeep. Once.
+    pub fn begin(&self) {
+        let dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(dispatcher) = dispatcher else { return };
+        self.tasks.spawn(dispatcher.run(self.stop.clone()));
+        self.tasks
+            .spawn(worker::run_jobs(self.deps.clone(), self.stop.clone()));
+        let heard = self.heard.clone();
+        self.tasks.spawn(worker::run_upkeep(
+            self.deps.clone(),
+            self.lanes.clone(),
+            heard,
+            self.stop.clone(),
+        ));
+    }
+
+    /// Where transactions go in.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// Registers the bot and its device, however long the homeserver takes.
+    pub async fn settle_bot(&self, shutdown: &CancellationToken) {
+        let mut wait = Duration::from_millis(500);
+        while let Err(error) = self.try_settle_bot().await {
+            match error.class() {
+                Class::GiveUp => {
+                    tracing::error!(%error, "the homeserver does not accept Vizard; run `vizard doctor`")
+                }
+                Class::Retry => tracing::warn!(%error, "waiting for the homeserver"),
+            }
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(wait))
+                .await
+                .is_none()
+            {
+                return;
+            }
+            wait = (wait * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    async fn try_settle_bot(&self) -> Result<(), crate::portal::PortalError> {
+        let bot = &self.deps.bot;
+        if let Some(device) = &bot.device {
+            self.deps.settle(&bot.user, device).await?;
+        }
+        self.deps.homeserver.set_displayname(bot, "Vizard").await?;
+        Ok(())
+    }
+
+    /// Stops: no new work begins, what is under way ends or is left to the next start, everything is written.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.lanes.settled().await;
+        self.deps.store.close().await;
+    }
+}
+
+/// Ten capital letters, as clients make device ids.
+fn device_of(bytes: &[u8; 32]) -> ruma::OwnedDeviceId {
+    bytes[..10]
+        .iter()
+        .map(|byte| char::from(b'A' + byte % 26))
+        .collect::<String>()
+        .into()
+}

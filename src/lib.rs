@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod e2ee;
+pub mod event;
 pub mod homeserver;
 pub mod http;
 pub mod portal;

@@ -37,3 +37,27 @@ pub async fn invited(
 ) -> Result<(), PortalError> {
     todo!()
 }
+
+/// The text of a message that may be a command: plain text only, and no edits.
+#[must_use]
+pub fn text_of(event: &crate::event::Event) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        msgtype: String,
+        body: String,
+        #[serde(rename = "m.new_content")]
+        edit: Option<serde::de::IgnoredAny>,
+    }
+    if event.kind != "m.room.message" || event.state_key.is_some() {
+        return None;
+    }
+    let content: Content = serde_json::from_str(event.content.get()).ok()?;
+    (content.msgtype == "m.text" && content.edit.is_none()).then_some(content.body)
+}
+
+/// What follows the command prefix; `None` when the text does not begin with it as a word of its own.
+#[must_use]
+pub fn strip_prefix(text: &str, prefix: &str) -> Option<String> {
+    let rest = text.trim_start().strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim().to_owned())
+}

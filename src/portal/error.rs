@@ -19,6 +19,9 @@ pub enum PortalError {
     /// The portal is gone (forgotten meanwhile).
     #[error("this portal no longer exists")]
     Gone,
+    /// The join is not finished: the portal room is still being made.
+    #[error("the portal room is still being made")]
+    NotReady,
 }
 
 impl PortalError {
@@ -28,7 +31,7 @@ impl PortalError {
     pub fn class(&self) -> Class {
         match self {
             Self::Homeserver(error) => error.class(),
-            Self::Store(_) => Class::Retry,
+            Self::Store(_) | Self::NotReady => Class::Retry,
             Self::Gone => Class::GiveUp,
         }
     }

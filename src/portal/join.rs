@@ -1,1 +1,364 @@
-//! Joining.
+//! The join, from the request to "joined as Quiet Heron": a job that can stop at any line and be carried on.
+//!
+//! Each step writes down what it is about to use (keys, ids, "creating the room") before it uses it, and every
+//! request is idempotent or is checked first, so that running the whole again changes nothing that was done.
+
+use std::sync::Arc;
+
+use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
+use serde_json::json;
+
+use super::{Deps, PortalError, refusal, room, state::RoomState};
+use crate::{
+    homeserver::{self, Actor, Class},
+    pseudonym::{Mapping, SenderKey, nick_of},
+    store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
+};
+
+/// How many times a server that does not answer is asked.
+const TRIES: u32 = 4;
+
+/// How a job ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is over, well or explained.
+    Done,
+    /// It goes on later; the task may have changed and is stored again.
+    Later,
+}
+
+/// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.
+pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
+    let (target, via) = match resolve(deps, task).await {
+        Ok(found) => found,
+        Err(error) => return failed(deps, task, None, attempts, error).await,
+    };
+    if let Some(text) = denied(deps, task, &target) {
+        deps.report(&mut task.report, "denied", &text).await?;
+        return Ok(Outcome::Done);
+    }
+    let Some(portal) = pseudonym(deps, task, &target, &via).await? else {
+        return Ok(Outcome::Done);
+    };
+    let ghost = ready_ghost(deps, &portal).await?;
+    let portal = deps.portals.get(portal.id).await?;
+    if portal.state != PortalState::Joined || portal.room != target {
+        if task.knock {
+            return knock(deps, task, &portal, &ghost, attempts).await;
+        }
+        let extra = member_extra(deps, &portal, &target);
+        let via = with_inviters(&portal, via);
+        if let Err(error) = deps
+            .homeserver
+            .join(&ghost, <&RoomOrAliasId>::from(&*target), &via, &extra)
+            .await
+        {
+            return failed(deps, task, Some(&portal), attempts, error.into()).await;
+        }
+    }
+    let state = RoomState::fetch(deps, &ghost, &target).await?;
+    if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
+        deps.homeserver.leave(&ghost, &target).await?;
+        deps.portals
+            .update(portal.id, |portal| portal.state = PortalState::Left)
+            .await?;
+        deps.report(&mut task.report, "refused", &why).await?;
+        return Ok(Outcome::Done);
+    }
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            portal.room.clone_from(&target);
+            portal.successor = None;
+            if portal.state == PortalState::Left || portal.state == PortalState::Knocking {
+                portal.state = PortalState::Joining;
+            }
+        })
+        .await?;
+    let portal = room::open(deps, &portal, &state).await?;
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| portal.state = PortalState::Joined)
+        .await?;
+    note_in_user(deps, &portal).await?;
+    let link = portal
+        .portal_room
+        .as_deref()
+        .map(|room| room.matrix_to_uri().to_string());
+    let name = portal
+        .shown
+        .name
+        .clone()
+        .unwrap_or_else(|| "the room".to_owned());
+    let text = if portal.user_joined {
+        format!(
+            "joined as {} — {name}: {}",
+            portal.ghost.nick,
+            link.unwrap_or_default()
+        )
+    } else {
+        format!(
+            "joined as {} — accept the invitation to your private portal room \"{name}\" to read and write there: {}",
+            portal.ghost.nick,
+            link.unwrap_or_default()
+        )
+    };
+    deps.report(&mut task.report, "joined", &text).await?;
+    Ok(Outcome::Done)
+}
+
+/// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
+async fn unwanted(
+    deps: &Deps,
+    portal: &Portal,
+    state: &RoomState,
+    room: &RoomId,
+) -> Result<Option<String>, PortalError> {
+    if state.encrypted && !portal.shown.encrypted {
+        return Ok(Some("This room is end-to-end encrypted, which this version does not relay yet. The ghost left again; nothing was said.".to_owned()));
+    }
+    if let Some(predecessor) = &state.predecessor
+        && deps.store.is_forgotten(&portal.user, predecessor).await?
+    {
+        deps.store.mark_forgotten(&portal.user, room).await?;
+        return Ok(Some("This room replaces one in which you forgot your pseudonym. That is final: there is no new one here, ever.".to_owned()));
+    }
+    Ok(state.refuses(&portal.ghost.id))
+}
+
+/// The room's id and servers that know it.
+async fn resolve(
+    deps: &Deps,
+    task: &JoinTask,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), PortalError> {
+    if let Ok(room) = <&RoomId>::try_from(&*task.target) {
+        return Ok((room.to_owned(), task.via.clone()));
+    }
+    let alias = <&ruma::RoomAliasId>::try_from(&*task.target)
+        .map_err(|_| homeserver::Error::Answer("neither a room id nor an alias"))?;
+    let (room, mut via) = deps.homeserver.resolve_alias(&deps.bot, alias).await?;
+    via.truncate(10);
+    Ok((room, via))
+}
+
+fn denied(deps: &Deps, task: &JoinTask, room: &RoomId) -> Option<String> {
+    let access = &deps.config.access;
+    let servers = [task.target.server_name(), room.server_name()];
+    if access.denied_rooms.iter().any(|pattern| {
+        super::glob(pattern, task.target.as_str()) || super::glob(pattern, room.as_str())
+    }) {
+        return Some("This server does not allow joining that room.".to_owned());
+    }
+    servers
+        .into_iter()
+        .flatten()
+        .find(|server| {
+            access
+                .denied_servers
+                .iter()
+                .any(|pattern| super::glob(pattern, server.as_str()))
+        })
+        .map(|server| format!("This server does not allow joining rooms of {server}."))
+}
+
+/// The portal with its pseudonym: the one the user has in this room, the one of its predecessor, or a new one.
+async fn pseudonym(
+    deps: &Deps,
+    task: &mut JoinTask,
+    room: &RoomId,
+    via: &[OwnedServerName],
+) -> Result<Option<Arc<Portal>>, PortalError> {
+    let id = match existing(deps, task, room).await? {
+        Some(id) => id,
+        None => match create(deps, task, room, via).await? {
+            Created::New => match existing(deps, task, room).await? {
+                Some(id) => id,
+                None => return Err(PortalError::Gone),
+            },
+            Created::AlreadyThere(id) => id,
+            Created::Forgotten => {
+                let text = "You forgot your pseudonym in this room. That is final: there is no new one here, ever.";
+                deps.report(&mut task.report, "forgotten", text).await?;
+                return Ok(None);
+            }
+        },
+    };
+    let portal = deps.portals.get(id).await?;
+    if task.successor_of == Some(id) || portal.room == room {
+        return Ok(Some(portal));
+    }
+    Ok(None)
+}
+
+async fn existing(
+    deps: &Deps,
+    task: &JoinTask,
+    room: &RoomId,
+) -> Result<Option<PortalId>, PortalError> {
+    if let Some(predecessor) = task.successor_of {
+        return Ok(Some(predecessor));
+    }
+    let user = deps.store.user(&task.user).await?;
+    Ok(user.and_then(|user| {
+        user.pseudonyms
+            .iter()
+            .find(|entry| entry.room == room)
+            .map(|entry| entry.portal)
+    }))
+}
+
+async fn create(
+    deps: &Deps,
+    task: &JoinTask,
+    room: &RoomId,
+    via: &[OwnedServerName],
+) -> Result<Created, PortalError> {
+    let key = SenderKey::generate(&deps.rng);
+    let portal = Portal {
+        id: PortalId(deps.rng.bytes()),
+        user: task.user.clone(),
+        room: room.to_owned(),
+        via: via.to_vec(),
+        state: PortalState::Joining,
+        ghost: GhostRecord {
+            id: deps.namespace.ghost(&key.id()),
+            seed: key.seed(),
+            device: None,
+            nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
+            ready: false,
+        },
+        host: Puppet {
+            id: deps.namespace.host(&deps.rng),
+            device: None,
+        },
+        portal_room: None,
+        creating_room: false,
+        user_joined: false,
+        shown: Shown::default(),
+        created: deps.clock.now(),
+        successor: None,
+    };
+    Ok(deps.portals.create(&portal).await?)
+}
+
+/// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make
+/// Synapse write the member event again without the mapping.
+async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, PortalError> {
+    let device = deps.device_id();
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            portal.ghost.device.get_or_insert(device);
+        })
+        .await?;
+    let ghost = deps.ghost(&portal);
+    if !portal.ghost.ready {
+        if let Some(device) = &portal.ghost.device {
+            deps.settle(&portal.ghost.id, device).await?;
+        }
+        deps.homeserver
+            .set_displayname(&ghost, &portal.ghost.nick)
+            .await?;
+        deps.portals
+            .update(portal.id, |portal| portal.ghost.ready = true)
+            .await?;
+    }
+    Ok(ghost)
+}
+
+/// What goes into the ghost's member event besides the membership.
+pub(super) fn member_extra(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
+    json!({
+        "displayname": portal.ghost.nick,
+        "org.matrix.msc4014.mxid_mapping": mapping(deps, portal, room),
+    })
+}
+
+/// The ghost's signed mapping for a room.
+pub(super) fn mapping(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
+    let key = SenderKey::from_seed(&portal.ghost.seed);
+    Mapping::sign(&key, deps.namespace.server(), room, &deps.server_key)
+}
+
+fn with_inviters(portal: &Portal, mut via: Vec<OwnedServerName>) -> Vec<OwnedServerName> {
+    for server in &portal.via {
+        if !via.contains(server) {
+            via.push(server.clone());
+        }
+    }
+    via
+}
+
+async fn knock(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+    ghost: &Actor,
+    attempts: u32,
+) -> Result<Outcome, PortalError> {
+    let via = with_inviters(portal, task.via.clone());
+    match deps.homeserver.knock(ghost, &portal.room, &via).await {
+        Ok(()) => {
+            deps.portals
+                .update(portal.id, |portal| portal.state = PortalState::Knocking)
+                .await?;
+            let text = format!(
+                "knocked as {}. When a member lets you in, you are in the room and hear of it here.",
+                portal.ghost.nick
+            );
+            deps.report(&mut task.report, "knocked", &text).await?;
+            Ok(Outcome::Done)
+        }
+        Err(error) => failed(deps, task, Some(portal), attempts, error.into()).await,
+    }
+}
+
+/// A step failed: wait and go on later, or explain.
+async fn failed(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: Option<&Portal>,
+    attempts: u32,
+    error: PortalError,
+) -> Result<Outcome, PortalError> {
+    let PortalError::Homeserver(error) = error else {
+        return Err(error);
+    };
+    if error.class() == Class::Retry && attempts + 1 < TRIES {
+        let text = "no answer yet; trying again…";
+        deps.report(&mut task.report, &format!("retry{attempts}"), text)
+            .await?;
+        return Ok(Outcome::Later);
+    }
+    if let Some(portal) = portal {
+        deps.portals
+            .update(portal.id, |portal| {
+                if portal.state == PortalState::Joining {
+                    portal.state = PortalState::Left;
+                }
+            })
+            .await?;
+    }
+    let text = refusal::explain(deps, task, portal, &error).await;
+    deps.report(&mut task.report, "failed", &text).await?;
+    Ok(Outcome::Done)
+}
+
+/// Keeps the user's list in step with the portal.
+async fn note_in_user(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
+    deps.store
+        .update_user(&portal.user, |user| {
+            for entry in user
+                .pseudonyms
+                .iter_mut()
+                .filter(|entry| entry.portal == portal.id)
+            {
+                entry.room.clone_from(&portal.room);
+                entry.nick.clone_from(&portal.ghost.nick);
+                entry.room_name.clone_from(&portal.shown.name);
+                entry.portal_room.clone_from(&portal.portal_room);
+            }
+        })
+        .await?;
+    Ok(())
+}

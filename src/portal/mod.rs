@@ -6,9 +6,16 @@
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
 mod error;
-mod join;
+mod glob;
+pub mod join;
+pub mod leave;
+mod limits;
+mod mirrors;
 mod portals;
+mod refusal;
 mod report;
+pub mod room;
+mod state;
 mod target;
 
 use std::sync::Arc;
@@ -16,17 +23,22 @@ use std::sync::Arc;
 use ruma::{OwnedDeviceId, OwnedEventId, RoomId, UserId};
 
 pub use error::PortalError;
+pub use glob::glob;
+pub use join::Outcome;
+pub use limits::Limits;
+pub use mirrors::MemberProfile;
 pub use portals::Portals;
+pub use state::RoomState;
 pub use target::{JoinTarget, ParseTargetError};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, UnixMillis},
     config::Config,
     homeserver::{Actor, Homeserver},
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
     rng::Rng,
-    store::{Portal, Store},
+    store::{Job, Portal, PortalId, PortalState, Store, Task},
 };
 
 /// What the upper modules work with. Cheap to clone.
@@ -50,6 +62,8 @@ pub struct Deps {
     pub bot: Actor,
     /// Portal records.
     pub portals: Portals,
+    /// What each user may send.
+    pub limits: Arc<Limits>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
 }
@@ -112,13 +126,13 @@ impl Deps {
     pub async fn add_job(
         &self,
         source: &str,
-        due: crate::clock::UnixMillis,
-        task: crate::store::Task,
+        due: UnixMillis,
+        task: Task,
     ) -> Result<(), PortalError> {
         let mut id = [0; 16];
         id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
         self.store
-            .add_job(&crate::store::Job {
+            .add_job(&Job {
                 id,
                 due,
                 attempts: 0,
@@ -131,11 +145,29 @@ impl Deps {
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
     /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
-    pub async fn rename_ghost(
-        &self,
-        _portal: crate::store::PortalId,
-        _nick: &str,
-    ) -> Result<(), PortalError> {
-        todo!()
+    pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
+        let portal = self
+            .portals
+            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
+            .await?;
+        if portal.state == PortalState::Joined {
+            let member = Scrubbed::ghost_member(nick, &join::mapping(self, &portal, &portal.room));
+            let ghost = self.ghost(&portal);
+            self.homeserver
+                .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
+                .await?;
+        }
+        self.store
+            .update_user(&portal.user, |user| {
+                for entry in user
+                    .pseudonyms
+                    .iter_mut()
+                    .filter(|entry| entry.portal == id)
+                {
+                    nick.clone_into(&mut entry.nick);
+                }
+            })
+            .await?;
+        Ok(())
     }
 }

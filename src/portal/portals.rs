@@ -3,14 +3,17 @@
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lru::LruCache;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::PortalError;
-use crate::store::{Portal, PortalId, Store, StoreError};
+use crate::store::{Created, Portal, PortalId, Store, StoreError};
 
 /// How many idle records stay in memory.
 const CACHED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -30,6 +33,7 @@ struct Cells {
 pub struct Portals {
     store: Store,
     cells: Arc<Mutex<Cells>>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Portals {
@@ -43,7 +47,21 @@ impl Portals {
         Self {
             store,
             cells: Arc::new(Mutex::new(cells)),
+            epoch: Arc::default(),
         }
+    }
+
+    /// Puts a new record into the store.
+    pub async fn create(&self, portal: &Portal) -> Result<Created, StoreError> {
+        let created = self.store.create_portal(portal).await;
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        created
+    }
+
+    /// Rises whenever the route of some room may have changed.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// A portal's record.
@@ -68,6 +86,9 @@ impl Portals {
             return Ok(current);
         }
         self.store.save_portal(&portal).await?;
+        if portal.room != current.room || portal.portal_room != current.portal_room {
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+        }
         let portal = Arc::new(portal);
         *slot = Some(portal.clone());
         Ok(portal)
@@ -86,6 +107,7 @@ impl Portals {
         let mut slot = cell.lock().await;
         let current = self.load(id, &mut slot).await?;
         destroy(current).await?;
+        self.epoch.fetch_add(1, Ordering::SeqCst);
         *slot = None;
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! Telling the person who gave a command how it goes: one message that is edited as work proceeds.
 
 use super::{Deps, PortalError};
-use crate::{homeserver::Actor, rewrite::Scrubbed, store::Report};
+use crate::{
+    homeserver::{Actor, Class},
+    rewrite::Scrubbed,
+    store::Report,
+};
 
 impl Deps {
     /// Says `text`: the first time as a message, then as edits of it. `step` names the stage, so that saying
@@ -30,6 +34,19 @@ impl Deps {
             .await?;
         report.message.get_or_insert(event);
         Ok(())
+    }
+
+    /// Like [`Deps::report`], but a refusal is not an error: the room of the command may be gone.
+    pub async fn report_if_possible(
+        &self,
+        report: &mut Report,
+        step: &str,
+        text: &str,
+    ) -> Result<(), PortalError> {
+        match self.report(report, step, text).await {
+            Err(error) if error.class() == Class::GiveUp => Ok(()),
+            other => other,
+        }
     }
 
     async fn reporter(&self, report: &Report) -> Result<Actor, PortalError> {

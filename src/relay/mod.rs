@@ -1,1 +1,138 @@
-//! (to be written)
+//! Carrying messages: from the room into the portal ([`inbound`]), and from the portal into the room ([`outbound`]).
+//!
+//! A [`Relay`] belongs to one portal and is driven by that portal's lane, one event at a time, in order:
+//!
+//! `event → decrypt → rewrite + scrub → encrypt → send (idempotent) → link`
+//!
+//! A step either ends (its [`Done`] becomes a link, and the event is never handled again) or fails in a way that may
+//! pass, and is then run again by the lane. Running a step twice is harmless, because each request it makes has the
+//! same transaction id. What will not pass ends too: with a notice in the portal that says what happened.
+//! Nothing here knows queues, batches or commands; `worker` does.
+
+mod fate;
+pub mod gaps;
+mod guard;
+mod held;
+mod inbound;
+mod links;
+mod members;
+mod outbound;
+mod reconcile;
+
+use std::{collections::HashMap, num::NonZeroUsize};
+
+use lru::LruCache;
+use ruma::{OwnedEventId, OwnedUserId};
+
+use crate::{
+    clock::UnixMillis,
+    event::Event,
+    portal::{Deps, PortalError},
+    store::{Direction, Link, Mirror, PortalId},
+};
+
+/// What a step came to.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// The event that was sent, if one was.
+    pub target: Option<OwnedEventId>,
+}
+
+/// The relay of one portal.
+#[derive(Debug)]
+pub struct Relay {
+    portal: PortalId,
+    mirrors: LruCache<OwnedUserId, Mirror>,
+    links: LruCache<OwnedEventId, Link>,
+    words: Option<guard::Words>,
+    receipt: Option<OwnedEventId>,
+    receipt_at: UnixMillis,
+    /// Whether missed events were fetched since this process started.
+    pub filled: bool,
+}
+
+/// Mirrors and links that a portal keeps in memory.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// The least time between two read receipts of one host, in milliseconds: they are coalesced.
+const RECEIPT_EVERY: u64 = 3_000;
+
+impl Relay {
+    /// The relay of a portal.
+    #[must_use]
+    pub fn new(portal: PortalId) -> Self {
+        Self {
+            portal,
+            mirrors: LruCache::new(REMEMBERED),
+            links: LruCache::new(REMEMBERED),
+            words: None,
+            receipt: None,
+            receipt_at: 0,
+            filled: false,
+        }
+    }
+
+    /// Handles one event. `received` is when Vizard first had it.
+    pub async fn step(
+        &mut self,
+        deps: &Deps,
+        direction: Direction,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Link, PortalError> {
+        let event = crate::e2ee::decrypt(event.clone());
+        let done = match direction {
+            Direction::Inbound => self.inbound(deps, &event, received).await?,
+            Direction::Outbound => self.outbound(deps, &event, received).await?,
+        };
+        let link = Link {
+            source: event.event_id,
+            target: done.target,
+            direction,
+            sender: event.sender,
+        };
+        self.remember(&link);
+        Ok(link)
+    }
+
+    /// Notes that an outbound event reached the room, so that the next receipt covers it.
+    pub fn delivered(&mut self, event: &OwnedEventId) {
+        self.receipt = Some(event.clone());
+    }
+
+    /// Whether a receipt waits.
+    #[must_use]
+    pub fn owes_receipt(&self) -> bool {
+        self.receipt.is_some()
+    }
+
+    /// Gives a receipt up: the portal room does not take it.
+    pub fn drop_receipt(&mut self) {
+        self.receipt = None;
+    }
+
+    /// How long until the waiting receipt may be sent, in milliseconds.
+    #[must_use]
+    pub fn receipt_due_in(&self, now: UnixMillis) -> u64 {
+        (self.receipt_at + RECEIPT_EVERY).saturating_sub(now)
+    }
+
+    /// Sends the waiting receipt: everything up to it has reached the room.
+    pub async fn send_receipt(&mut self, deps: &Deps) -> Result<(), PortalError> {
+        let Some(event) = self.receipt.clone() else {
+            return Ok(());
+        };
+        let portal = deps.portals.get(self.portal).await?;
+        if let Some(room) = &portal.portal_room {
+            deps.homeserver
+                .read_receipt(&deps.host(&portal), room, &event)
+                .await?;
+        }
+        self.receipt = None;
+        self.receipt_at = deps.clock.now();
+        Ok(())
+    }
+}
+
+/// Mirrors by their own id, for translating what the user writes.
+type ByMirror = HashMap<OwnedUserId, Mirror>;

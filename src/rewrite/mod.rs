@@ -145,3 +145,9 @@ impl Scrubbed {
         todo!()
     }
 }
+
+/// A display name without control characters, bidi overrides and excess combining marks; empty if nothing is left.
+#[must_use]
+pub fn clean_name(_name: &str) -> String {
+    todo!()
+}

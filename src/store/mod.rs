@@ -118,6 +118,10 @@ impl Store {
     pub async fn commit(&self, _batch: Batch) -> Result<(), StoreError> {
         todo!()
     }
+    /// Writes a link, in the place of the one with the same source.
+    pub async fn replace_link(&self, _portal: PortalId, _link: &Link) -> Result<(), StoreError> {
+        todo!()
+    }
     /// Which of `sources` were handled already in this portal.
     pub async fn handled(
         &self,
@@ -152,6 +156,12 @@ impl Store {
         _user: &UserId,
         _change: impl Fn(&mut User) + Send + Sync,
     ) -> Result<User, StoreError> {
+        todo!()
+    }
+
+    /// Rises whenever some user's record changed.
+    #[must_use]
+    pub fn users_epoch(&self) -> u64 {
         todo!()
     }
 

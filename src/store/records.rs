@@ -88,6 +88,9 @@ pub struct UserPseudonym {
     /// The room's name, if known.
     #[serde(default)]
     pub room_name: Option<String>,
+    /// The portal room, once there is one.
+    #[serde(default)]
+    pub portal_room: Option<OwnedRoomId>,
 }
 
 /// Where a portal is in its life.
@@ -195,6 +198,9 @@ pub struct Shown {
     /// Its canonical alias.
     #[serde(default)]
     pub alias: Option<String>,
+    /// Whether the room is encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// The stand-in of a member in one portal.

@@ -1,1 +1,25 @@
-//! (to be written)
+//! What drives everything: transactions in, one ordered lane per portal, durable jobs, upkeep.
+//!
+//! ```text
+//! http → Intake (durable) → Dispatcher → lane of each portal → relay / bot
+//!                                         jobs (joins, leaves) → portal
+//! ```
+//!
+//! A transaction is stored before it is answered, and removed when every lane it concerned has durably noted what became of
+//! its events. Lanes run concurrently; within one lane everything happens in order. Nothing here knows how a message is
+//! rewritten or sent.
+
+mod backoff;
+mod dispatcher;
+mod intake;
+mod jobs;
+mod lane;
+mod lanes;
+mod ticket;
+mod upkeep;
+
+pub use dispatcher::Dispatcher;
+pub use intake::{Intake, Refused};
+pub use jobs::run as run_jobs;
+pub use lanes::Lanes;
+pub use upkeep::run as run_upkeep;

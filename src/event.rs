@@ -1,0 +1,132 @@
+//! A room event as the homeserver hands it over: decoded once, leniently.
+//!
+//! Used by everything that handles events. Decoding never fails a whole transaction: an event that cannot be read is
+//! the caller's to count and skip.
+
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::clock::UnixMillis;
+
+/// The parts of an event that Vizard reads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub event_id: OwnedEventId,
+    /// Its room.
+    pub room_id: OwnedRoomId,
+    /// Who sent it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its state key, if it is state.
+    #[serde(default)]
+    pub state_key: Option<String>,
+    /// Its content: any JSON.
+    pub content: Box<RawValue>,
+    /// When its sender's server says it was sent.
+    #[serde(default)]
+    pub origin_server_ts: UnixMillis,
+    /// The event it redacts, in room versions before 11.
+    #[serde(default)]
+    pub redacts: Option<OwnedEventId>,
+    /// What the homeserver adds.
+    #[serde(default)]
+    pub unsigned: Unsigned,
+}
+
+/// What the homeserver adds to an event.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Unsigned {
+    /// The content that this state replaced.
+    pub prev_content: Option<Box<RawValue>>,
+    /// The transaction id with which the asking device sent it.
+    pub transaction_id: Option<String>,
+    /// Present when the event was redacted before it was delivered.
+    pub redacted_because: Option<Box<RawValue>>,
+}
+
+/// The longest id that the specification allows, in bytes.
+const MAX_ID: usize = 255;
+
+impl Event {
+    /// Decodes one event; `None` when it is not one.
+    #[must_use]
+    pub fn decode(raw: &RawValue) -> Option<Self> {
+        let event: Self = serde_json::from_str(raw.get()).ok()?;
+        let ids = [
+            event.event_id.as_str(),
+            event.room_id.as_str(),
+            event.sender.as_str(),
+            &event.kind,
+        ];
+        ids.iter().all(|id| id.len() <= MAX_ID).then_some(event)
+    }
+
+    /// Its membership, if it is a member event.
+    #[must_use]
+    pub fn membership(&self) -> Option<Membership> {
+        (self.kind == "m.room.member").then(|| membership(&self.content))
+    }
+
+    /// The membership before, if it is a member event that replaced one.
+    #[must_use]
+    pub fn previous_membership(&self) -> Membership {
+        self.unsigned
+            .prev_content
+            .as_deref()
+            .map_or(Membership::Other, membership)
+    }
+
+    /// The event that this redaction redacts (`content.redacts` since room version 11).
+    #[must_use]
+    pub fn redacted(&self) -> Option<OwnedEventId> {
+        #[derive(Deserialize)]
+        struct Redaction {
+            redacts: Option<OwnedEventId>,
+        }
+        let content: Option<Redaction> = serde_json::from_str(self.content.get()).ok();
+        content
+            .and_then(|content| content.redacts)
+            .or_else(|| self.redacts.clone())
+    }
+}
+
+/// The membership in a member event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// `join`
+    Join,
+    /// `leave`
+    Leave,
+    /// `ban`
+    Ban,
+    /// `invite`
+    Invite,
+    /// `knock`
+    Knock,
+    /// Missing or unknown.
+    Other,
+}
+
+fn membership(content: &RawValue) -> Membership {
+    #[derive(Deserialize)]
+    struct Member<'a> {
+        #[serde(borrow)]
+        membership: std::borrow::Cow<'a, str>,
+    }
+    match serde_json::from_str::<Member<'_>>(content.get())
+        .as_ref()
+        .map(|member| &*member.membership)
+    {
+        Ok("join") => Membership::Join,
+        Ok("leave") => Membership::Leave,
+        Ok("ban") => Membership::Ban,
+        Ok("invite") => Membership::Invite,
+        Ok("knock") => Membership::Knock,
+        _ => Membership::Other,
+    }
+}

@@ -1,0 +1,94 @@
+//! Leaving a room, and forgetting the pseudonym: a job.
+
+use super::{Deps, Outcome, PortalError};
+use crate::{
+    clock::UnixMillis,
+    homeserver::Class,
+    store::{PortalId, PortalState, Report},
+};
+
+/// How long a ghost that cannot leave keeps a forgotten pseudonym alive.
+const FORGET_TRIES: u32 = 20;
+
+/// The ghost leaves; afterwards the pseudonym is kept, or destroyed.
+pub async fn run(
+    deps: &Deps,
+    id: PortalId,
+    forget: bool,
+    report: &mut Option<Report>,
+    attempts: u32,
+) -> Result<Outcome, PortalError> {
+    let portal = match deps.portals.get(id).await {
+        Err(PortalError::Gone) => return Ok(Outcome::Done),
+        other => other?,
+    };
+    if portal.state != PortalState::Leaving && !forget {
+        return Ok(Outcome::Done);
+    }
+    let ghost = deps.ghost(&portal);
+    if portal.ghost.ready
+        && let Err(error) = deps.homeserver.leave(&ghost, &portal.room).await
+        && (error.class() == Class::Retry && !(forget && attempts >= FORGET_TRIES))
+    {
+        return Ok(Outcome::Later);
+    }
+    if forget {
+        if portal.ghost.device.is_some()
+            && let Err(error) = deps.homeserver.delete_device(&ghost).await
+            && error.class() == Class::Retry
+            && attempts < FORGET_TRIES
+        {
+            return Ok(Outcome::Later);
+        }
+        let days = u64::from(deps.config.abuse.escrow_days);
+        let escrow: Option<UnixMillis> = (days > 0).then(|| deps.clock.now() + days * 86_400_000);
+        if let Some(report) = report {
+            let text = format!(
+                "forgotten: \"{}\" is gone, and its keys are erased. The room's portal is closed.",
+                portal.ghost.nick
+            );
+            deps.report_if_possible(report, "forgotten", &text).await?;
+        }
+        close(deps, &portal).await?;
+        deps.portals
+            .destroy(id, |portal| async move {
+                deps.store.forget_portal(&portal, escrow).await
+            })
+            .await?;
+        return Ok(Outcome::Done);
+    }
+    let portal = deps
+        .portals
+        .update(id, |portal| portal.state = PortalState::Left)
+        .await?;
+    if let Some(report) = report {
+        let text = format!(
+            "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
+            portal.ghost.nick
+        );
+        deps.report_if_possible(report, "left", &text).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Closes the portal room: the user is removed and the host leaves.
+async fn close(deps: &Deps, portal: &crate::store::Portal) -> Result<(), PortalError> {
+    let Some(room) = &portal.portal_room else {
+        return Ok(());
+    };
+    let host = deps.host(portal);
+    for mirror in deps.store.mirrors(portal.id).await? {
+        deps.dismiss_mirror(portal, mirror).await?;
+    }
+    for step in [
+        deps.homeserver.kick(&host, room, &portal.user).await,
+        deps.homeserver.leave(&host, room).await,
+    ] {
+        if let Err(error) = step
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}

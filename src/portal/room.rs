@@ -1,0 +1,216 @@
+//! The portal room: made by its host, named after the room, and kept in step with it.
+
+use std::sync::Arc;
+
+use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId};
+use serde_json::{Value, json};
+
+use super::{Deps, PortalError, state::RoomState};
+use crate::{
+    homeserver::{Actor, Class},
+    rewrite::Scrubbed,
+    store::{Portal, Shown},
+};
+
+/// Makes sure that the host, its device and the portal room exist, that the user is invited, and that the room
+/// shows what `state` says.
+pub(super) async fn open(
+    deps: &Deps,
+    portal: &Portal,
+    state: &RoomState,
+) -> Result<Arc<Portal>, PortalError> {
+    let device = deps.device_id();
+    let mut portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            portal.host.device.get_or_insert(device);
+        })
+        .await?;
+    let host = deps.host(&portal);
+    if portal.portal_room.is_none() {
+        if let Some(device) = &portal.host.device {
+            deps.settle(&portal.host.id, device).await?;
+        }
+        deps.homeserver.set_displayname(&host, "Vizard").await?;
+        let room = match made_before_crash(deps, &portal, &host).await? {
+            Some(room) => room,
+            None => {
+                deps.portals
+                    .update(portal.id, |portal| portal.creating_room = true)
+                    .await?;
+                deps.homeserver
+                    .create_room(&host, &creation(&portal, state))
+                    .await?
+            }
+        };
+        portal = deps
+            .portals
+            .update(portal.id, |portal| {
+                portal.portal_room = Some(room);
+                portal.creating_room = false;
+                portal.shown = Shown {
+                    name: Some(state.display_name(&portal.room)),
+                    topic: state.topic.clone(),
+                    alias: state.alias.clone(),
+                    avatar: None,
+                    encrypted: state.encrypted,
+                };
+            })
+            .await?;
+    } else if let (false, Some(room)) = (portal.user_joined, &portal.portal_room) {
+        deps.homeserver.invite(&host, room, &portal.user).await?;
+    }
+    show(deps, &portal, state).await
+}
+
+/// The host owns one room only, so a room that it is in is the portal whose id was lost in a crash.
+async fn made_before_crash(
+    deps: &Deps,
+    portal: &Portal,
+    host: &Actor,
+) -> Result<Option<OwnedRoomId>, PortalError> {
+    if !portal.creating_room {
+        return Ok(None);
+    }
+    Ok(deps.homeserver.joined_rooms(host).await?.into_iter().next())
+}
+
+fn creation(portal: &Portal, state: &RoomState) -> Value {
+    let mut body = json!({
+        "preset": "private_chat",
+        "visibility": "private",
+        "name": state.display_name(&portal.room),
+        "invite": [portal.user],
+        "creation_content": {"m.federate": true},
+        "power_level_content_override": {
+            "users": {},
+            "users_default": 0,
+            "events_default": 0,
+            "state_default": 100,
+            "invite": 100,
+            "kick": 100,
+            "ban": 100,
+            "redact": 50,
+            "notifications": {"room": 0},
+            "events": {"m.room.redaction": 0, "m.reaction": 0},
+        },
+        "initial_state": [
+            {"type": "m.room.guest_access", "content": {"guest_access": "forbidden"}},
+            {"type": "m.room.history_visibility", "content": {"history_visibility": "invited"}},
+            {"type": "m.bridge", "state_key": bridge_key(portal), "content": bridge(portal, state)},
+            {"type": "uk.half-shot.bridge", "state_key": bridge_key(portal), "content": bridge(portal, state)},
+        ],
+    });
+    if let Some(topic) = &state.topic {
+        body["topic"] = json!(topic);
+    }
+    if portal.user.server_name() == portal.host.id.server_name() {
+        body["creation_content"]["m.federate"] = json!(false);
+    }
+    body
+}
+
+fn bridge_key(portal: &Portal) -> String {
+    format!("org.vizard://{}", portal.host.id.localpart())
+}
+
+/// MSC2346 bridge information.
+fn bridge(portal: &Portal, state: &RoomState) -> Value {
+    json!({
+        "bridgebot": portal.host.id,
+        "protocol": {"id": "matrix", "displayname": "Matrix, behind a pseudonym", "external_url": "https://matrix.org"},
+        "channel": {
+            "id": portal.room,
+            "displayname": state.display_name(&portal.room),
+            "external_url": portal.room.matrix_to_uri_via(portal.via.clone()).to_string(),
+        },
+        "org.vizard.pseudonym": {"user_id": portal.ghost.id, "displayname": portal.ghost.nick},
+    })
+}
+
+/// Writes the differences between what the portal room shows and what the room's state says.
+pub async fn show(
+    deps: &Deps,
+    portal: &Portal,
+    state: &RoomState,
+) -> Result<Arc<Portal>, PortalError> {
+    let Some(room) = &portal.portal_room else {
+        return deps.portals.get(portal.id).await;
+    };
+    let host = deps.host(portal);
+    let mut shown = portal.shown.clone();
+    let host = &host;
+    let set = |kind: &'static str, content: Value| async move {
+        deps.homeserver
+            .send_state(host, room, &Scrubbed::portal_state(kind, &content), "")
+            .await
+            .map(|_| ())
+    };
+    let name = Some(state.display_name(&portal.room));
+    if shown.name != name {
+        set("m.room.name", json!({"name": name})).await?;
+        shown.name = name;
+    }
+    if shown.topic != state.topic {
+        set(
+            "m.room.topic",
+            json!({"topic": state.topic.clone().unwrap_or_default()}),
+        )
+        .await?;
+        shown.topic.clone_from(&state.topic);
+    }
+    if shown.avatar.as_ref().map(|(remote, _)| remote) != state.avatar.as_ref() {
+        let copy = match &state.avatar {
+            Some(remote) => copy_avatar(deps, &deps.ghost(portal), host, remote).await?,
+            None => None,
+        };
+        if copy.is_some() || state.avatar.is_none() {
+            let content = copy
+                .as_ref()
+                .map_or_else(|| json!({}), |local| json!({"url": local}));
+            set("m.room.avatar", content).await?;
+        }
+        shown.avatar = state.avatar.clone().zip(copy);
+    }
+    shown.alias.clone_from(&state.alias);
+    shown.encrypted |= state.encrypted;
+    deps.portals
+        .update(portal.id, |portal| portal.shown = shown)
+        .await
+}
+
+/// Copies an avatar to the local media store: no remote `mxc` ever stands in a portal. An avatar that cannot be
+/// had or is too large is left out; only a homeserver that is away is an error.
+pub(super) async fn copy_avatar(
+    deps: &Deps,
+    reader: &Actor,
+    owner: &Actor,
+    remote: &MxcUri,
+) -> Result<Option<OwnedMxcUri>, PortalError> {
+    let max = deps.config.portal.max_avatar_kib * 1024;
+    let media = match deps.homeserver.download(reader, remote, max).await {
+        Ok(media) => media,
+        Err(error) => {
+            metrics::counter!("vizard_failures_total", "class" => "avatar").increment(1);
+            tracing::debug!(class = ?error.class(), "an avatar could not be fetched");
+            return Ok(None);
+        }
+    };
+    let kind = media
+        .content_type
+        .as_deref()
+        .filter(|kind| kind.starts_with("image/") && !kind.contains("svg"));
+    let Some(kind) = kind.map(ToOwned::to_owned) else {
+        return Ok(None);
+    };
+    let local = deps.homeserver.reserve_media(owner).await?;
+    match deps
+        .homeserver
+        .upload(owner, &local, media.bytes, &kind)
+        .await
+    {
+        Ok(()) => Ok(Some(local)),
+        Err(error) if error.class() == Class::GiveUp => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! What became of an outbound message, when it is not a read receipt: a notice that replies to it.
+
+use super::{Done, Relay};
+use crate::{
+    event::Event,
+    homeserver::{Class, Error},
+    portal::{Deps, PortalError},
+    rewrite::Scrubbed,
+    store::Portal,
+};
+
+impl Relay {
+    /// Says that a message was not sent, why, and that it will not be tried again.
+    pub(super) async fn not_sent(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        why: &str,
+    ) -> Result<Done, PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(Done::default());
+        };
+        let notice = Scrubbed::notice(&format!("Not sent: {why}.")).in_reply_to(&event.event_id);
+        match deps
+            .say(
+                &deps.host(portal),
+                room,
+                &notice,
+                event.event_id.as_str(),
+                "fate",
+                0,
+            )
+            .await
+        {
+            Err(error) if error.class() == Class::Retry => Err(error),
+            _ => Ok(Done::default()),
+        }
+    }
+
+    /// Says that a message waits because the homeserver is slow or away, and will be tried again.
+    pub async fn delayed(&self, deps: &Deps, event: &Event) -> Result<(), PortalError> {
+        let portal = deps.portals.get(self.portal).await?;
+        let Some(room) = &portal.portal_room else {
+            return Ok(());
+        };
+        let text = "Not sent yet: the homeserver does not take it. It is kept, and tried again until it goes through.";
+        let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
+        deps.say(
+            &deps.host(&portal),
+            room,
+            &notice,
+            event.event_id.as_str(),
+            "delayed",
+            0,
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// A homeserver's refusal, for a person.
+pub(super) fn reason(error: &Error) -> String {
+    match error.errcode() {
+        Some("M_FORBIDDEN") => {
+            "the room does not allow it (you may be muted, or no longer in the room)".to_owned()
+        }
+        Some("M_TOO_LARGE") => "it is too long".to_owned(),
+        Some(code) => format!("your homeserver refused it ({code})"),
+        None => "your homeserver's answer made no sense".to_owned(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Events that never came: what the homeserver owed when it was killed, or what happened while nobody listened.
+//!
+//! A lane asks once after each start, before it handles anything, so that what was missed comes first.
+
+use ruma::RoomId;
+
+use crate::{
+    event::{Event, Membership},
+    homeserver::{Actor, Class},
+    portal::{Deps, PortalError},
+    store::{Direction, Portal, PortalId, PortalState},
+};
+
+/// The missed events of both sides, oldest first on each side.
+pub async fn missed(deps: &Deps, id: PortalId) -> Result<Vec<(Direction, Event)>, PortalError> {
+    let portal = deps.portals.get(id).await?;
+    let mut found = Vec::new();
+    if let Some(room) = &portal.portal_room {
+        let events = walk(deps, &portal, &deps.host(&portal), room).await?;
+        found.extend(events.into_iter().map(|event| (Direction::Outbound, event)));
+    }
+    if portal.state == PortalState::Joined {
+        let events = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
+        found.extend(events.into_iter().map(|event| (Direction::Inbound, event)));
+    }
+    Ok(found)
+}
+
+/// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between.
+async fn walk(
+    deps: &Deps,
+    portal: &Portal,
+    actor: &Actor,
+    room: &RoomId,
+) -> Result<Vec<Event>, PortalError> {
+    let limit = deps.config.relay.gap_limit as usize;
+    let mut missed: Vec<Event> = Vec::new();
+    let mut from: Option<String> = None;
+    'pages: while missed.len() < limit {
+        let size = if from.is_none() { 20 } else { 100 };
+        let page = match deps
+            .homeserver
+            .messages(actor, room, from.as_deref(), size)
+            .await
+        {
+            Ok(page) => page,
+            Err(error) if error.class() == Class::GiveUp => break,
+            Err(error) => return Err(error.into()),
+        };
+        let events: Vec<Event> = page
+            .chunk
+            .iter()
+            .filter_map(|raw| Event::decode(raw))
+            .collect();
+        let ids: Vec<_> = events.iter().map(|event| &*event.event_id).collect();
+        let handled = deps.store.handled(portal.id, &ids).await?;
+        for event in events {
+            if handled.contains(&event.event_id) || is_start(portal, &event) {
+                break 'pages;
+            }
+            if deps.namespace.role(&event.sender).is_none()
+                || event.sender.server_name() != deps.namespace.server()
+            {
+                missed.push(event);
+            } else if event.sender != portal.ghost.id && room == portal.room {
+                missed.push(event); // another user's ghost is a member like any other
+            }
+        }
+        match page.end {
+            Some(end) if !page.chunk.is_empty() => from = Some(end),
+            _ => break,
+        }
+    }
+    missed.reverse();
+    Ok(missed)
+}
+
+/// The event before which nothing concerns the portal: the ghost's join, or the creation of the portal room.
+fn is_start(portal: &Portal, event: &Event) -> bool {
+    let ghost = event.state_key.as_deref() == Some(portal.ghost.id.as_str());
+    let joined = event.membership() == Some(Membership::Join)
+        && event.previous_membership() != Membership::Join;
+    (ghost && joined) || event.kind == "m.room.create"
+}

@@ -1,0 +1,179 @@
+//! Messages that wait for the user's word, because they name the user.
+
+use ruma::OwnedEventId;
+use serde::Deserialize;
+
+use super::{Done, Relay, outbound::cannot_speak};
+use crate::{
+    clock::UnixMillis,
+    event::Event,
+    portal::{Deps, PortalError},
+    rewrite::{Rewritten, Scrubbed},
+    store::{Held, Link, Portal},
+};
+
+/// What the user decided about a held message.
+pub(super) struct Decision {
+    held: Held,
+    send: bool,
+}
+
+impl Relay {
+    /// Keeps a message, and asks.
+    pub(super) async fn hold(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        found: &str,
+    ) -> Result<Done, PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(Done::default());
+        };
+        let mut held = Held {
+            event: event.event_id.clone(),
+            question: None,
+            json: to_json(event),
+            at: deps.clock.now(),
+        };
+        deps.store.hold(portal.id, &held).await?;
+        let text = format!(
+            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`!vizard guard off` switches this check off.)"
+        );
+        let notice = Scrubbed::notice(&text).in_reply_to(&event.event_id);
+        let question = deps
+            .say(
+                &deps.host(portal),
+                room,
+                &notice,
+                event.event_id.as_str(),
+                "held",
+                0,
+            )
+            .await?;
+        held.question = Some(question);
+        deps.store.hold(portal.id, &held).await?;
+        Ok(Done::default())
+    }
+
+    /// Whether an event is the user's word on a held message: a reply to the question or to the message itself.
+    pub(super) async fn decision(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Option<Decision>, PortalError> {
+        let Some((answered, send)) = word(event) else {
+            return Ok(None);
+        };
+        Ok(deps
+            .store
+            .held(portal.id, &answered)
+            .await?
+            .map(|held| Decision { held, send }))
+    }
+
+    /// Does what the user decided.
+    pub(super) async fn decide(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        answer: &Event,
+        received: UnixMillis,
+        decision: Decision,
+    ) -> Result<Done, PortalError> {
+        let Decision { held, send } = decision;
+        let original: Option<Event> = serde_json::from_str(&held.json).ok();
+        let (true, Some(original)) = (send, original) else {
+            deps.store.release(portal.id, &held.event).await?;
+            self.tell_reply(deps, portal, answer, "Discarded: it was not sent.")
+                .await?;
+            return Ok(Done::default());
+        };
+        if let Some(why) = cannot_speak(portal) {
+            return self.not_sent(deps, portal, answer, why).await;
+        }
+        if let Rewritten::Send(content) = self.rewritten(deps, portal, &original).await? {
+            let done = self
+                .send_as_ghost(deps, portal, &original, received, content)
+                .await?;
+            let link = Link {
+                source: original.event_id.clone(),
+                target: done.target,
+                direction: crate::store::Direction::Outbound,
+                sender: original.sender.clone(),
+            };
+            deps.store.replace_link(portal.id, &link).await?;
+            self.remember(&link);
+            self.delivered(&answer.event_id);
+        }
+        deps.store.release(portal.id, &held.event).await?;
+        Ok(Done::default())
+    }
+
+    async fn tell_reply(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        text: &str,
+    ) -> Result<(), PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(());
+        };
+        let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
+        deps.say(
+            &deps.host(portal),
+            room,
+            &notice,
+            event.event_id.as_str(),
+            "answer",
+            0,
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// `send` or `discard`, in reply to something.
+fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
+    #[derive(Deserialize)]
+    struct Content {
+        body: String,
+        #[serde(rename = "m.relates_to")]
+        relates_to: Relation,
+    }
+    #[derive(Deserialize)]
+    struct Relation {
+        #[serde(rename = "m.in_reply_to")]
+        in_reply_to: Reply,
+    }
+    #[derive(Deserialize)]
+    struct Reply {
+        event_id: OwnedEventId,
+    }
+    if event.kind != "m.room.message" || !event.content.get().contains("m.in_reply_to") {
+        return None;
+    }
+    let content: Content = serde_json::from_str(event.content.get()).ok()?;
+    // Older clients put a quotation before the answer.
+    let last = content.body.lines().last()?.trim().to_lowercase();
+    let send = match last.as_str() {
+        "send" => true,
+        "discard" => false,
+        _ => return None,
+    };
+    Some((content.relates_to.in_reply_to.event_id, send))
+}
+
+fn to_json(event: &Event) -> String {
+    serde_json::json!({
+        "event_id": event.event_id,
+        "room_id": event.room_id,
+        "sender": event.sender,
+        "type": event.kind,
+        "content": event.content,
+        "origin_server_ts": event.origin_server_ts,
+    })
+    .to_string()
+}

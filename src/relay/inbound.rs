@@ -1,0 +1,230 @@
+//! Room → portal: what a member said, said again by the member's mirror.
+
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
+
+use super::{Done, Relay, reconcile};
+use crate::{
+    clock::UnixMillis,
+    e2ee,
+    event::Event,
+    homeserver::Class,
+    portal::{Deps, PortalError},
+    rewrite::{self, Rewritten, Scrubbed},
+    store::{Direction, Mirror, Portal, PortalState},
+};
+
+/// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
+const LATE: u64 = 60_000;
+
+impl Relay {
+    pub(super) async fn inbound(
+        &mut self,
+        deps: &Deps,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Done, PortalError> {
+        let portal = deps.portals.get(self.portal).await?;
+        if event.sender == portal.ghost.id {
+            return Ok(Done::default());
+        }
+        if event.state_key.is_some() {
+            return self.room_state(deps, &portal, event).await;
+        }
+        let room = match (portal.state.clone(), &portal.portal_room) {
+            (PortalState::Joined, Some(room)) => room.clone(),
+            (PortalState::Joined | PortalState::Joining, _) => return Err(PortalError::NotReady),
+            _ => return Ok(Done::default()),
+        };
+        match self
+            .say_inbound(deps, &portal, &room, event, received)
+            .await
+        {
+            Err(error) if error.class() == Class::GiveUp => {
+                metrics::counter!("vizard_failures_total", "class" => "inbound").increment(1);
+                tracing::warn!(portal = %self.portal, "a message could not be shown in its portal");
+                let name = self
+                    .mirrors
+                    .peek(&event.sender)
+                    .and_then(|mirror| mirror.name.clone());
+                let name = name.unwrap_or_else(|| event.sender.localpart().to_owned());
+                self.tell(
+                    deps,
+                    &portal,
+                    &event.event_id,
+                    "lost",
+                    &format!("A message from {name} could not be shown here."),
+                )
+                .await
+            }
+            other => other,
+        }
+    }
+
+    async fn say_inbound(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        room: &RoomId,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Done, PortalError> {
+        if event.kind == "m.room.redaction" {
+            return self.redact_inbound(deps, portal, room, event).await;
+        }
+        let references = rewrite::references(&event.kind, &event.content);
+        let translations = self.inbound_translations(deps, portal, &references).await?;
+        match rewrite::inbound(&event.kind, &event.content, &translations) {
+            Rewritten::Nothing => Ok(Done::default()),
+            Rewritten::Send(content) => {
+                self.send_as_mirror(deps, portal, room, event, received, content)
+                    .await
+            }
+            Rewritten::Unknown(what) => {
+                tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
+                Ok(Done::default())
+            }
+            Rewritten::Unsupported(what) => {
+                let content = Scrubbed::notice(&format!("{what}: not supported yet"));
+                self.send_as_mirror(deps, portal, room, event, received, content)
+                    .await
+            }
+        }
+    }
+
+    async fn send_as_mirror(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        room: &RoomId,
+        event: &Event,
+        received: UnixMillis,
+        content: Scrubbed,
+    ) -> Result<Done, PortalError> {
+        let content = e2ee::encrypt(content);
+        let mut mirror = self.mirror(deps, portal, event).await?;
+        let mut again = false;
+        loop {
+            let actor = deps.mirror(&mirror);
+            let txn_id = deps
+                .store
+                .txn_id(&actor.user, event.event_id.as_str(), "in", 0);
+            if let Some(sent) =
+                reconcile::already_sent(deps, &actor, room, &txn_id, received).await?
+            {
+                return Ok(Done { target: Some(sent) });
+            }
+            let late = received.saturating_sub(event.origin_server_ts) > LATE;
+            let ts = UInt::new(event.origin_server_ts)
+                .filter(|_| late)
+                .map(MilliSecondsSinceUnixEpoch);
+            match deps
+                .homeserver
+                .send_at(&actor, room, &content, &txn_id, ts)
+                .await
+            {
+                Ok(sent) => return Ok(Done { target: Some(sent) }),
+                // The mirror may have been removed from the portal, or its device pruned: bring it back, once.
+                Err(error) if error.status() == Some(403) && !again => {
+                    again = true;
+                    mirror.joined = false;
+                    self.mirrors.pop(&event.sender);
+                    mirror = deps
+                        .ready_mirror(portal, &event.sender, Some(mirror))
+                        .await?;
+                    self.mirrors.put(event.sender.clone(), mirror.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn mirror(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Mirror, PortalError> {
+        let known = self.mirrors.get(&event.sender).cloned();
+        let mirror = deps.ready_mirror(portal, &event.sender, known).await?;
+        self.mirrors.put(event.sender.clone(), mirror.clone());
+        Ok(mirror)
+    }
+
+    /// A member redacted something: what they wrote (their mirror redacts), or, as a moderator, what another or the user
+    /// wrote (the host redacts).
+    async fn redact_inbound(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        room: &RoomId,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        let Some(redacted) = event.redacted() else {
+            return Ok(Done::default());
+        };
+        let Some(link) = self.link(deps, &redacted).await? else {
+            return Ok(Done::default());
+        };
+        let here = match link.direction {
+            Direction::Inbound => link.target,
+            Direction::Outbound => Some(link.source),
+        };
+        let Some(here) = here else {
+            return Ok(Done::default());
+        };
+        let actor = if link.direction == Direction::Inbound && link.sender == event.sender {
+            deps.mirror(&self.mirror(deps, portal, event).await?)
+        } else {
+            deps.host(portal)
+        };
+        let txn_id = deps
+            .store
+            .txn_id(&actor.user, event.event_id.as_str(), "redact", 0);
+        match deps.homeserver.redact(&actor, room, &here, &txn_id).await {
+            Ok(sent) => Ok(Done { target: Some(sent) }),
+            Err(error) if error.class() == Class::GiveUp => {
+                let host = deps.host(portal);
+                let txn_id = deps
+                    .store
+                    .txn_id(&host.user, event.event_id.as_str(), "redact", 1);
+                Ok(Done {
+                    target: deps
+                        .homeserver
+                        .redact(&host, room, &here, &txn_id)
+                        .await
+                        .ok(),
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A notice of the host in the portal.
+    pub(super) async fn tell(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        source: &EventId,
+        leg: &str,
+        text: &str,
+    ) -> Result<Done, PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(Done::default());
+        };
+        match deps
+            .say(
+                &deps.host(portal),
+                room,
+                &Scrubbed::notice(text),
+                source.as_str(),
+                leg,
+                0,
+            )
+            .await
+        {
+            Ok(sent) => Ok(Done { target: Some(sent) }),
+            Err(error) if error.class() == Class::GiveUp => Ok(Done::default()),
+            Err(error) => Err(error),
+        }
+    }
+}

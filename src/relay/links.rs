@@ -1,0 +1,159 @@
+//! Which event became which, from memory or the store; and the translation of everything a content refers to.
+
+use ruma::{EventId, OwnedEventId};
+
+use super::{ByMirror, Relay};
+use crate::{
+    portal::{Deps, PortalError},
+    rewrite::{Person, References, Translations},
+    store::{Link, Portal},
+};
+
+impl Relay {
+    /// Keeps a link in memory, found by either end.
+    pub(super) fn remember(&mut self, link: &Link) {
+        self.links.put(link.source.clone(), link.clone());
+        if let Some(target) = &link.target {
+            self.links.put(target.clone(), link.clone());
+        }
+    }
+
+    /// The link of which `event` is either end.
+    pub(super) async fn link(
+        &mut self,
+        deps: &Deps,
+        event: &EventId,
+    ) -> Result<Option<Link>, PortalError> {
+        if let Some(link) = self.links.get(event) {
+            return Ok(Some(link.clone()));
+        }
+        let link = deps.store.link(self.portal, event).await?;
+        if let Some(link) = &link {
+            self.remember(link);
+        }
+        Ok(link)
+    }
+
+    /// The other end of `event`.
+    pub(super) async fn other_end(
+        &mut self,
+        deps: &Deps,
+        event: &EventId,
+    ) -> Result<Option<OwnedEventId>, PortalError> {
+        Ok(self.link(deps, event).await?.and_then(|link| {
+            if link.source == event {
+                link.target
+            } else {
+                Some(link.source)
+            }
+        }))
+    }
+
+    /// Translates what an inbound content refers to: members become mirrors, the ghost becomes the user.
+    pub(super) async fn inbound_translations(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        references: &References,
+    ) -> Result<Translations, PortalError> {
+        let mut found = self.translated_events(deps, references).await?;
+        for user in &references.users {
+            if *user == portal.ghost.id {
+                let name = deps
+                    .store
+                    .user(&portal.user)
+                    .await?
+                    .and_then(|user| user.display_name);
+                let name = name.unwrap_or_else(|| portal.user.localpart().to_owned());
+                found.users.insert(
+                    user.clone(),
+                    Person {
+                        id: portal.user.clone(),
+                        name,
+                    },
+                );
+                continue;
+            }
+            let mirror = match self.mirrors.get(user) {
+                Some(mirror) => Some(mirror.clone()),
+                None => deps.store.mirror(portal.id, user).await?,
+            };
+            if let Some(mirror) = mirror {
+                let name = mirror.name.unwrap_or_else(|| user.localpart().to_owned());
+                found.users.insert(
+                    user.clone(),
+                    Person {
+                        id: mirror.puppet.id,
+                        name,
+                    },
+                );
+            }
+        }
+        found.rooms = portal
+            .portal_room
+            .clone()
+            .map(|there| (portal.room.clone(), there));
+        Ok(found)
+    }
+
+    /// Translates what an outbound content refers to: mirrors become members, the user becomes the ghost.
+    pub(super) async fn outbound_translations(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        references: &References,
+    ) -> Result<Translations, PortalError> {
+        let mut found = self.translated_events(deps, references).await?;
+        let mut mirrors: Option<ByMirror> = None;
+        for user in &references.users {
+            if *user == portal.user {
+                let person = Person {
+                    id: portal.ghost.id.clone(),
+                    name: portal.ghost.nick.clone(),
+                };
+                found.users.insert(user.clone(), person);
+                continue;
+            }
+            if mirrors.is_none() {
+                let all = deps.store.mirrors(portal.id).await?;
+                mirrors = Some(
+                    all.into_iter()
+                        .map(|mirror| (mirror.puppet.id.clone(), mirror))
+                        .collect(),
+                );
+            }
+            if let Some(mirror) = mirrors.as_ref().and_then(|mirrors| mirrors.get(user)) {
+                let name = mirror
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| mirror.member.localpart().to_owned());
+                found.users.insert(
+                    user.clone(),
+                    Person {
+                        id: mirror.member.clone(),
+                        name,
+                    },
+                );
+            }
+        }
+        found.rooms = portal
+            .portal_room
+            .clone()
+            .map(|here| (here, portal.room.clone()));
+        Ok(found)
+    }
+
+    async fn translated_events(
+        &mut self,
+        deps: &Deps,
+        references: &References,
+    ) -> Result<Translations, PortalError> {
+        let mut found = Translations::default();
+        for event in &references.events {
+            if let Some(other) = self.other_end(deps, event).await? {
+                found.events.insert(event.clone(), other);
+            }
+        }
+        Ok(found)
+    }
+}

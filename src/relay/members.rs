@@ -1,0 +1,215 @@
+//! Room state that a portal shows: who comes and goes, what happens to the ghost, name, topic, avatar, upgrade.
+
+use super::{Done, Relay};
+use crate::{
+    event::{Event, Membership},
+    portal::{Deps, MemberProfile, PortalError, RoomState, room},
+    rewrite::clean_name,
+    store::{JoinTask, Portal, PortalState, Report, Task},
+};
+
+impl Relay {
+    /// Takes in a state event of the room.
+    pub(super) async fn room_state(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        if event.kind == "m.room.member" {
+            if event.state_key.as_deref() == Some(portal.ghost.id.as_str()) {
+                return self.ghost_membership(deps, portal, event).await;
+            }
+            return self.member(deps, portal, event).await;
+        }
+        if portal.state != PortalState::Joined
+            || !RoomState::default().apply(&event.kind, &event.content)
+        {
+            return Ok(Done::default());
+        }
+        let state = RoomState::fetch(deps, &deps.ghost(portal), &portal.room).await?;
+        if let Some(why) = state.refuses(&portal.ghost.id) {
+            return self.sent_away(deps, portal, event, &why).await;
+        }
+        let before = portal.clone();
+        let portal = room::show(deps, portal, &state).await?;
+        if state.encrypted && !before.shown.encrypted {
+            return self.tell(deps, &portal, &event.event_id, "encrypted", "This room is now end-to-end encrypted, which this version does not relay yet. Nothing that you write here is sent any more.").await;
+        }
+        if let Some(successor) = state
+            .successor
+            .filter(|successor| before.successor.as_ref() != Some(successor))
+        {
+            let portal = deps
+                .portals
+                .update(portal.id, |portal| portal.successor = Some(successor))
+                .await?;
+            let text = format!(
+                "This room was upgraded: the conversation goes on in a new one. `{} follow` takes you there behind the same mask.",
+                deps.config.portal.command_prefix
+            );
+            return self
+                .tell(deps, &portal, &event.event_id, "upgrade", &text)
+                .await;
+        }
+        Ok(Done::default())
+    }
+
+    /// The room began to refuse pseudonyms: this ghost leaves. Nothing else reacts.
+    async fn sent_away(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        why: &str,
+    ) -> Result<Done, PortalError> {
+        let portal = deps
+            .portals
+            .update(portal.id, |portal| portal.state = PortalState::Leaving)
+            .await?;
+        let task = Task::Leave {
+            portal: portal.id,
+            forget: false,
+            report: None,
+        };
+        deps.add_job(event.event_id.as_str(), deps.clock.now(), task)
+            .await?;
+        self.tell(deps, &portal, &event.event_id, "refused", why)
+            .await
+    }
+
+    /// Somebody did something to the ghost.
+    async fn ghost_membership(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        let reason = reason(event);
+        match event.membership() {
+            Some(Membership::Leave) if portal.state != PortalState::Left => {
+                let portal = deps
+                    .portals
+                    .update(portal.id, |portal| portal.state = PortalState::Left)
+                    .await?;
+                let text = format!(
+                    "{} was removed from this room{reason}. `{} rejoin` tries to return.",
+                    portal.ghost.nick, deps.config.portal.command_prefix
+                );
+                self.tell(deps, &portal, &event.event_id, "kicked", &text)
+                    .await
+            }
+            Some(Membership::Ban) => {
+                let portal = deps
+                    .portals
+                    .update(portal.id, |portal| portal.state = PortalState::Banned)
+                    .await?;
+                let text = format!("{} was banned from this room{reason}.", portal.ghost.nick);
+                self.tell(deps, &portal, &event.event_id, "banned", &text)
+                    .await
+            }
+            Some(Membership::Invite) if portal.state == PortalState::Knocking => {
+                let Some(user) = deps.store.user(&portal.user).await? else {
+                    return Ok(Done::default());
+                };
+                let Some(chat) = user.direct_chat else {
+                    return Ok(Done::default());
+                };
+                let via = event.sender.server_name().to_owned();
+                let task = Task::Join(JoinTask {
+                    user: portal.user.clone(),
+                    target: portal.room.clone().into(),
+                    via: vec![via],
+                    knock: false,
+                    nick: None,
+                    successor_of: None,
+                    report: Report {
+                        room: chat,
+                        command: event.event_id.clone(),
+                        portal: None,
+                        message: None,
+                    },
+                });
+                deps.add_job(event.event_id.as_str(), deps.clock.now(), task)
+                    .await?;
+                Ok(Done::default())
+            }
+            _ => Ok(Done::default()),
+        }
+    }
+
+    /// Another member came, went, or changed their name or avatar.
+    async fn member(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        if portal.state != PortalState::Joined {
+            return Ok(Done::default());
+        }
+        let Some(member) = event
+            .state_key
+            .as_deref()
+            .and_then(|key| ruma::UserId::parse(key).ok())
+        else {
+            return Ok(Done::default());
+        };
+        let profile: MemberProfile = serde_json::from_str(event.content.get()).unwrap_or_default();
+        let mirror = deps.store.mirror(portal.id, &member).await?;
+        let name = mirror.as_ref().and_then(|mirror| mirror.name.clone());
+        let name = name
+            .or_else(|| profile.displayname.as_deref().map(clean_name))
+            .filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| member.to_string());
+        let by_another = event.sender != member;
+        let text = match (event.membership(), event.previous_membership()) {
+            (Some(Membership::Join), Membership::Join) => {
+                if let Some(mut mirror) = mirror {
+                    deps.dress_mirror(portal, &mut mirror, &profile).await?;
+                    self.mirrors.pop(&member);
+                }
+                return Ok(Done::default());
+            }
+            (Some(Membership::Join), _) => format!("{name} joined"),
+            (Some(Membership::Leave), Membership::Join) if by_another => {
+                format!("{name} was removed{}", reason(event))
+            }
+            (Some(Membership::Leave), Membership::Join) => format!("{name} left"),
+            (Some(Membership::Leave), Membership::Ban) => format!("{name} is no longer banned"),
+            (Some(Membership::Ban), _) => format!("{name} was banned{}", reason(event)),
+            (Some(Membership::Invite), _) => format!("{name} was invited"),
+            (Some(Membership::Knock), _) => format!("{name} asks to be let in"),
+            _ => return Ok(Done::default()),
+        };
+        if let (Some(Membership::Leave | Membership::Ban), Some(mirror)) =
+            (event.membership(), mirror)
+        {
+            deps.dismiss_mirror(portal, mirror).await?;
+            self.mirrors.pop(&member);
+        }
+        if !deps.config.portal.membership {
+            return Ok(Done::default());
+        }
+        self.tell(deps, portal, &event.event_id, "member", &text)
+            .await
+    }
+}
+
+/// The reason that a moderator gave, ready to be appended.
+fn reason(event: &Event) -> String {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        reason: Option<String>,
+    }
+    let content: Option<Content> = serde_json::from_str(event.content.get()).ok();
+    let reason = content
+        .and_then(|content| content.reason)
+        .map(|reason| clean_name(&reason))
+        .unwrap_or_default();
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({reason})")
+    }
+}

@@ -1,0 +1,235 @@
+//! Portal → room: what the user said, said by the ghost.
+
+use std::time::Duration;
+
+use super::{Done, Relay, reconcile};
+use crate::{
+    clock::UnixMillis,
+    e2ee,
+    event::{Event, Membership},
+    homeserver::Class,
+    portal::{Deps, PortalError},
+    rewrite::{self, Rewritten, Scrubbed},
+    store::{Direction, Portal, PortalState, Task},
+};
+
+impl Relay {
+    pub(super) async fn outbound(
+        &mut self,
+        deps: &Deps,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Done, PortalError> {
+        let portal = deps.portals.get(self.portal).await?;
+        if event.sender != portal.user && event.state_key.as_deref() != Some(portal.user.as_str()) {
+            return Ok(Done::default());
+        }
+        if event.state_key.is_some() {
+            return self.user_membership(deps, &portal, event).await;
+        }
+        match self.say_outbound(deps, &portal, event, received).await {
+            Err(PortalError::Homeserver(error)) if error.class() == Class::GiveUp => {
+                metrics::counter!("vizard_failures_total", "class" => "outbound").increment(1);
+                self.not_sent(deps, &portal, event, &super::fate::reason(&error))
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    async fn say_outbound(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Done, PortalError> {
+        if event.kind == "m.room.redaction" {
+            return self.redact_outbound(deps, portal, event).await;
+        }
+        if let Some(decision) = self.decision(deps, portal, event).await? {
+            return self.decide(deps, portal, event, received, decision).await;
+        }
+        if let Some(why) = cannot_speak(portal) {
+            return self.not_sent(deps, portal, event, why).await;
+        }
+        let content = match self.rewritten(deps, portal, event).await? {
+            Rewritten::Send(content) => content,
+            Rewritten::Nothing => return Ok(Done::default()),
+            Rewritten::Unknown(why) => return self.not_sent(deps, portal, event, why).await,
+            Rewritten::Unsupported(what) => {
+                return self
+                    .not_sent(deps, portal, event, &format!("{what}: not supported yet"))
+                    .await;
+            }
+        };
+        if let Some(found) = self.names_the_user(deps, portal, &content).await? {
+            return self.hold(deps, portal, event, &found).await;
+        }
+        self.send_as_ghost(deps, portal, event, received, content)
+            .await
+    }
+
+    pub(super) async fn rewritten(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Rewritten, PortalError> {
+        let references = rewrite::references(&event.kind, &event.content);
+        let translations = self
+            .outbound_translations(deps, portal, &references)
+            .await?;
+        Ok(rewrite::outbound(
+            &event.kind,
+            &event.content,
+            &translations,
+        ))
+    }
+
+    pub(super) async fn send_as_ghost(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        received: UnixMillis,
+        content: Scrubbed,
+    ) -> Result<Done, PortalError> {
+        while let Err(wait) = deps.limits.take(&portal.user, deps.clock.now()) {
+            metrics::counter!("vizard_failures_total", "class" => "user_limit").increment(1);
+            deps.clock.sleep(wait).await;
+        }
+        let delay = deps
+            .rng
+            .below(deps.config.privacy.outbound_delay_ms.saturating_add(1));
+        if delay > 0 {
+            deps.clock.sleep(Duration::from_millis(delay)).await;
+        }
+        let content = e2ee::encrypt(content);
+        let ghost = deps.ghost(portal);
+        let txn_id = deps
+            .store
+            .txn_id(&ghost.user, event.event_id.as_str(), "out", 0);
+        let sent =
+            match reconcile::already_sent(deps, &ghost, &portal.room, &txn_id, received).await? {
+                Some(sent) => sent,
+                None => {
+                    deps.homeserver
+                        .send(&ghost, &portal.room, &content, &txn_id)
+                        .await?
+                }
+            };
+        self.delivered(&event.event_id);
+        Ok(Done { target: Some(sent) })
+    }
+
+    /// The user redacts what they wrote. A held message is discarded; one that never went out needs nothing.
+    async fn redact_outbound(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        let Some(redacted) = event.redacted() else {
+            return Ok(Done::default());
+        };
+        deps.store.release(portal.id, &redacted).await?;
+        let Some(link) = self.link(deps, &redacted).await? else {
+            return Ok(Done::default());
+        };
+        let (Direction::Outbound, Some(target)) = (link.direction, link.target) else {
+            return Ok(Done::default());
+        };
+        if link.source != redacted {
+            return Ok(Done::default());
+        }
+        if let Some(why) = cannot_speak(portal) {
+            return self.not_sent(deps, portal, event, why).await;
+        }
+        let ghost = deps.ghost(portal);
+        let txn_id = deps
+            .store
+            .txn_id(&ghost.user, event.event_id.as_str(), "redact", 0);
+        let sent = deps
+            .homeserver
+            .redact(&ghost, &portal.room, &target, &txn_id)
+            .await?;
+        Ok(Done { target: Some(sent) })
+    }
+
+    /// The user entered or left the portal room. Leaving the portal leaves the room.
+    async fn user_membership(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        match event.membership() {
+            Some(Membership::Join) => {
+                deps.portals
+                    .update(portal.id, |portal| portal.user_joined = true)
+                    .await?;
+                self.learn_name(deps, portal, event).await?;
+            }
+            Some(Membership::Leave | Membership::Ban) => {
+                let portal = deps
+                    .portals
+                    .update(portal.id, |portal| {
+                        portal.user_joined = false;
+                        if matches!(portal.state, PortalState::Joined | PortalState::Knocking) {
+                            portal.state = PortalState::Leaving;
+                        }
+                    })
+                    .await?;
+                if portal.state == PortalState::Leaving {
+                    let task = Task::Leave {
+                        portal: portal.id,
+                        forget: false,
+                        report: None,
+                    };
+                    deps.add_job(event.event_id.as_str(), deps.clock.now(), task)
+                        .await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Done::default())
+    }
+
+    /// Keeps the user's display name for the guard, in their own record alone.
+    async fn learn_name(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<(), PortalError> {
+        let profile: crate::portal::MemberProfile =
+            serde_json::from_str(event.content.get()).unwrap_or_default();
+        let Some(name) = profile.displayname else {
+            return Ok(());
+        };
+        let user = deps.store.user(&portal.user).await?;
+        if user.is_some_and(|user| user.display_name.as_ref() != Some(&name)) {
+            deps.store
+                .update_user(&portal.user, |user| user.display_name = Some(name.clone()))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the ghost cannot speak now.
+pub(super) fn cannot_speak(portal: &Portal) -> Option<&'static str> {
+    match portal.state {
+        _ if portal.shown.encrypted => {
+            Some("this room is encrypted, which this version does not relay yet")
+        }
+        PortalState::Joined => None,
+        PortalState::Joining => Some("the join is not finished; send it again in a moment"),
+        PortalState::Knocking => Some("you knocked and were not let in yet"),
+        PortalState::Leaving | PortalState::Left => {
+            Some("you are not in this room (`!vizard rejoin` brings you back)")
+        }
+        PortalState::Banned => Some("your pseudonym is banned from this room"),
+    }
+}

@@ -1,0 +1,57 @@
+//! Was it sent already? Synapse forgets transaction ids after a day, so a send that may have happened longer ago is first
+//! looked for in the room.
+
+use ruma::{OwnedEventId, RoomId};
+
+use crate::{
+    clock::UnixMillis,
+    event::Event,
+    homeserver::Actor,
+    portal::{Deps, PortalError},
+};
+
+/// How long the homeserver is trusted to know a transaction id, in milliseconds (Synapse: 24 hours).
+const TRUSTED: u64 = 23 * 3_600_000;
+
+/// How many pages of a room are searched.
+const PAGES: usize = 20;
+
+/// The event that `actor` sent earlier with this transaction id. Only asked when the event was received so long ago that
+/// the homeserver may have forgotten; the answer comes from `unsigned.transaction_id`, which the homeserver shows to the
+/// sending device alone.
+pub(super) async fn already_sent(
+    deps: &Deps,
+    actor: &Actor,
+    room: &RoomId,
+    txn_id: &str,
+    received: UnixMillis,
+) -> Result<Option<OwnedEventId>, PortalError> {
+    if deps.clock.now().saturating_sub(received) < TRUSTED {
+        return Ok(None);
+    }
+    let mut from: Option<String> = None;
+    for _ in 0..PAGES {
+        let page = deps
+            .homeserver
+            .messages(actor, room, from.as_deref(), 100)
+            .await?;
+        for raw in &page.chunk {
+            let Some(event) = Event::decode(raw) else {
+                continue;
+            };
+            if event.unsigned.transaction_id.as_deref() == Some(txn_id)
+                && event.sender == actor.user
+            {
+                return Ok(Some(event.event_id));
+            }
+            if event.origin_server_ts < received.saturating_sub(TRUSTED) {
+                return Ok(None);
+            }
+        }
+        match page.end {
+            Some(end) => from = Some(end),
+            None => break,
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,176 @@
+//! From stored transactions to lanes, in order.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use ruma::OwnedRoomId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Intake,
+    intake::{Arrival, decode},
+    lanes::{Item, LaneKey, Lanes},
+    ticket::Transaction,
+};
+use crate::{
+    event::Event,
+    portal::Deps,
+    store::{Direction, Route, StoreError},
+};
+
+/// Rooms whose route is remembered.
+const REMEMBERED: usize = 20_000;
+
+/// Hands stored transactions to the lanes, oldest first.
+#[derive(Debug)]
+pub struct Dispatcher {
+    deps: Deps,
+    lanes: Arc<Lanes>,
+    arrivals: mpsc::Receiver<Arrival>,
+    last: i64,
+    routes: HashMap<OwnedRoomId, Route>,
+    epoch: u64,
+}
+
+impl Dispatcher {
+    /// A dispatcher and the door that feeds it.
+    #[must_use]
+    pub fn new(deps: Deps, lanes: Arc<Lanes>) -> (Self, Intake) {
+        let (intake, arrivals) = Intake::new(deps.store.clone(), deps.clock.clone());
+        (
+            Self {
+                deps,
+                lanes,
+                arrivals,
+                last: 0,
+                routes: HashMap::new(),
+                epoch: 0,
+            },
+            intake,
+        )
+    }
+
+    /// Runs until cancelled: first what is left from before, then what arrives.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut from_store = true;
+        loop {
+            if from_store {
+                match stop.run_until_cancelled(self.catch_up()).await {
+                    None => return,
+                    Some(Ok(())) => from_store = false,
+                    Some(Err(error)) => {
+                        tracing::error!(%error, "the inbox cannot be read; trying again");
+                        self.deps.clock.sleep(Duration::from_secs(1)).await;
+                        continue;
+                    }
+                }
+            }
+            let Some(Some(arrival)) = stop.run_until_cancelled(self.arrivals.recv()).await else {
+                return;
+            };
+            if arrival.seq <= self.last {
+                continue;
+            }
+            if arrival.seq != self.last + 1 || self.lanes.is_full() {
+                from_store = true;
+                continue;
+            }
+            if let Err(error) = self.dispatch(arrival).await {
+                tracing::error!(%error, "a transaction cannot be routed; trying again");
+                from_store = true;
+            }
+        }
+    }
+
+    /// Reads transactions from the store until there are none.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            self.lanes.wait_for_space().await;
+            let entries = self.deps.store.inbox_after(self.last, 8).await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for entry in entries {
+                let events = decode(&entry.body)
+                    .map(|(events, _)| events)
+                    .unwrap_or_default();
+                self.dispatch(Arrival {
+                    seq: entry.seq,
+                    received: entry.received,
+                    events,
+                })
+                .await?;
+            }
+        }
+    }
+
+    /// Gives each event to the lanes that it concerns.
+    async fn dispatch(&mut self, arrival: Arrival) -> Result<(), StoreError> {
+        let mut items: Vec<(LaneKey, Direction, Arc<Event>)> =
+            Vec::with_capacity(arrival.events.len());
+        for event in arrival.events {
+            let route = self.route(&event).await?;
+            let event = Arc::new(event);
+            match route {
+                Route::Portal(id) => {
+                    if self.deps.namespace.role(&event.sender).is_none() {
+                        items.push((LaneKey::Portal(id), Direction::Outbound, event));
+                    }
+                }
+                Route::Room(ids) => {
+                    items.extend(
+                        ids.into_iter()
+                            .map(|id| (LaneKey::Portal(id), Direction::Inbound, event.clone())),
+                    );
+                }
+                Route::Unknown => {
+                    if self.deps.namespace.role(&event.sender).is_none() {
+                        items.push((
+                            LaneKey::Direct(event.room_id.clone()),
+                            Direction::Outbound,
+                            event,
+                        ));
+                    }
+                }
+            }
+        }
+        self.last = arrival.seq;
+        if items.is_empty() {
+            return self
+                .deps
+                .store
+                .commit(crate::store::Batch {
+                    links: Vec::new(),
+                    done: vec![arrival.seq],
+                })
+                .await;
+        }
+        let transaction = Transaction::new(arrival.seq, items.len());
+        for (key, direction, event) in items {
+            let item = Item {
+                event,
+                direction,
+                received: arrival.received,
+                transaction: transaction.clone(),
+            };
+            self.lanes.push(key, item);
+        }
+        Ok(())
+    }
+
+    async fn route(&mut self, event: &Event) -> Result<Route, StoreError> {
+        let epoch = self.deps.portals.epoch();
+        if self.epoch != epoch || self.routes.len() >= REMEMBERED {
+            self.routes.clear();
+            self.epoch = epoch;
+        }
+        if let Some(route) = self.routes.get(&event.room_id) {
+            return Ok(route.clone());
+        }
+        let route = self.deps.store.route(&event.room_id).await?;
+        if self.deps.portals.epoch() == epoch {
+            self.routes.insert(event.room_id.clone(), route.clone());
+        }
+        Ok(route)
+    }
+}

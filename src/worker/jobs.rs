@@ -1,0 +1,104 @@
+//! Durable jobs: joins and leaves, run beside the lanes, carried on after a crash.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    homeserver::Class,
+    portal::{Deps, Outcome, PortalError, join, leave},
+    store::{Job, Task},
+};
+
+/// Jobs under way at once.
+const CONCURRENT: usize = 16;
+/// How often the store is asked even when nothing was heard.
+const LOOK: Duration = Duration::from_secs(60);
+/// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
+const GIVE_UP: u32 = 100;
+
+/// Runs jobs until cancelled; then waits for those under way.
+pub async fn run(deps: Deps, stop: CancellationToken) {
+    let running: Arc<Mutex<HashSet<[u8; 16]>>> = Arc::default();
+    let slots = Arc::new(Semaphore::new(CONCURRENT));
+    let tasks = TaskTracker::new();
+    while !stop.is_cancelled() {
+        let due = deps
+            .store
+            .due_jobs(deps.clock.now(), 64)
+            .await
+            .unwrap_or_default();
+        for job in due {
+            if !running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(job.id)
+            {
+                continue;
+            }
+            let (deps, running, slots, stop) =
+                (deps.clone(), running.clone(), slots.clone(), stop.clone());
+            tasks.spawn(async move {
+                let id = job.id;
+                if let Some(Ok(_slot)) = stop.run_until_cancelled(slots.acquire()).await {
+                    stop.run_until_cancelled(one(&deps, job)).await;
+                }
+                running
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&id);
+                deps.jobs.notify_one();
+            });
+        }
+        let next = deps.store.next_job().await.ok().flatten();
+        let now = deps.clock.now();
+        let wait = next
+            .map_or(LOOK, |due| {
+                Duration::from_millis(due.saturating_sub(now).max(200))
+            })
+            .min(LOOK);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = deps.jobs.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// One attempt at a job.
+async fn one(deps: &Deps, mut job: Job) {
+    let result = match &mut job.task {
+        Task::Join(task) => join::run(deps, task, job.attempts).await,
+        Task::Leave {
+            portal,
+            forget,
+            report,
+        } => leave::run(deps, *portal, *forget, report, job.attempts).await,
+    };
+    job.attempts += 1;
+    let written = match result {
+        Ok(Outcome::Done) => deps.store.finish_job(job.id).await,
+        Err(error) if error.class() == Class::GiveUp || job.attempts >= GIVE_UP => {
+            metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
+            if !matches!(error, PortalError::Gone) {
+                tracing::warn!(attempts = job.attempts, "a job was given up");
+            }
+            deps.store.finish_job(job.id).await
+        }
+        Ok(Outcome::Later) | Err(_) => {
+            let wait = 1000 * (1u64 << job.attempts.min(9));
+            job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
+            deps.store.add_job(&job).await
+        }
+    };
+    if let Err(error) = written {
+        tracing::error!(%error, "a job's end could not be stored; it runs again");
+    }
+}
