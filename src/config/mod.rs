@@ -1,16 +1,44 @@
 //! Settings: a TOML file, overridden by `VIZARD__SECTION__KEY` environment variables.
 //!
-//! Unknown keys are errors that name the nearest known key. Every key is documented in
-//! `config/vizard.example.toml`, which a test parses. Secrets may stand in the file or, better, in a file of
-//! their own named by `*_file`.
+//! [`Config::load`] reads both, resolves relative paths against the file's directory, reads the `*_file`
+//! secrets, and reports *every* problem it finds, each with what to write instead. Unknown keys are errors that
+//! name the nearest known key. Every key is documented in `config/vizard.example.toml`, which tests hold against
+//! [`schema`] and the defaults. Called by `cli`; the rest of the crate is handed the finished [`Config`]. Never
+//! touches the network or the database.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+mod environment;
+mod hidden;
+mod kind;
+mod load;
+mod problem;
+mod schema;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-use ruma::{OwnedServerName, OwnedUserId};
-use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+pub use hidden::Hidden;
+pub use load::Loaded;
+pub use problem::{ConfigError, Problem};
+pub use sections::*;
+
+use crate::crypto::{MasterKey, MasterKeyError};
+
+/// The documented example: the template of the file that `vizard init` writes.
+pub const EXAMPLE: &str = include_str!("../../config/vizard.example.toml");
+
+/// Environment variables as `(name, value)`, so that tests own them.
+pub type Environment = BTreeMap<String, String>;
 
 /// The whole configuration, parsed and validated.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The homeserver.
@@ -45,274 +73,69 @@ pub struct Config {
     pub metrics: Metrics,
 }
 
-/// `[homeserver]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Homeserver {
-    /// The server name, the part after the colon of its users' IDs.
-    pub server_name: OwnedServerName,
-    /// The client API's base URL, without `/_matrix`.
-    pub url: url::Url,
-    /// Seconds that one request may take (joins have `join_timeout`).
-    #[serde(default = "defaults::timeout")]
-    pub timeout: u64,
-    /// Seconds that one attempt to join may take.
-    #[serde(default = "defaults::join_timeout")]
-    pub join_timeout: u64,
-}
-
-/// `[appservice]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AppService {
-    /// The id in the registration.
-    pub id: String,
-    /// Where Vizard listens.
-    pub listen: SocketAddr,
-    /// Where the homeserver reaches it; by default `http://` and `listen`.
-    pub url: Option<url::Url>,
-    /// The prefix of ghosts', hosts' and mirrors' localparts.
-    pub prefix: String,
-    /// The bot's localpart.
-    pub bot: String,
-    /// The token Vizard shows to the homeserver.
-    pub as_token: Option<Hidden>,
-    /// A file with that token.
-    pub as_token_file: Option<PathBuf>,
-    /// The token the homeserver shows to Vizard.
-    pub hs_token: Option<Hidden>,
-    /// A file with that token.
-    pub hs_token_file: Option<PathBuf>,
-    /// The largest transaction, in bytes.
-    pub max_body: usize,
-    /// Seconds of silence after which Vizard asks the homeserver for a ping.
-    pub ping_after: u64,
-}
-
-/// `[database]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// `sqlite:PATH` (relative to the file) or `postgres://USER:PASSWORD@HOST/NAME`.
-    pub url: Hidden,
-}
-
-/// `[secrets]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Secrets {
-    /// The master key's file.
-    pub master_key_file: PathBuf,
-}
-
-/// `[access]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Access {
-    /// Who may use Vizard: Matrix IDs, server names, or `*`. Empty: everybody on `homeserver.server_name`.
-    pub users: Vec<String>,
-    /// Matrix IDs of admins.
-    pub admins: Vec<OwnedUserId>,
-    /// Pseudonyms per user, those of left rooms included.
-    pub max_pseudonyms: usize,
-    /// Joins per user and hour.
-    pub joins_per_hour: u32,
-    /// Outbound messages per user and minute.
-    pub messages_per_minute: u32,
-    /// Outbound media per user and day, in MiB.
-    pub media_mib_per_day: u32,
-    /// Room ids and aliases that may not be joined; `*` and `?` are wild.
-    pub denied_rooms: Vec<String>,
-    /// Servers whose rooms may not be joined; `*` and `?` are wild.
-    pub denied_servers: Vec<String>,
-}
-
-/// `[portal]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Portal {
-    /// What a command in a portal begins with.
-    pub command_prefix: String,
-    /// How many mirrors are in a portal room at once.
-    pub max_mirrors: usize,
-    /// Whether joins and leaves of members are told in the portal.
-    pub membership: bool,
-    /// The largest avatar that is copied, in KiB.
-    pub max_avatar_kib: usize,
-}
-
-/// `[relay]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Relay {
-    /// Days after which a relayed message can no longer be edited, answered or redacted across the portal.
-    pub link_days: u32,
-    /// The most missed events that are fetched for a room after a pause.
-    pub gap_limit: u32,
-    /// Events in memory beyond which the rest waits in the database.
-    pub max_in_memory: usize,
-    /// Events processed at once over all portals.
-    pub concurrency: usize,
-}
-
-/// `[privacy]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Privacy {
-    /// Upper bound of a random delay before each outbound message, in milliseconds. 0: none.
-    pub outbound_delay_ms: u64,
-    /// Hours over which actions that concern several ghosts of one user are spread.
-    pub spread_hours: u32,
-}
-
-/// `[abuse]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Abuse {
-    /// Days for which the operator can still open a forgotten link; 0: not at all.
-    pub escrow_days: u32,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// A `tracing` filter, such as `info` or `vizard=debug`.
-    pub level: String,
-    /// How lines look.
-    pub format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For a person.
-    Human,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `[metrics]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Metrics {
-    /// Where Prometheus metrics are served; not at all by default.
-    pub listen: Option<SocketAddr>,
-}
-
-/// A string that is not printed.
-#[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// Hides a string.
+impl Config {
+    /// The token that Vizard shows to the homeserver. Empty only in a config that was not loaded from a file.
     #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
+    pub fn as_token(&self) -> &str {
+        exposed(self.appservice.as_token.as_ref())
     }
 
-    /// The string.
+    /// The token that the homeserver shows to Vizard. Empty only in a config that was not loaded from a file; whoever
+    /// compares it must refuse an empty one.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    pub fn hs_token(&self) -> &str {
+        exposed(self.appservice.hs_token.as_ref())
     }
-}
 
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
+    /// Reads the master key from its file.
+    pub fn master_key(&self) -> Result<MasterKey, MasterKeyError> {
+        MasterKey::read(&self.secrets.master_key_file)
     }
-}
 
-mod defaults {
-    pub(super) fn timeout() -> u64 {
-        60
-    }
-    pub(super) fn join_timeout() -> u64 {
-        300
-    }
-}
-
-impl Default for AppService {
-    fn default() -> Self {
-        Self {
-            id: "vizard".to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 29350)),
-            url: None,
-            prefix: "_vizard_".to_owned(),
-            bot: "vizard".to_owned(),
-            as_token: None,
-            as_token_file: None,
-            hs_token: None,
-            hs_token_file: None,
-            max_body: 64 << 20,
-            ping_after: 300,
+    /// The URL at which the homeserver reaches Vizard, without a final slash.
+    #[must_use]
+    pub fn appservice_url(&self) -> String {
+        if let Some(url) = &self.appservice.url {
+            return url.as_str().trim_end_matches('/').to_owned();
         }
-    }
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self {
-            users: Vec::new(),
-            admins: Vec::new(),
-            max_pseudonyms: 100,
-            joins_per_hour: 20,
-            messages_per_minute: 120,
-            media_mib_per_day: 200,
-            denied_rooms: Vec::new(),
-            denied_servers: Vec::new(),
+        let mut listen = self.appservice.listen;
+        if listen.ip().is_unspecified() {
+            // "Every address" is where to listen, not where to call.
+            listen.set_ip(if listen.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
+        format!("http://{listen}")
+    }
+
+    /// The database's URL, its path absolute.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        self.database.url.expose()
+    }
+
+    /// The database's file, if it is SQLite.
+    #[must_use]
+    pub fn database_path(&self) -> Option<PathBuf> {
+        sqlite_path(self.database_url()).map(Path::to_owned)
+    }
+
+    /// The registration's `sender_localpart`: within the namespace, and never used, because Synapse fails on some
+    /// calls made as the sender.
+    #[must_use]
+    pub fn sender_localpart(&self) -> String {
+        format!("{}appservice", self.appservice.prefix)
     }
 }
 
-impl Default for Portal {
-    fn default() -> Self {
-        Self {
-            command_prefix: "!vizard".to_owned(),
-            max_mirrors: 100,
-            membership: true,
-            max_avatar_kib: 1024,
-        }
-    }
+fn exposed(token: Option<&Hidden>) -> &str {
+    token.map_or("", Hidden::expose)
 }
 
-impl Default for Relay {
-    fn default() -> Self {
-        Self {
-            link_days: 365,
-            gap_limit: 1000,
-            max_in_memory: 2000,
-            concurrency: 64,
-        }
-    }
+/// The path in `sqlite:PATH` or `sqlite://PATH`.
+fn sqlite_path(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
 }
-
-impl Default for Privacy {
-    fn default() -> Self {
-        Self {
-            outbound_delay_ms: 0,
-            spread_hours: 12,
-        }
-    }
-}
-
-impl Default for Abuse {
-    fn default() -> Self {
-        Self { escrow_days: 14 }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Human,
-        }
-    }
-}
-
-/// Environment variables as `(name, value)`, so that tests own them.
-pub type Environment = BTreeMap<String, String>;
