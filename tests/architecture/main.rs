@@ -1,0 +1,233 @@
+//! The house rules, read from the source: imports go downward, SQL and clocks stay where they belong.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Rank and module. A module may import from lower ranks, and from its own rank only where `together` says so.
+const RANKS: &[(u8, &str)] = &[
+    (7, "main"),
+    (7, "cli"),
+    (7, "app"),
+    (6, "http"),
+    (6, "worker"),
+    (5, "bot"),
+    (4, "relay"),
+    (3, "portal"),
+    (3, "e2ee"),
+    (2, "store"),
+    (2, "homeserver"),
+    (1, "pseudonym"),
+    (1, "rewrite"),
+    (1, "event"),
+    (0, "config"),
+    (0, "telemetry"),
+    (0, "crypto"),
+    (0, "clock"),
+    (0, "rng"),
+];
+
+/// Imports within one rank that are meant: the command line starts the application; the listener hands transactions to the
+/// intake; configuration reads the key file; keys are drawn from the generator.
+const TOGETHER: &[(&str, &str)] = &[
+    ("main", "cli"),
+    ("cli", "app"),
+    ("http", "worker"),
+    ("config", "crypto"),
+    ("config", "telemetry"),
+    ("config", "rng"),
+    ("telemetry", "config"),
+    ("crypto", "rng"),
+];
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).expect("src is readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths
+        .into_iter()
+        .map(|path| {
+            let relative = path.strip_prefix(&root).expect("below src");
+            let module = relative
+                .components()
+                .next()
+                .expect("a name")
+                .as_os_str()
+                .to_string_lossy();
+            let module = module.trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).expect("readable");
+            (module, relative.to_owned(), text)
+        })
+        .collect()
+}
+
+/// The modules that a source names as `crate::module`, in `use` groups too. Comments do not count.
+fn imports(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            found.extend(group_heads(group));
+        } else {
+            found.push(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
+        }
+    }
+    found
+}
+
+/// The first path segment of each item of a `{…}` group, whose opening brace was taken off.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut head, mut heads) = (0, String::new(), Vec::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => heads.push(std::mem::take(&mut head)),
+            _ if depth == 0 => head.push(c),
+            _ => {}
+        }
+    }
+    heads.push(head);
+    heads
+        .into_iter()
+        .map(|head| {
+            head.trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect::<String>()
+        })
+        .filter(|head| !head.is_empty())
+        .collect()
+}
+
+fn violations(module: &str, text: &str) -> Vec<String> {
+    let ranks: BTreeMap<_, _> = RANKS.iter().map(|(rank, name)| (*name, *rank)).collect();
+    let Some(own) = ranks.get(module) else {
+        return vec![format!("module {module} has no rank")];
+    };
+    imports(text)
+        .into_iter()
+        .filter(|import| import != module)
+        .filter(|import| match ranks.get(import.as_str()) {
+            None => false,
+            Some(rank) if rank < own => false,
+            Some(rank) if rank == own => !TOGETHER.contains(&(module, import)),
+            Some(_) => true,
+        })
+        .map(|import| format!("{module} imports {import}"))
+        .collect()
+}
+
+#[test]
+fn imports_go_downward() {
+    let mut found = Vec::new();
+    for (module, path, text) in sources() {
+        if module == "lib" {
+            continue;
+        }
+        found.extend(
+            violations(&module, &text)
+                .into_iter()
+                .map(|violation| format!("{}: {violation}", path.display())),
+        );
+    }
+    assert!(found.is_empty(), "upward imports:\n{}", found.join("\n"));
+}
+
+#[test]
+fn an_upward_import_is_found() {
+    assert_eq!(
+        violations("store", "use crate::relay::Relay;"),
+        ["store imports relay"]
+    );
+    assert_eq!(
+        violations("store", "use crate::{clock::Clock, bot::{self, x}};"),
+        ["store imports bot"]
+    );
+    assert_eq!(
+        violations("store", "// use crate::relay::Relay;"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        violations("store", "use crate::homeserver::Error;"),
+        ["store imports homeserver"]
+    );
+    assert_eq!(
+        violations("relay", "use crate::store::Link;"),
+        Vec::<String>::new()
+    );
+    assert_eq!(violations("nowhere", "").len(), 1);
+}
+
+#[test]
+fn each_thing_stays_in_its_place() {
+    // (what, where it may stand, why)
+    let rules: &[(&str, &[&str], &str)] = &[
+        ("sqlx::", &["store"], "all SQL is in store"),
+        (
+            "reqwest::",
+            &["homeserver"],
+            "all Matrix HTTP is in homeserver",
+        ),
+        ("SystemTime::now", &["clock"], "time comes from clock"),
+        ("rand::", &["rng"], "randomness comes from rng"),
+        ("axum::", &["http", "app", "cli"], "the listener is in http"),
+    ];
+    let mut found = Vec::new();
+    for (module, path, text) in sources() {
+        let tests_only =
+            path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        for (what, homes, why) in rules {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let stands = code.lines().any(|line| {
+                !line.trim_start().starts_with("//") && !line.contains('"') && line.contains(what)
+            });
+            if stands && !tests_only && !homes.contains(&module.as_str()) {
+                found.push(format!("{}: {what} ({why})", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Tables of tests may be long.
+fn path_is_code(path: &Path) -> bool {
+    !path.ends_with("tests.rs")
+}
+
+#[test]
+fn files_stay_small() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, path, text)| text.lines().count() > 400 && path_is_code(path))
+        .map(|(_, path, text)| format!("{} has {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "a file past 400 lines wants to be two:\n{}",
+        long.join("\n")
+    );
+}
