@@ -80,7 +80,6 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .portals
         .update(portal.id, |portal| portal.state = PortalState::Joined)
         .await?;
-    note_in_user(deps, &portal).await?;
     let link = portal
         .portal_room
         .as_deref()
@@ -342,23 +341,4 @@ async fn failed(
     let text = refusal::explain(deps, task, portal, &error).await;
     deps.report(&mut task.report, "failed", &text).await?;
     Ok(Outcome::Done)
-}
-
-/// Keeps the user's list in step with the portal.
-async fn note_in_user(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
-    deps.store
-        .update_user(&portal.user, |user| {
-            for entry in user
-                .pseudonyms
-                .iter_mut()
-                .filter(|entry| entry.portal == portal.id)
-            {
-                entry.room.clone_from(&portal.room);
-                entry.nick.clone_from(&portal.ghost.nick);
-                entry.room_name.clone_from(&portal.shown.name);
-                entry.portal_room.clone_from(&portal.portal_room);
-            }
-        })
-        .await?;
-    Ok(())
 }

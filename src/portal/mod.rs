@@ -157,17 +157,6 @@ impl Deps {
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
                 .await?;
         }
-        self.store
-            .update_user(&portal.user, |user| {
-                for entry in user
-                    .pseudonyms
-                    .iter_mut()
-                    .filter(|entry| entry.portal == id)
-                {
-                    nick.clone_into(&mut entry.nick);
-                }
-            })
-            .await?;
         Ok(())
     }
 }

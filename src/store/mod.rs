@@ -5,31 +5,77 @@
 //! database without the master key shows neither who is behind a ghost, nor that two ghosts are one
 //! person, nor any message. A user's pseudonyms are listed in one sealed record per user.
 //!
+//! One connection writes, a few read. The two calls of the hot path ([`Store::push_inbox`] and
+//! [`Store::commit`]) go through a task that gathers what waits into one durable transaction
+//! (`writer`); all other writes take their turns on the same connection. What a call acknowledges is on
+//! the disk.
+//!
 //! Called by `portal`, `relay`, `bot`, `worker` and `app`. Never calls the network.
 
+mod chunks;
+mod db;
+mod forget;
+mod held;
+mod inbox;
+mod jobs;
+mod keyring;
+mod links;
+mod mirrors;
+mod portals;
 mod records;
+mod rotate;
+mod routes;
+mod seal;
+mod users;
+mod writer;
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
+use data_encoding::HEXLOWER;
+use ruma::UserId;
+use sqlx::Connection as _;
 
 pub use records::*;
 
-use crate::{
-    clock::{Clock, UnixMillis},
-    crypto::MasterKey,
-    rng::Rng,
-};
+use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The database URL is not one of ours.
+    #[error("database URL: {0}")]
+    Url(String),
+    /// The database's file could not be made.
+    #[error("cannot create the database {path}: {source}")]
+    Create {
+        /// Its path.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The database refused or is away.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The commit that this call shared with others failed; nothing of it was acknowledged.
+    #[error("database commit: {0}")]
+    Commit(Arc<sqlx::Error>),
     /// A migration failed.
     #[error("database migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The master key is not the one under which this database was made (or last rotated).
+    #[error(
+        "this master key does not open this database (is it another installation's, or from before a rotation?)"
+    )]
+    WrongMasterKey,
+    /// Another process has the database open (a running Vizard, or a rotation of the master key).
+    #[error("the database is in use by another process; stop it first")]
+    InUse,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
     /// A sealed value did not open.
     #[error(transparent)]
     Open(#[from] crate::crypto::OpenError),
@@ -38,272 +84,121 @@ pub enum StoreError {
     Record(#[from] serde_json::Error),
 }
 
-/// What became of an attempt to put a new portal into the store.
-#[derive(Debug)]
-pub enum Created {
-    /// It is there now.
-    New,
-    /// The user already has a pseudonym in this room.
-    AlreadyThere(PortalId),
-    /// The user forgot their pseudonym in this room; there is no new one, ever.
-    Forgotten,
+/// The open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Arc<db::Database>,
+    vault: seal::Vault,
+    writer: writer::Writer,
+    /// The inbox's next position.
+    next_seq: tokio::sync::Mutex<i64>,
+    /// Rises with every change of a user's record.
+    users_epoch: AtomicU64,
+    clock: Clock,
 }
 
-/// The open database. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Store(Arc<()>);
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store")
+            .field(&self.0.database.engine)
+            .finish()
+    }
+}
 
 impl Store {
     /// Opens (and, the first time, creates) the database at `url` (`sqlite:PATH` or `postgres://…`), runs
-    /// migrations and opens the keyring with `master`.
+    /// migrations and opens the keyring with `master`. Starts a task, so it needs a Tokio runtime.
     pub async fn open(
-        _url: &str,
-        _master: &MasterKey,
-        _clock: Clock,
-        _rng: Rng,
+        url: &str,
+        master: &MasterKey,
+        clock: Clock,
+        rng: Rng,
     ) -> Result<Self, StoreError> {
-        todo!()
+        let (_, mut connection) = db::set_up(url, false).await?;
+        let keys = keyring::open_or_create(&mut connection, master, &rng).await;
+        let last: Result<Option<i64>, sqlx::Error> =
+            sqlx::query_scalar("SELECT seq FROM inbox ORDER BY seq DESC LIMIT 1")
+                .fetch_optional(&mut connection)
+                .await;
+        connection.close().await?;
+        let (keys, last) = (keys?, last?);
+        let database = Arc::new(db::Database::open(url).await?);
+        Ok(Self(Arc::new(Inner {
+            writer: writer::Writer::start(Arc::clone(&database)),
+            database,
+            vault: seal::Vault::new(&keys, rng),
+            next_seq: tokio::sync::Mutex::new(last.unwrap_or(0) + 1),
+            users_epoch: AtomicU64::new(0),
+            clock,
+        })))
     }
+
     /// Waits for the writer to finish and closes the connections.
     pub async fn close(&self) {
-        todo!()
+        self.0.writer.close().await;
+        self.0.database.close().await;
     }
+
     /// A cheap query that proves the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        sqlx::query("SELECT id FROM keyring")
+            .execute(&self.0.database.readers)
+            .await?;
+        Ok(())
     }
+
+    /// How many rows there are of each kind.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        Ok(Counts {
+            users: self.count("SELECT COUNT(*) FROM users").await?,
+            portals: self.count("SELECT COUNT(*) FROM portals").await?,
+            mirrors: self.count("SELECT COUNT(*) FROM mirrors").await?,
+            links: self.count("SELECT COUNT(*) FROM links").await?,
+            inbox: self.inbox_len().await?,
+            held: self.count("SELECT COUNT(*) FROM held").await?,
+            jobs: self.count("SELECT COUNT(*) FROM jobs").await?,
+        })
+    }
+
+    async fn count(&self, sql: &'static str) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar(sql)
+            .fetch_one(&self.0.database.readers)
+            .await?;
+        Ok(count.try_into().unwrap_or(0))
+    }
+
     /// Seals everything anew under a new master key, in one database transaction. Returns the number
-    /// of cells. Vizard must not be running.
+    /// of cells. Fails with [`StoreError::InUse`] while a Vizard has the database open.
     pub async fn rotate_master_key(
-        _url: &str,
-        _old: &MasterKey,
-        _new: &MasterKey,
-        _rng: &Rng,
+        url: &str,
+        old: &MasterKey,
+        new: &MasterKey,
+        rng: &Rng,
     ) -> Result<u64, StoreError> {
-        todo!()
+        rotate::rotate(url, old, new, rng).await
     }
+
     /// Derives the transaction id of a send: HMAC(actor, source, leg, part), 32 hex characters. The
     /// same send always has the same id, so that a resend after a crash is the same event.
-    pub fn txn_id(&self, _actor: &UserId, _source: &str, _leg: &str, _part: u32) -> String {
-        todo!()
+    pub fn txn_id(&self, actor: &UserId, source: &str, leg: &str, part: u32) -> String {
+        let id = self.0.vault.sends().hash(
+            "txn",
+            &[
+                actor.as_bytes(),
+                source.as_bytes(),
+                leg.as_bytes(),
+                &part.to_be_bytes(),
+            ],
+        );
+        HEXLOWER.encode(&id)
     }
+
     /// 32 bytes derived from the data keys for `purpose`, for ids that must be the same after a crash.
-    pub fn derive(&self, _purpose: &str, _parts: &[&[u8]]) -> [u8; 32] {
-        todo!()
-    }
-
-    // --- inbox: transactions that were acknowledged and are not yet wholly handled ---
-
-    /// Stores a homeserver transaction, sealed and durable, and returns its position. Concurrent calls share one commit.
-    pub async fn push_inbox(&self, _body: Vec<u8>) -> Result<i64, StoreError> {
-        todo!()
-    }
-    /// Up to `limit` transactions after position `after`, oldest first.
-    pub async fn inbox_after(
-        &self,
-        _after: i64,
-        _limit: u32,
-    ) -> Result<Vec<InboxEntry>, StoreError> {
-        todo!()
-    }
-    /// How many transactions wait.
-    pub async fn inbox_len(&self) -> Result<u64, StoreError> {
-        todo!()
-    }
-
-    // --- links: which event became which ---
-
-    /// Writes links and removes finished transactions in one durable commit (shared with concurrent callers).
-    /// A link whose source is already there is left as it is.
-    pub async fn commit(&self, _batch: Batch) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Writes a link, in the place of the one with the same source.
-    pub async fn replace_link(&self, _portal: PortalId, _link: &Link) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Which of `sources` were handled already in this portal.
-    pub async fn handled(
-        &self,
-        _portal: PortalId,
-        _sources: &[&EventId],
-    ) -> Result<HashSet<OwnedEventId>, StoreError> {
-        todo!()
-    }
-    /// The link of which `event` is either end: the event received, or the event sent for it.
-    pub async fn link(
-        &self,
-        _portal: PortalId,
-        _event: &EventId,
-    ) -> Result<Option<Link>, StoreError> {
-        todo!()
-    }
-    /// Deletes links older than `before` (whole days). Returns how many.
-    pub async fn prune_links(&self, _before: UnixMillis) -> Result<u64, StoreError> {
-        todo!()
-    }
-
-    // --- users ---
-
-    /// The record of a user.
-    pub async fn user(&self, _user: &UserId) -> Result<Option<User>, StoreError> {
-        todo!()
-    }
-    /// Reads, changes and writes a user's record in one transaction; a missing one starts as `User::new`.
-    /// `change` may run more than once. Returns the new record.
-    pub async fn update_user(
-        &self,
-        _user: &UserId,
-        _change: impl Fn(&mut User) + Send + Sync,
-    ) -> Result<User, StoreError> {
-        todo!()
-    }
-
-    /// Rises whenever some user's record changed.
-    #[must_use]
-    pub fn users_epoch(&self) -> u64 {
-        todo!()
-    }
-
-    // --- portals ---
-
-    /// Puts a new portal, its routes and its place in the user's record into the store, in one transaction.
-    pub async fn create_portal(&self, _portal: &Portal) -> Result<Created, StoreError> {
-        todo!()
-    }
-    /// Writes a portal's record and any route that it gained or lost (its room may change through an upgrade).
-    pub async fn save_portal(&self, _portal: &Portal) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// A portal by id.
-    pub async fn portal(&self, _id: PortalId) -> Result<Option<Portal>, StoreError> {
-        todo!()
-    }
-    /// Ids of every portal, in no meaningful order.
-    pub async fn portal_ids(&self) -> Result<Vec<PortalId>, StoreError> {
-        todo!()
-    }
-    /// Where events of this room go: the one portal whose portal room it is, or every portal into it.
-    pub async fn route(&self, _room: &RoomId) -> Result<Route, StoreError> {
-        todo!()
-    }
-    /// The portal to which a ghost belongs.
-    pub async fn portal_of_ghost(&self, _ghost: &UserId) -> Result<Option<PortalId>, StoreError> {
-        todo!()
-    }
-    /// Destroys a portal: links, mirrors, held messages, routes, keys, its place in the user's record; leaves
-    /// the keyed hash of (user, room) and, until `escrow_until`, a sealed copy of (user, room, ghost) for the operator.
-    pub async fn forget_portal(
-        &self,
-        _portal: &Portal,
-        _escrow_until: Option<UnixMillis>,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Destroys a portal that never led anywhere, leaving no trace.
-    pub async fn discard_portal(&self, _portal: &Portal) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Whether this user forgot their pseudonym in this room.
-    pub async fn is_forgotten(&self, _user: &UserId, _room: &RoomId) -> Result<bool, StoreError> {
-        todo!()
-    }
-    /// Carries "forgotten" over to the room that replaces another.
-    pub async fn mark_forgotten(&self, _user: &UserId, _room: &RoomId) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Deletes escrowed copies that are due. Returns how many.
-    pub async fn prune_escrow(&self, _now: UnixMillis) -> Result<u64, StoreError> {
-        todo!()
-    }
-
-    // --- mirrors ---
-
-    /// The mirror of `member` in a portal.
-    pub async fn mirror(
-        &self,
-        _portal: PortalId,
-        _member: &UserId,
-    ) -> Result<Option<Mirror>, StoreError> {
-        todo!()
-    }
-    /// Every mirror of a portal.
-    pub async fn mirrors(&self, _portal: PortalId) -> Result<Vec<Mirror>, StoreError> {
-        todo!()
-    }
-    /// Writes a mirror (new or changed).
-    pub async fn save_mirror(&self, _portal: PortalId, _mirror: &Mirror) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    // --- held messages ---
-
-    /// Keeps a message that waits for the user's decision.
-    pub async fn hold(&self, _portal: PortalId, _held: &Held) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// The held message whose own event, or whose question to the user, is `event`.
-    pub async fn held(
-        &self,
-        _portal: PortalId,
-        _event: &EventId,
-    ) -> Result<Option<Held>, StoreError> {
-        todo!()
-    }
-    /// All held messages of a portal, oldest first.
-    pub async fn all_held(&self, _portal: PortalId) -> Result<Vec<Held>, StoreError> {
-        todo!()
-    }
-    /// Removes a held message.
-    pub async fn release(&self, _portal: PortalId, _event: &EventId) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    // --- jobs: durable work that is due later ---
-
-    /// Adds a job (or replaces the one with the same id).
-    pub async fn add_job(&self, _job: &Job) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Jobs due at `now`, oldest first.
-    pub async fn due_jobs(&self, _now: UnixMillis, _limit: u32) -> Result<Vec<Job>, StoreError> {
-        todo!()
-    }
-    /// When the next job is due.
-    pub async fn next_job(&self) -> Result<Option<UnixMillis>, StoreError> {
-        todo!()
-    }
-    /// Removes a job.
-    pub async fn finish_job(&self, _id: [u8; 16]) -> Result<(), StoreError> {
-        todo!()
+    pub fn derive(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut all = vec![purpose.as_bytes()];
+        all.extend_from_slice(parts);
+        self.0.vault.sends().full("derive", &all)
     }
 }
-
-/// Where the events of a room go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// It is a portal room.
-    Portal(PortalId),
-    /// It is a room that these portals lead into (never two of one user).
-    Room(Vec<PortalId>),
-    /// The store does not know it (a direct chat with the bot, or none of ours).
-    Unknown,
-}
-
-/// Opens a database path as the URL that [`Store::open`] takes.
-#[must_use]
-pub fn sqlite_url(path: &Path) -> String {
-    format!("sqlite:{}", path.display())
-}
-
-/// What [`Store::commit`] writes.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// New links.
-    pub links: Vec<(PortalId, Link)>,
-    /// Positions of transactions that are wholly handled.
-    pub done: Vec<i64>,
-}
-
-/// A room id that some portal leads into.
-pub type TargetRoom = OwnedRoomId;

@@ -340,3 +340,66 @@ pub struct Report {
     #[serde(default)]
     pub message: Option<OwnedEventId>,
 }
+
+/// What became of an attempt to put a new portal into the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there now.
+    New,
+    /// The user already has a pseudonym in this room.
+    AlreadyThere(PortalId),
+    /// The user forgot their pseudonym in this room; there is no new one, ever.
+    Forgotten,
+}
+
+/// Where the events of a room go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// It is a portal room.
+    Portal(PortalId),
+    /// It is a room that these portals lead into (never two of one user).
+    Room(Vec<PortalId>),
+    /// The store does not know it (a direct chat with the bot, or none of ours).
+    Unknown,
+}
+
+/// What `Store::commit` writes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// New links.
+    pub links: Vec<(PortalId, Link)>,
+    /// Positions of transactions that are wholly handled.
+    pub done: Vec<i64>,
+}
+
+/// A forgotten pseudonym, kept for the operator for a disclosed time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escrowed {
+    /// The user.
+    pub user: OwnedUserId,
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The ghost.
+    pub ghost: OwnedUserId,
+    /// Until when it is kept, at most.
+    pub until: UnixMillis,
+}
+
+/// How many rows the store holds, for `doctor` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Users with a record.
+    pub users: u64,
+    /// Portals.
+    pub portals: u64,
+    /// Mirrors of all portals.
+    pub mirrors: u64,
+    /// Links that are not yet pruned.
+    pub links: u64,
+    /// Transactions that are not yet wholly handled.
+    pub inbox: u64,
+    /// Messages that wait for a decision.
+    pub held: u64,
+    /// Jobs.
+    pub jobs: u64,
+}

@@ -1,0 +1,173 @@
+//! Links: which event became which. A link's presence means that its source was handled.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
+
+use ruma::{EventId, OwnedEventId};
+
+use super::{
+    Batch, Link, PortalId, Store, StoreError,
+    chunks::{Chunked, MOST, pad},
+    seal::{Cell, Hash, row_of},
+    writer::{LinkRow, Work},
+};
+use crate::clock::UnixMillis;
+
+pub(super) const LINKS: Cell = Cell::new("links", 128);
+
+const DAY: UnixMillis = 24 * 60 * 60 * 1000;
+
+static HANDLED: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::list(
+        "SELECT source FROM links WHERE portal = $1 AND source IN",
+        1,
+    )
+});
+
+impl Store {
+    /// Writes links and removes finished transactions in one durable commit (shared with concurrent callers).
+    /// A link whose source is already there is left as it is.
+    pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.links.is_empty() && batch.done.is_empty() {
+            return Ok(());
+        }
+        let day = day_of(self.0.clock.now());
+        let links = batch
+            .links
+            .iter()
+            .map(|(portal, link)| self.link_row(*portal, link, day))
+            .collect::<Result<_, _>>()?;
+        let work = Work {
+            inbox: Vec::new(),
+            links,
+            done: batch.done,
+        };
+        self.0.writer.submit(work).await?.durable().await
+    }
+
+    /// Writes a link, in the place of the one with the same source.
+    pub async fn replace_link(&self, portal: PortalId, link: &Link) -> Result<(), StoreError> {
+        let row = self.link_row(portal, link, day_of(self.0.clock.now()))?;
+        sqlx::query(
+            "INSERT INTO links (portal, source, target, day, sealed) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (portal, source) DO UPDATE SET target = excluded.target, sealed = excluded.sealed",
+        )
+        .bind(row.portal.to_vec())
+        .bind(row.source.to_vec())
+        .bind(row.target.map(|target| target.to_vec()))
+        .bind(row.day)
+        .bind(row.sealed)
+        .execute(&self.0.database.writer)
+        .await?;
+        Ok(())
+    }
+
+    fn link_row(&self, portal: PortalId, link: &Link, day: i64) -> Result<LinkRow, StoreError> {
+        let source = self.source_hash(portal, &link.source);
+        Ok(LinkRow {
+            portal: portal.0,
+            source,
+            target: link
+                .target
+                .as_ref()
+                .map(|target| self.target_hash(portal, target)),
+            day,
+            sealed: self.0.vault.seal(LINKS, &row_of(portal, &source), link)?,
+        })
+    }
+
+    fn source_hash(&self, portal: PortalId, event: &EventId) -> Hash {
+        self.0.vault.hash_in("link source", portal, event.as_str())
+    }
+
+    fn target_hash(&self, portal: PortalId, event: &EventId) -> Hash {
+        self.0.vault.hash_in("link target", portal, event.as_str())
+    }
+
+    /// Which of `sources` were handled already in this portal.
+    pub async fn handled(
+        &self,
+        portal: PortalId,
+        sources: &[&EventId],
+    ) -> Result<HashSet<OwnedEventId>, StoreError> {
+        let mut handled = HashSet::new();
+        for chunk in sources.chunks(MOST) {
+            let by_hash: HashMap<Hash, &EventId> = chunk
+                .iter()
+                .map(|event| (self.source_hash(portal, event), *event))
+                .collect();
+            let mut hashes: Vec<Hash> = by_hash.keys().copied().collect();
+            pad(&mut hashes);
+            let mut query = sqlx::query_scalar(HANDLED.text(hashes.len())).bind(portal.0.to_vec());
+            for hash in &hashes {
+                query = query.bind(hash.as_slice());
+            }
+            let found: Vec<Vec<u8>> = query.fetch_all(&self.0.database.readers).await?;
+            handled.extend(
+                found
+                    .iter()
+                    .filter_map(|hash| by_hash.get(hash.as_slice()))
+                    .map(|&event| event.to_owned()),
+            );
+        }
+        Ok(handled)
+    }
+
+    /// The link of which `event` is either end: the event received, or the event sent for it.
+    pub async fn link(
+        &self,
+        portal: PortalId,
+        event: &EventId,
+    ) -> Result<Option<Link>, StoreError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "SELECT source, sealed FROM links WHERE portal = $1 AND (source = $2 OR target = $3)",
+        )
+        .bind(portal.0.as_slice())
+        .bind(self.source_hash(portal, event).as_slice())
+        .bind(self.target_hash(portal, event).as_slice())
+        .fetch_all(&self.0.database.readers)
+        .await?;
+        // What we sent may come back and be noted as handled, without a target: the other row says more.
+        let mut best: Option<Link> = None;
+        for (source, sealed) in rows {
+            let link: Link = self
+                .0
+                .vault
+                .open(LINKS, &row_of(portal, &source), &sealed)?;
+            if best.as_ref().is_none_or(|best| best.target.is_none()) {
+                best = Some(link);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Deletes links older than `before` (whole days). Returns how many.
+    pub async fn prune_links(&self, before: UnixMillis) -> Result<u64, StoreError> {
+        let day = day_of(before);
+        let mut after = Vec::new();
+        let mut deleted = 0;
+        // One portal at a time, so that the writer is never held for long.
+        while let Some(portal) = sqlx::query_scalar::<_, Vec<u8>>(
+            "SELECT portal FROM links WHERE portal > $1 ORDER BY portal LIMIT 1",
+        )
+        .bind(after.as_slice())
+        .fetch_optional(&self.0.database.readers)
+        .await?
+        {
+            deleted += sqlx::query("DELETE FROM links WHERE portal = $1 AND day < $2")
+                .bind(portal.as_slice())
+                .bind(day)
+                .execute(&self.0.database.writer)
+                .await?
+                .rows_affected();
+            after = portal;
+        }
+        Ok(deleted)
+    }
+}
+
+fn day_of(time: UnixMillis) -> i64 {
+    i64::try_from(time / DAY).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,215 @@
+//! The group commit: acknowledged transactions and links of whoever waits share one durable transaction.
+//!
+//! Callers seal their rows themselves and hand them over in the order of their calls; one task gathers
+//! what has come, writes it, and answers each caller when it is durable, or with the error if it is not.
+//! Every write here may be repeated without harm, so a lost connection is simply tried again.
+
+use std::sync::{Arc, LazyLock};
+
+use sqlx::AnyConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    StoreError,
+    chunks::{Chunked, split},
+    db::{Database, RETRIES, aborted},
+    seal::Hash,
+};
+
+/// How many calls may wait before further ones are slowed down.
+const QUEUE: usize = 1024;
+/// What one transaction takes at most (the call that reaches it is still taken whole).
+const MOST_ROWS: usize = 4096;
+const MOST_BYTES: usize = 8 << 20;
+
+static INSERT_INBOX: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "INSERT INTO inbox (seq, sealed) VALUES",
+        2,
+        "ON CONFLICT (seq) DO NOTHING",
+    )
+});
+static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "INSERT INTO links (portal, source, target, day, sealed) VALUES",
+        5,
+        "ON CONFLICT (portal, source) DO NOTHING",
+    )
+});
+static DELETE_INBOX: LazyLock<Chunked> =
+    LazyLock::new(|| Chunked::list("DELETE FROM inbox WHERE seq IN", 0));
+
+/// A row of `links`.
+#[derive(Debug)]
+pub(super) struct LinkRow {
+    pub(super) portal: Hash,
+    pub(super) source: Hash,
+    pub(super) target: Option<Hash>,
+    pub(super) day: i64,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) inbox: Vec<(i64, Vec<u8>)>,
+    pub(super) links: Vec<LinkRow>,
+    pub(super) done: Vec<i64>,
+}
+
+impl Work {
+    fn append(&mut self, mut other: Self) {
+        self.inbox.append(&mut other.inbox);
+        self.links.append(&mut other.links);
+        self.done.append(&mut other.done);
+    }
+
+    fn rows(&self) -> usize {
+        self.inbox.len() + self.links.len() + self.done.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.inbox.iter().map(|(_, sealed)| sealed.len()).sum()
+    }
+}
+
+enum Request {
+    Write(Work, oneshot::Sender<Result<(), StoreError>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writing task.
+#[derive(Debug)]
+pub(super) struct Writer(mpsc::Sender<Request>);
+
+impl Writer {
+    /// Starts the task. It ends with [`Writer::close`] or when the last handle is gone.
+    pub(super) fn start(database: Arc<Database>) -> Self {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(run(database, queue));
+        Self(requests)
+    }
+
+    /// Hands over `work`. Its place in the order is taken when this returns; the answer comes when it
+    /// is durable.
+    pub(super) async fn submit(&self, work: Work) -> Result<Answer, StoreError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0
+            .send(Request::Write(work, answer))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        Ok(Answer(receiver))
+    }
+
+    /// Waits until all that was handed over is written; later calls fail with [`StoreError::Closed`].
+    pub(super) async fn close(&self) {
+        let (answer, receiver) = oneshot::channel();
+        if self.0.send(Request::Close(answer)).await.is_ok() {
+            let _ = receiver.await;
+        }
+    }
+}
+
+/// The outcome to come of a [`Writer::submit`].
+pub(super) struct Answer(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Answer {
+    pub(super) async fn durable(self) -> Result<(), StoreError> {
+        self.0.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Request>) {
+    let mut closing = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut all = Work::default();
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Write(work, answer) => {
+                    all.append(work);
+                    answers.push(answer);
+                }
+                Request::Close(answer) => {
+                    queue.close();
+                    closing.push(answer);
+                }
+            }
+            next = if all.rows() < MOST_ROWS && all.bytes() < MOST_BYTES {
+                queue.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        if answers.is_empty() {
+            continue;
+        }
+        let outcome = write(&database, &all).await.map_err(Arc::new);
+        for answer in answers {
+            let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
+        }
+    }
+    for answer in closing {
+        let _ = answer.send(());
+    }
+}
+
+async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
+    let mut attempt = 0;
+    loop {
+        let outcome = async {
+            let mut tx = database.writer.begin_with(database.engine.begin()).await?;
+            write_in(&mut tx, work).await?;
+            tx.commit().await
+        }
+        .await;
+        match outcome {
+            Err(error) if attempt < RETRIES && (aborted(&error) || hung_up(&error)) => {
+                attempt += 1;
+                tracing::debug!(attempt, "a group commit is tried again");
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn write_in(tx: &mut AnyConnection, work: &Work) -> Result<(), sqlx::Error> {
+    for piece in split(&work.inbox) {
+        let mut query = sqlx::query(INSERT_INBOX.text(piece.len()));
+        for (seq, sealed) in piece {
+            query = query.bind(*seq).bind(sealed.as_slice());
+        }
+        query.execute(&mut *tx).await?;
+    }
+    for piece in split(&work.links) {
+        let mut query = sqlx::query(INSERT_LINKS.text(piece.len()));
+        for row in piece {
+            query = query
+                .bind(row.portal.as_slice())
+                .bind(row.source.as_slice())
+                .bind(row.target.as_ref().map(Hash::as_slice))
+                .bind(row.day)
+                .bind(row.sealed.as_slice());
+        }
+        query.execute(&mut *tx).await?;
+    }
+    for piece in split(&work.done) {
+        let mut query = sqlx::query(DELETE_INBOX.text(piece.len()));
+        for seq in piece {
+            query = query.bind(*seq);
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Whether the connection was lost, in which case the commit may or may not have happened.
+fn hung_up(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_))
+        || error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            // admin_shutdown, crash_shutdown
+            .is_some_and(|code| code == "57P01" || code == "57P02")
+}

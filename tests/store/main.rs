@@ -1,0 +1,79 @@
+//! The store's suite: every test runs on SQLite and on a real PostgreSQL.
+
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod backend;
+mod commits;
+mod keys;
+mod portals;
+#[path = "../testkit/postgres.rs"]
+mod postgres;
+mod rest;
+mod samples;
+mod stolen;
+
+/// Declares each test once for each backend.
+macro_rules! on_each_backend {
+    ($($module:ident :: { $($name:ident),+ $(,)? })+) => {
+        mod on_sqlite {
+            $($(#[tokio::test]
+            async fn $name() {
+                crate::$module::$name(crate::backend::Backend::sqlite()).await;
+            })+)+
+        }
+        mod on_postgres {
+            $($(#[tokio::test]
+            async fn $name() {
+                crate::$module::$name(crate::backend::Backend::postgres().await).await;
+            })+)+
+        }
+    };
+}
+
+on_each_backend! {
+    commits::{
+        inbox_keeps_order_and_content,
+        inbox_goes_on_after_reopening,
+        concurrent_pushes_are_all_there_in_order,
+        links_are_found_by_either_end,
+        first_link_of_a_source_stays,
+        handled_finds_exactly_the_known,
+        commit_removes_what_is_done,
+        concurrent_commits_are_all_there,
+        failed_commit_acknowledges_nothing,
+        old_links_are_pruned,
+        closed_store_refuses,
+    }
+    portals::{
+        portal_is_created_once,
+        concurrent_creations_make_one_portal,
+        routes_lead_to_portals,
+        upgrade_moves_the_route,
+        forgetting_leaves_nothing_but_the_hash,
+        forgotten_portal_is_not_brought_back,
+        forgetting_twice_makes_one_escrow,
+        escrow_ends,
+        forgetting_erases_the_bytes,
+    }
+    rest::{
+        users_start_new_and_are_changed,
+        concurrent_changes_of_a_user_all_count,
+        mirrors_are_kept_by_member,
+        held_messages_are_found_by_question,
+        jobs_come_in_the_order_they_are_due,
+        counts_and_ping,
+        connections_that_were_cut_are_made_anew,
+    }
+    keys::{
+        wrong_master_key_is_refused,
+        everything_survives_reopening,
+        moved_cells_do_not_open,
+        rotation_keeps_everything_and_shuts_the_old_key_out,
+        rotation_is_refused_while_in_use,
+        send_ids_are_stable,
+    }
+    stolen::{
+        stolen_database_says_nothing,
+    }
+}
