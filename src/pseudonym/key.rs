@@ -68,14 +68,33 @@ impl SenderKeyId {
         let bytes = BASE32_NOPAD
             .decode(text.to_ascii_uppercase().as_bytes())
             .ok()?;
-        let key = VerifyingKey::from_bytes(&bytes.try_into().ok()?).ok()?;
-        (!key.is_weak()).then_some(Self(key))
+        Self::from_bytes(&bytes.try_into().ok()?)
     }
 
     /// Unpadded standard base64, as Matrix writes keys.
     #[must_use]
     pub fn to_base64(&self) -> String {
         BASE64_NOPAD.encode(self.0.as_bytes())
+    }
+
+    /// Reads what [`SenderKeyId::to_base64`] wrote; `None` unless it is exactly that form.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes = BASE64_NOPAD.decode(text.as_bytes()).ok()?;
+        Self::from_bytes(&bytes.try_into().ok()?)
+    }
+
+    /// The key of 32 bytes; `None` when they are no key, or one of the weak ones.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
+        let key = VerifyingKey::from_bytes(bytes).ok()?;
+        (!key.is_weak()).then_some(Self(key))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
     }
 
     /// Whether `signature` over `message` is this key's (strict: no malleable signatures).
@@ -103,5 +122,10 @@ mod tests {
         );
         assert_eq!(SenderKeyId::from_localpart(&text[1..]), None);
         assert_eq!(SenderKey::from_seed(&key.seed()).id(), key.id());
+        assert_eq!(
+            SenderKeyId::from_base64(&key.id().to_base64()),
+            Some(key.id())
+        );
+        assert_eq!(SenderKeyId::from_bytes(&[0; 32]), None);
     }
 }

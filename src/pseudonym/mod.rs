@@ -8,9 +8,13 @@ mod mapping;
 mod name;
 mod namespace;
 mod proof;
+mod server_key;
+mod signed;
 
 pub use key::{SenderKey, SenderKeyId};
-pub use mapping::{Mapping, MappingError, ServerKey};
-pub use name::{is_plain_name, nick_of};
+pub use mapping::{Mapping, MappingError, Signer};
+pub use name::{MAX_NICK, NickError, clean_nick, nick_of};
 pub use namespace::{Namespace, Role};
 pub use proof::{ProofError, prove, verify_proof};
+pub use server_key::{ServerKey, ServerKeyId};
+pub use signed::{FieldFault, SignatureFault, SignersFault};
