@@ -118,6 +118,24 @@ pub fn tail(path: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
+/// Whether a process of this id runs. One that ended and was not collected by its parent yet does not.
+pub fn runs(id: u32) -> bool {
+    let state = if Path::new("/proc/self/stat").exists() {
+        // The state follows the name, which stands in parentheses and may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(')')
+            .map_or(String::new(), |(_, rest)| rest.trim().to_owned())
+    } else {
+        let output = Command::new("ps")
+            .args(["-o", "stat=", "-p", &id.to_string()])
+            .output();
+        output.map_or(String::new(), |output| {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        })
+    };
+    !state.is_empty() && !state.starts_with(['Z', 'X'])
+}
+
 /// Sends a signal to a process group. The shell's own `kill` is everywhere; a program of that name is not.
 fn signal_group(signal: &str, group: u32) {
     let _ = Command::new("sh")

@@ -240,9 +240,9 @@ impl Vizard {
     }
 }
 
-/// The `vizard` beside a running example, in the example's own profile. Cargo does not build it for an
-/// example, so this does; it is quick when nothing has changed.
-pub fn program_beside_example() -> Result<PathBuf> {
+/// The `vizard` beside the running example called `name`, in the example's own profile. Cargo does not
+/// build it for an example, so this does; it is quick when nothing has changed.
+pub fn program_beside_example(name: &str) -> Result<PathBuf> {
     let example = std::env::current_exe()?;
     let directory = example
         .parent()
@@ -254,6 +254,9 @@ pub fn program_beside_example() -> Result<PathBuf> {
         "build",
         "--bin",
         "vizard",
+        // Named as well, so that the features of shared dependencies, and thus their builds, are the same.
+        "--example",
+        name,
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);

@@ -1,15 +1,13 @@
 //! Real servers: two users talk across federation, and nothing is left behind.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::testkit::{
-    audit::{Needle, audit, linkage},
+    audit::{Finding, Needle, audit, linkage},
     client::{Client, Source, picture},
+    process::runs,
     python::Python,
     site::Site,
     synapse::{Options, Synapse, SynapsePair},
@@ -17,19 +15,8 @@ use crate::testkit::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Whether a process of this id is there (a zombie is not).
-fn runs(id: u32) -> bool {
-    let status = std::process::Command::new("ps")
-        .args(["-o", "stat=", "-p", &id.to_string()])
-        .output();
-    match status {
-        Ok(output) => !output.stdout.is_empty() && output.stdout[0] != b'Z',
-        Err(_) => Path::new(&format!("/proc/{id}")).exists(),
-    }
-}
-
 #[tokio::test]
-async fn two_users_talk_across_federation_and_a_planted_leak_is_found() {
+async fn two_users_talk_across_federation_and_are_found_by_the_audit() {
     Python::shared().unwrap();
     let since = Instant::now();
     let mut pair = SynapsePair::stock().await.unwrap();
@@ -39,6 +26,44 @@ async fn two_users_talk_across_federation_and_a_planted_leak_is_found() {
     let avatar = alice.set_avatar(&picture("alice")).await.unwrap();
     alice.set_display_name("Alice Łiddell").await.unwrap();
 
+    let room = converse(&alice, &bob).await;
+    let mut needles = Needle::user("MXID", alice.id());
+    needles.push(Needle::text("display name", "Alice Łiddell"));
+    needles.extend(Needle::id("avatar", &avatar));
+    expose(&pair.b, &needles).await;
+    let links = linkage(&pair.b.database(), &[alice.id(), bob.id()])
+        .await
+        .unwrap();
+    assert!(
+        !links.is_empty(),
+        "two members of one room are linked by it"
+    );
+    plant(&pair.b, &bob, &room).await;
+
+    // A restart in good order and a kill, both survived by the data.
+    pair.b.restart().await.unwrap();
+    pair.a.kill();
+    pair.a.resume().await.unwrap();
+    let last = alice.say(&room, "still there?").await.unwrap();
+    bob.wait_for(
+        "a message after the restarts",
+        |seen| seen.id() == last,
+        SOON,
+    )
+    .await
+    .unwrap();
+
+    let ids = [pair.a.id().unwrap(), pair.b.id().unwrap()];
+    let directories = [pair.a.directory(), pair.b.directory()];
+    assert!(ids.into_iter().all(runs));
+    pair.b.stop().await.unwrap();
+    drop(pair);
+    assert!(!ids.into_iter().any(runs));
+    assert!(!directories.iter().any(|directory| directory.exists()));
+}
+
+/// Everything two people do in a room of Bob's, and a private one; returns the room.
+async fn converse(alice: &Client, bob: &Client) -> String {
     // Bob's room is public; Alice comes by alias, without hiding.
     let (room, alias) = bob.create_public_room("tea", "Tea").await.unwrap();
     assert_eq!(alice.join(&alias, &[]).await.unwrap(), room);
@@ -127,66 +152,46 @@ async fn two_users_talk_across_federation_and_a_planted_leak_is_found() {
         .unwrap();
     assert_eq!(joined, private);
 
-    // Alice did not hide, so B is full of her; what B never saw is not found. Both while B runs.
-    let mut needles = Needle::user("MXID", alice.id());
-    needles.push(Needle::text("display name", "Alice Łiddell"));
-    needles.extend(Needle::id("avatar", &avatar));
-    let report = audit(&pair.b.evidence(), &needles).await.unwrap();
+    room
+}
+
+/// Alice did not hide, so B is full of her. Looked for while B runs.
+async fn expose(server: &Synapse, needles: &[Needle]) {
+    let report = audit(&server.evidence(), needles).await.unwrap();
     for place in [
         "event_json.json",
         "events.sender",
         "homeserver.log:",
         "homeserver.db",
     ] {
-        assert!(
-            report.findings.iter().any(|one| one.place.contains(place)),
-            "nothing in {place}: {report}"
-        );
+        let there = report.findings.iter().any(|one| one.place.contains(place));
+        assert!(there, "nothing in {place}: {report}");
     }
-    for needle in &needles {
-        assert!(
-            report.findings.iter().any(|one| one.needle == needle.shown),
-            "{needle:?} not found in {report}"
-        );
+    for needle in needles {
+        let found = report.findings.iter().any(|one| one.needle == needle.shown);
+        assert!(found, "{needle:?} not found in {report}");
     }
-    let never = audit(
-        &pair.b.evidence(),
-        &[Needle::text("unknown", "@somebody-else:a.example")],
+}
+
+/// Somebody the server never heard of is not found, until a message gives them away.
+async fn plant(server: &Synapse, bob: &Client, room: &str) {
+    let needles = Needle::user("MXID", "@somebody-else:a.example");
+    let report = audit(&server.evidence(), &needles).await.unwrap();
+    report.assert_clean();
+    let searched = report.searched;
+    assert!(
+        searched.tables > 100 && searched.cells > 1000 && searched.files > 2,
+        "{report}"
+    );
+    bob.say(
+        room,
+        &data_encoding::BASE64.encode(b"it is @somebody-else:a.example!"),
     )
     .await
     .unwrap();
-    never.assert_clean();
-    assert!(
-        never.searched.tables > 100 && never.searched.cells > 1000,
-        "{never}"
-    );
-    assert!(
-        !linkage(&pair.b.database(), &[alice.id(), bob.id()])
-            .await
-            .unwrap()
-            .is_empty()
-    );
-
-    // A restart in good order and a kill, both survived by the data.
-    pair.b.restart().await.unwrap();
-    pair.a.kill();
-    pair.a.resume().await.unwrap();
-    let last = alice.say(&room, "still there?").await.unwrap();
-    bob.wait_for(
-        "a message after the restarts",
-        |seen| seen.id() == last,
-        SOON,
-    )
-    .await
-    .unwrap();
-
-    let ids = [pair.a.id().unwrap(), pair.b.id().unwrap()];
-    let directories = [pair.a.directory(), pair.b.directory()];
-    assert!(ids.into_iter().all(runs));
-    pair.b.stop().await.unwrap();
-    drop(pair);
-    assert!(!ids.into_iter().any(runs));
-    assert!(!directories.iter().any(|directory| directory.exists()));
+    let report = audit(&server.evidence(), &needles).await.unwrap();
+    let found = |one: &Finding| one.place.starts_with("event_json.json") && one.form == "base64";
+    assert!(report.findings.iter().any(found), "{report}");
 }
 
 #[tokio::test]
@@ -226,11 +231,13 @@ async fn a_server_that_cannot_start_says_why() {
         extra: json!({"server_name": "not a name"}),
         ..Options::default()
     };
-    let error = Synapse::start(Site::reserve("broken").unwrap(), &options)
-        .await
-        .unwrap_err();
+    let site = Site::reserve("broken").unwrap();
+    let directory = site.path("");
+    let error = Synapse::start(site, &options).await.unwrap_err();
     assert!(
         error.to_string().contains("ended") && error.to_string().contains("not a name"),
         "{error:#}"
     );
+    assert!(directory.exists(), "the data of a failure is kept");
+    std::fs::remove_dir_all(directory).unwrap();
 }

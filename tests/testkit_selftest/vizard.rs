@@ -2,7 +2,11 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command, time::Duration};
 
-use crate::testkit::{process::Process, site::Site, vizard::Vizard};
+use crate::testkit::{
+    process::{Process, runs},
+    site::Site,
+    vizard::Vizard,
+};
 
 /// Does what the wrapper asks of `vizard`: `init` writes two files, `run` answers health checks.
 const STAND_IN: &str = r#"#!/usr/bin/env python3
@@ -74,7 +78,7 @@ fn dropping_a_process_kills_its_children_too() {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    assert!(is_there(&child));
+    assert!(runs(child.parse().unwrap()));
     drop(process);
     assert!(gone(&child), "the child's child lives on");
 }
@@ -107,18 +111,11 @@ fn children_die_with_the_test_process() {
     assert!(gone(&orphan), "the orphan lives on");
 }
 
-fn is_there(id: &str) -> bool {
-    Command::new("sh")
-        .args(["-c", "kill -0 \"$1\" 2>/dev/null", "sh", id])
-        .status()
-        .unwrap()
-        .success()
-}
-
-/// Whether it goes within a second (whoever inherits it must collect it first).
+/// Whether it goes within a second .
 fn gone(id: &str) -> bool {
+    let id = id.parse().unwrap();
     (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-        !is_there(id)
+        !runs(id)
     })
 }
