@@ -1,0 +1,202 @@
+//! Two homeservers, a Vizard on each, and a conversation behind a mask.
+//!
+//! `cargo run --release --example demo` sets everything up, plays a conversation between Alice (on A,
+//! pseudonymous) and Bob (on B), prints it as each of them sees it, searches all of B's disk for Alice,
+//! and stays up for anybody to log in. `-- --once` ends after the search; its exit status says whether
+//! everything worked and nothing was found.
+
+#[path = "../../tests/testkit/mod.rs"]
+mod testkit;
+
+mod script;
+mod show;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use testkit::{
+    audit::{Needle, Report, audit},
+    client::{Client, picture},
+    python::{Python, SYNAPSE_VERSION},
+    site::Site,
+    synapse::{Options, SynapsePair},
+    vizard::{Vizard, program_beside_example},
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nThe demo failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    let mut once = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--once" => once = true,
+            other => {
+                bail!("unknown argument {other}; the only one is --once (end after the audit)")
+            }
+        }
+    }
+    show::step("building vizard (the first time takes some minutes)");
+    let program = program_beside_example("demo")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let clean = runtime.block_on(async {
+        tokio::select! {
+            clean = demo(&program, once) => Some(clean),
+            () = interrupted() => None,
+        }
+    });
+    // An installation that was interrupted still occupies a thread; it is not waited for.
+    runtime.shutdown_background();
+    clean.unwrap_or_else(|| bail!("interrupted"))
+}
+
+/// The two servers with everything on them. Dropping it stops them.
+struct World {
+    vizard_a: Vizard,
+    vizard_b: Vizard,
+    servers: SynapsePair,
+}
+
+async fn demo(program: &std::path::Path, once: bool) -> Result<bool> {
+    let world = set_up(program).await?;
+    let (a, b) = (&world.servers.a, &world.servers.b);
+
+    show::step("registering Alice on A and Bob on B");
+    let alice = Client::register(a, "alice").await?;
+    let bob = Client::register(b, "bob").await?;
+    alice.set_display_name("Alice Liddell").await?;
+    let face = picture("Alice");
+    let avatar = alice.set_avatar(&face).await?;
+
+    let story = script::play(&alice, &bob, a.server_name()).await?;
+    show::conversation(&alice, &bob, &story).await?;
+
+    show::step("searching all of B's disk (database, media, logs) for Alice");
+    // What servers tell each other with delay, such as presence, is to be there too.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let report = audit(
+        &b.evidence(),
+        &needles(&alice, &avatar, &face, &story).await?,
+    )
+    .await?;
+    print_report(&report);
+    let clean = report.is_clean();
+    if !once {
+        invite_to_try(&world, &[&alice, &bob], &story);
+        interrupted().await;
+        eprintln!("\nstopping…");
+    }
+    Ok(clean)
+}
+
+async fn set_up(program: &std::path::Path) -> Result<World> {
+    show::step(&format!("preparing Synapse {SYNAPSE_VERSION}"));
+    tokio::task::spawn_blocking(Python::shared).await??;
+    let (site_a, site_b) = (Site::reserve("A")?, Site::reserve("B")?);
+    show::step("setting up a Vizard for each homeserver");
+    let mut vizard_a = Vizard::init(program, &site_a)?;
+    let mut vizard_b = Vizard::init(program, &site_b)?;
+    let with = |vizard: &Vizard| Options {
+        registrations: vec![vizard.registration()],
+        ..Options::default()
+    };
+    show::step("starting two homeservers that federate over loopback");
+    let servers = SynapsePair::start((site_a, with(&vizard_a)), (site_b, with(&vizard_b))).await?;
+    show::step("starting the Vizards");
+    tokio::try_join!(vizard_a.start(), vizard_b.start())?;
+    Ok(World {
+        vizard_a,
+        vizard_b,
+        servers,
+    })
+}
+
+/// What B must not hold.
+async fn needles(
+    alice: &Client,
+    avatar: &str,
+    face: &[u8],
+    story: &script::Story,
+) -> Result<Vec<Needle>> {
+    let mut needles = Needle::user("Alice's Matrix ID", alice.id());
+    needles.push(Needle::text("Alice's display name", "Alice Liddell"));
+    needles.push(Needle::text("Alice's device", &alice.account.device_id));
+    needles.push(Needle::file("Alice's avatar", "the picture", face));
+    needles.extend(Needle::id("Alice's avatar", avatar));
+    needles.extend(Needle::id("Alice's portal", &story.portal));
+    needles.extend(Needle::id("Alice's chat with the bot", &story.chat));
+    for member in alice.joined_members(&story.portal).await? {
+        if member != alice.id() {
+            needles.extend(Needle::user("a member of Alice's portal", &member));
+        }
+    }
+    for event in alice.timeline(&story.portal).await {
+        needles.extend(Needle::id("an event of Alice's portal", event.id()));
+    }
+    Ok(needles)
+}
+
+fn print_report(report: &Report) {
+    println!();
+    if report.is_clean() {
+        println!("LEAK AUDIT: clean. {report}");
+    } else {
+        println!("LEAK AUDIT: FAILED. {report}");
+    }
+}
+
+fn invite_to_try(world: &World, users: &[&Client], story: &script::Story) {
+    println!(
+        "\nEverything stays up. Log in with any Matrix client (one that accepts a plain http homeserver):\n"
+    );
+    for (server, user) in [&world.servers.a, &world.servers.b].into_iter().zip(users) {
+        println!(
+            "  homeserver {}   user {}   password \"{}\"",
+            server.url(),
+            user.localpart(),
+            user.account.password
+        );
+    }
+    let (a, b) = (world.servers.a.server_name(), world.servers.b.server_name());
+    println!("\nWhat to try:");
+    println!(
+        "  as alice: open the portal of {} and talk; write `!vizard help` there",
+        story.alias
+    );
+    println!(
+        "  as alice: in the chat with @vizard:{a} write `help`, `list`, `whoami`, `nick NAME`"
+    );
+    println!(
+        "  as bob:   make another public room and, as alice, write `join #alias:{b}`: another mask"
+    );
+    println!(
+        "\nLogs: {} and {}",
+        world.vizard_a.log().display(),
+        world.vizard_b.log().display()
+    );
+    println!("Ctrl-C stops everything and removes it.");
+}
+
+/// Ends when the terminal or the system asks the process to end.
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

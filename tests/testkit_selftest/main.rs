@@ -1,0 +1,8 @@
+//! The test kit's own tests: a tool that finds nothing must be shown to find something.
+
+#[path = "../testkit/mod.rs"]
+mod testkit;
+
+mod audit;
+mod servers;
+mod vizard;
