@@ -35,7 +35,7 @@ pub(super) fn rewrite(html: &str, translations: &Translations) -> Option<Html> {
         visible: false,
         translations,
     };
-    tokenize(html, |token| writer.token(token));
+    tokenize(html, |token| writer.token(&token));
     writer.finish()
 }
 
@@ -60,11 +60,11 @@ enum Muted {
 }
 
 impl Writer<'_> {
-    fn token(&mut self, token: Token<'_>) {
-        if self.is_muted(&token) {
+    fn token(&mut self, token: &Token<'_>) {
+        if self.is_muted(token) {
             return;
         }
-        match token {
+        match *token {
             Token::Text(text) => self.text.push_str(text),
             Token::Start("mx-reply", _) => self.muted = Some(Muted::Reply(1)),
             Token::Start("img", attributes) => {
@@ -282,12 +282,15 @@ fn allowed(name: &str) -> Option<&'static str> {
     }
 }
 
+/// An attribute: its name as it is read, its name as it is written, and what its value has to be.
+type Kept = (&'static str, &'static str, fn(&str) -> bool);
+
 /// The attributes that pass, each with a value of the form that it has to have.
 fn kept_attributes<'a>(
     tag: &'static str,
     attributes: &'a [Attribute],
 ) -> impl Iterator<Item = (&'static str, &'a str)> {
-    let names: &[(&str, &'static str, fn(&str) -> bool)] = match tag {
+    let names: &[Kept] = match tag {
         "span" => &[
             ("data-mx-bg-color", "data-mx-bg-color", is_color),
             ("data-mx-color", "data-mx-color", is_color),

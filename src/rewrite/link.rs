@@ -104,7 +104,8 @@ pub(super) fn to_user(user: &UserId) -> String {
     link(&[user.as_str()], &[])
 }
 
-/// Whether a web link (another web client's, for example) carries an identifier of this side, or media.
+/// Whether a web link (another web client's, for example) carries a user id, an identifier of this side, or
+/// media.
 fn carries_id(url: &Url, translations: &Translations) -> bool {
     let text = decode_fully(url.as_str());
     if text.to_ascii_lowercase().contains("mxc:") {
@@ -113,6 +114,12 @@ fn carries_id(url: &Url, translations: &Translations) -> bool {
     if !text.contains(['@', '!', '$']) {
         return false;
     }
+    if text
+        .match_indices('@')
+        .any(|(at, _)| is_user(&text[at + 1..]))
+    {
+        return true;
+    }
     let here = translations.rooms.as_ref().map(|(here, _)| here.as_str());
     let users = translations.users.keys().map(|user| user.as_str());
     let events = translations.events.keys().map(|event| event.as_str());
@@ -120,6 +127,20 @@ fn carries_id(url: &Url, translations: &Translations) -> bool {
         .chain(users)
         .chain(events)
         .any(|id| text.contains(id))
+}
+
+/// Whether a text that follows an `@` goes on like a user id: `LOCALPART:SERVER`.
+fn is_user(text: &str) -> bool {
+    let local = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"._=-/+".contains(byte))
+        .count();
+    let mut server = text[local..].bytes();
+    local > 0
+        && server.next() == Some(b':')
+        && server
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'[')
 }
 
 /// `//SEGMENT/SEGMENT?via=…`, after `https://matrix.to/#`.

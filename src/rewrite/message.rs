@@ -162,7 +162,11 @@ fn words<'a>(
         .and_then(|html| html::rewrite(html, translations));
     if body.trim().is_empty() {
         match &html {
-            Some(html) => body = Cow::Owned(tokens::text_of(&html.html)),
+            // Without its markup, pieces of an id or a URI come together: translated once more.
+            Some(html) => {
+                let shown = tokens::text_of(&html.html);
+                body = Cow::Owned(text::translate(&shown, translations).into_owned());
+            }
             None if msgtype == "m.emote" => {}
             None => return Err(Rewritten::Nothing),
         }

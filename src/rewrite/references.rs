@@ -70,15 +70,20 @@ impl References {
 
     fn words(&mut self, message: &Message<'_>) {
         if let Some(html) = message.html() {
-            tokenize(html, |token| match token {
-                Token::Text(text) => self.text(text),
-                Token::Start("a", attributes) => {
-                    if let Some(href) = attribute(attributes, "href") {
-                        self.link(link::parse(href));
-                    }
+            let mut run = String::new();
+            tokenize(html, |token| {
+                if let Token::Text(text) = token {
+                    run.push_str(text);
+                    return;
                 }
-                _ => {}
+                self.text(&std::mem::take(&mut run));
+                if let Token::Start("a", attributes) = token
+                    && let Some(href) = attribute(attributes, "href")
+                {
+                    self.link(link::parse(href));
+                }
             });
+            self.text(&run);
         }
         if let Some(body) = &message.body {
             self.text(&body.0);

@@ -106,10 +106,10 @@ pub(super) fn strip_reply_fallback(body: &str) -> &str {
 /// Cleans a text and translates what stands in it: links to users, rooms and events, literal user ids
 /// and the id of the room. What cannot be translated stays. `mxc://` never does.
 pub(super) fn translate<'a>(text: &'a str, translations: &Translations) -> Cow<'a, str> {
-    let text = clean(text);
+    let text = strip_media(clean(text));
     let has_ids = text.contains(['@', '!']) || text.contains(':') && mentions_matrix(&text);
     if !has_ids {
-        return strip_media(text);
+        return text;
     }
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -133,36 +133,32 @@ pub(super) fn translate<'a>(text: &'a str, translations: &Translations) -> Cow<'
         }
     }
     if copied == 0 {
-        return strip_media(text);
+        return text;
     }
     out.push_str(&text[copied..]);
+    // A name next to other text may make up a new one.
     strip_media(Cow::Owned(out))
 }
 
-/// Calls back for each link and each user id that [`translate`] would look up.
+/// Calls back for each link and each user id that [`translate`] would look up, and perhaps for more: what
+/// can be translated ends a look-up, and here that is not known yet.
 pub(super) fn find(text: &str, mut found: impl FnMut(Link)) {
+    let text = &*strip_media(clean(text));
     if !(text.contains('@') || text.contains(':') && mentions_matrix(text)) {
         return;
     }
-    let mut at = 0;
-    while let Some(byte) = text.as_bytes().get(at) {
-        if !matches!(byte, b'@' | b'h' | b'H' | b'm' | b'M') || !starts_word(text, at) {
-            at += 1;
+    let starts = |&(_, c): &(usize, char)| matches!(c, '@' | 'h' | 'H' | 'm' | 'M');
+    for (at, c) in text.char_indices().filter(starts) {
+        if !starts_word(text, at) {
             continue;
         }
-        let rest = &text[at..];
-        let mut length = 1;
-        if *byte == b'@' {
-            for candidate in user_candidates(rest) {
-                if let Ok(user) = UserId::parse(candidate) {
-                    length = candidate.len();
-                    found(Link::User(user));
-                }
-            }
-        } else if let Some(candidate) = link_candidate(rest) {
+        if c == '@' {
+            user_candidates(&text[at..])
+                .filter_map(|candidate| UserId::parse(candidate).ok())
+                .for_each(|user| found(Link::User(user)));
+        } else if let Some(candidate) = link_candidate(&text[at..]) {
             found(link::parse(candidate));
         }
-        at += length;
     }
 }
 

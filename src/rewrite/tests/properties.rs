@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     checks::{self, translations},
-    outbound, raw,
+    outbound,
 };
 use crate::rewrite::{self, GuardWords, Person, Rewritten, Scrubbed, Translations};
 
@@ -154,15 +154,16 @@ proptest! {
 
     #[test]
     fn a_second_pass_changes_nothing(content in message()) {
-        // (Of two quotations one is taken per pass, and literal ids of the other side would be new.)
-        prop_assume!(!content.to_string().contains("> <@") && !content.to_string().contains("b.example"));
         if let Some(once) = sent(&content, &translations()) {
-            let value: Value = serde_json::from_str(once.content().get()).unwrap();
-            // What could not be translated stands there as it was, and is another room's in the second pass.
-            let left = once.content().get();
-            prop_assume!(!left.contains("portal:a.example") && !left.contains("_vizard_"));
-            let twice = sent(&value, &same());
-            prop_assert_eq!(Some(once.content().get()), twice.as_ref().map(|twice| twice.content().get()));
+            let json = once.content().get();
+            // Of two quotations one is taken per pass. What could not be translated, or stood there already,
+            // has another meaning in the second pass.
+            let differs = ["> <@", "portal:a.example", "_vizard_"];
+            if !differs.iter().any(|text| json.contains(text)) {
+                let value: Value = serde_json::from_str(json).unwrap();
+                let twice = sent(&value, &same());
+                prop_assert_eq!(Some(json), twice.as_ref().map(|twice| twice.content().get()));
+            }
         }
     }
 
@@ -178,21 +179,19 @@ proptest! {
         let mut html = String::new();
         for (c, (upper, dress)) in name.chars().zip(dressed) {
             let c = if upper { c.to_ascii_uppercase() } else { c };
-            text.push_str(&match dress {
-                0 => format!("%{:02x}", u32::from(c)),
-                1 => format!("{c}\u{200b}"),
-                2 => char::from_u32(u32::from(c) + 0xfee0).unwrap().to_string(),
-                _ => c.to_string(),
-            });
-            html.push_str(&match dress {
-                0 => format!("<b>{c}</b>"),
-                1 => format!("{c}<i></i>"),
-                2 => format!("&#{};", u32::from(c)),
-                3 => format!("{c}\u{ad}"),
-                _ => c.to_string(),
-            });
+            let full_width = char::from_u32(u32::from(c) + 0xfee0).unwrap();
+            let code = u32::from(c);
+            let (in_text, in_html) = match dress {
+                0 => (format!("%{code:02x}"), format!("<b>{c}</b>")),
+                1 => (format!("{c}\u{200b}"), format!("{c}<i></i>")),
+                2 => (full_width.to_string(), format!("&#{code};")),
+                3 => (c.to_string(), format!("{c}\u{ad}")),
+                _ => (c.to_string(), c.to_string()),
+            };
+            text += &in_text;
+            html += &in_html;
         }
-        let link: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let link = name.bytes().fold(String::new(), |link, byte| link + &format!("%{byte:02X}"));
         let (before, after) = (rewrite::escape_html(&before), rewrite::escape_html(&after));
         let (body, html) = match place {
             0 => (format!("{before}{text}{after}"), "x".to_owned()),
@@ -250,11 +249,13 @@ fn hostile_html_takes_linear_time() {
     }
 }
 
+type Check = fn(&str);
+
 /// The seeds of the fuzz targets run here too, so that they need no fuzzer to be of use.
 #[test]
 fn the_fuzz_corpus_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, fn(&str)); 4] = [
+    let targets: [(&str, Check); 4] = [
         ("html", checks::html),
         ("outbound", checks::outbound),
         ("inbound", checks::inbound),
@@ -269,15 +270,4 @@ fn the_fuzz_corpus_passes() {
         }
         assert!(seeds > 0, "no seeds for {target}");
     }
-}
-
-#[test]
-fn raw_content_is_taken_as_it_is() {
-    // The one place where a test hands in what is no `Value`: duplicate keys.
-    let content = serde_json::value::RawValue::from_string(
-        r#"{"msgtype":"m.text","body":"a","body":"b"}"#.to_owned(),
-    );
-    let rewritten = rewrite::outbound("m.room.message", &content.unwrap(), &translations());
-    assert!(matches!(rewritten, Rewritten::Unsupported(_)));
-    let _ = raw(&json!({}));
 }

@@ -45,6 +45,9 @@ fn the_three_kinds_of_words() {
     let content = json!({"msgtype": "m.text", "body": "", "format": "org.matrix.custom.html",
         "formatted_body": "<p>a</p><p>b</p>"});
     assert_eq!(sent(&content)["body"], "a\nb");
+    let content = json!({"msgtype": "m.text", "body": "", "format": "org.matrix.custom.html",
+        "formatted_body": "mx<b>c://a/b</b>"});
+    assert_eq!(sent(&content)["body"], "(media)");
 }
 
 #[test]
@@ -208,6 +211,11 @@ fn pills_and_permalinks() {
         (
             "https://app.example/#/user/%40_vizard_m_bob:a.example",
             "<i>t</i>",
+        ),
+        ("https://app.example/#/user/@alice:a.example", "<i>t</i>"),
+        (
+            "https://social.example/@x",
+            "<a href=\"https://social.example/@x\"><i>t</i></a>",
         ),
         ("javascript:alert(1)", "<i>t</i>"),
         ("mxc://a.example/x", "<i>t</i>"),
@@ -476,4 +484,12 @@ fn all_references_are_found() {
     let content = json!({"msgtype": "m.text", "body": many.join(" ")});
     let references = rewrite::references("m.room.message", &raw(&content));
     assert_eq!(references.users.len(), 100);
+}
+
+#[test]
+fn a_field_that_comes_twice_is_malformed() {
+    let content = r#"{"msgtype":"m.text","body":"a","body":"b"}"#;
+    let content = serde_json::value::RawValue::from_string(content.to_owned()).unwrap();
+    let rewritten = rewrite::outbound("m.room.message", &content, &checks::translations());
+    assert!(matches!(rewritten, Rewritten::Unsupported(_)));
 }
