@@ -8,10 +8,31 @@
 //!
 //! [`Scrubbed`] is the only thing `homeserver` can send into a room, and only this module makes one.
 
+mod content;
+mod dispatch;
+mod fold;
+mod guard;
+mod html;
+mod kinds;
+mod limits;
+mod link;
+mod mentions;
+mod message;
+mod notice;
+mod reaction;
+mod references;
+mod relations;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tokens;
+
 use std::collections::HashMap;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
+
+pub use self::text::{clean_name, escape_html};
 
 /// Content that passed the allow-list. Its fields are private: it cannot be made elsewhere.
 #[derive(Clone, Debug)]
@@ -77,22 +98,35 @@ pub enum Rewritten {
     Nothing,
 }
 
-/// The references of an event's content.
+/// The references of an event's content, at most 100 of each kind.
 #[must_use]
-pub fn references(_event_type: &str, _content: &RawValue) -> References {
-    todo!()
+pub fn references(event_type: &str, content: &RawValue) -> References {
+    references::collect(event_type, content)
 }
 
-/// Portal → room.
+/// Portal → room: what a ghost says in the room for the user.
+///
+/// What never passes, because nothing writes it: unknown keys (`com.*`, client details, per-message
+/// profiles), file names, `mxc` URIs, pictures in text, reply fallbacks, relations of other kinds,
+/// mentions of and links to users, events and the portal that have no counterpart in the room, HTML that
+/// the specification does not list, control characters. Users who are the same on both sides have to be
+/// among the translations too. Names and ids in plain words stay as they are: see [`guard`].
+///
+/// Redactions and state are the caller's: state that comes here (the content alone does not tell) is
+/// [`Rewritten::Nothing`] where its type is known.
 #[must_use]
-pub fn outbound(_event_type: &str, _content: &RawValue, _translations: &Translations) -> Rewritten {
-    todo!()
+pub fn outbound(event_type: &str, content: &RawValue, translations: &Translations) -> Rewritten {
+    dispatch::rewrite(event_type, content, translations)
 }
 
-/// Room → portal. `mxc` URIs never pass.
+/// Room → portal: what a mirror says in the portal for a member of the room.
+///
+/// The same allow-list as [`outbound`], for another reason: nothing may stand in a portal that makes the
+/// user's client or homeserver ask a remote server. So `mxc` URIs never pass, and a pill of somebody who
+/// has no mirror becomes plain text.
 #[must_use]
-pub fn inbound(_event_type: &str, _content: &RawValue, _translations: &Translations) -> Rewritten {
-    todo!()
+pub fn inbound(event_type: &str, content: &RawValue, translations: &Translations) -> Rewritten {
+    dispatch::rewrite(event_type, content, translations)
 }
 
 /// What the identity guard looks for.
@@ -105,45 +139,11 @@ pub struct GuardWords {
     pub ids: Vec<String>,
 }
 
-/// Whether (and by what) a content that is about to go out names the user. Returns what was found, for the
-/// question to the user.
+/// Whether (and by what) a content that is about to go out names the user. Returns the word or id that was
+/// found, as it was given (cleaned for display), for the question to the user.
 #[must_use]
-pub fn guard(_content: &Scrubbed, _words: &GuardWords) -> Option<String> {
-    todo!()
-}
-
-/// Builders of what hosts and the bot say; plain text and formatted.
-impl Scrubbed {
-    /// An `m.notice` of Markdown-free plain text.
-    #[must_use]
-    pub fn notice(_text: &str) -> Self {
-        todo!()
-    }
-    /// An `m.notice` of plain text and HTML made by Vizard itself.
-    #[must_use]
-    pub fn notice_html(_text: &str, _html: &str) -> Self {
-        todo!()
-    }
-    /// The notice as a reply to `event`.
-    #[must_use]
-    pub fn in_reply_to(self, _event: &ruma::EventId) -> Self {
-        todo!()
-    }
-    /// The notice as an edit of `event`.
-    #[must_use]
-    pub fn replacing(self, _event: &ruma::EventId) -> Self {
-        todo!()
-    }
-    /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
-    #[must_use]
-    pub fn portal_state(_event_type: &str, _content: &Value) -> Self {
-        todo!()
-    }
-    /// A ghost's member event, whole: display name and mapping.
-    #[must_use]
-    pub fn ghost_member(_displayname: &str, _mapping: &Value) -> Self {
-        todo!()
-    }
+pub fn guard(content: &Scrubbed, words: &GuardWords) -> Option<String> {
+    guard::find(content, words)
 }
 
 /// A display name without control characters, bidi overrides and excess combining marks; empty if nothing is left.

@@ -1,0 +1,11 @@
+//! See `checks.rs`. Run with `cargo +nightly fuzz run inbound`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vizard::rewrite;
+
+#[expect(dead_code, reason = "each target uses one of the checks")]
+#[path = "../checks.rs"]
+mod checks;
+
+fuzz_target!(|data: &str| checks::inbound(data));

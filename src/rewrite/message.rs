@@ -1,0 +1,181 @@
+//! `m.room.message`, in both directions: text, notices and emotes, their replies, threads and edits.
+
+use std::borrow::Cow;
+
+use ruma::EventId;
+use serde_json::value::RawValue;
+
+use super::{
+    Rewritten, Scrubbed, Translations,
+    content::{Mentions, Message, MessageOut, RelationOut, Words, is_empty, parse},
+    html, kinds,
+    limits::MAX_CONTENT,
+    mentions, relations, text, tokens,
+};
+
+/// The event type.
+pub(super) const TYPE: &str = "m.room.message";
+
+const MALFORMED: &str = "a malformed message";
+const TOO_LONG: &str = "a message that is too long";
+
+/// Rewrites a message for the other side.
+pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewritten {
+    if is_empty(content) {
+        return Rewritten::Nothing;
+    }
+    let Some(message) = parse::<Message<'_>>(content) else {
+        return Rewritten::Unsupported(MALFORMED.to_owned());
+    };
+    if message.is_edit() {
+        return edit(&message, translations);
+    }
+    let strip = relations::is_reply(message.relates_to.as_ref());
+    let words = match words(&message, strip, translations) {
+        Ok(words) => words,
+        Err(other) => return other,
+    };
+    let relation = relations::translate(message.relates_to.as_ref(), translations);
+    send(&words, relation)
+}
+
+/// Sends without HTML what is too long with it.
+fn send(words: &Words<'_>, relation: Option<RelationOut<'_>>) -> Rewritten {
+    let mut out = MessageOut::from(words);
+    out.relates_to = relation;
+    if let Some(scrubbed) = fitting(&out) {
+        return Rewritten::Send(scrubbed);
+    }
+    let plain = Words {
+        html: None,
+        ..words.clone()
+    };
+    let mut shorter = MessageOut::from(&plain);
+    shorter.relates_to = out.relates_to;
+    fitting(&shorter).map_or_else(too_long, Rewritten::Send)
+}
+
+fn edit(message: &Message<'_>, translations: &Translations) -> Rewritten {
+    let Some(target) = relations::target(message.relates_to.as_ref(), translations) else {
+        return Rewritten::Unknown("the message this edits is not known here");
+    };
+    let Some(replacement) = message.replacement() else {
+        return Rewritten::Unsupported("a malformed edit".to_owned());
+    };
+    let new = match words(&replacement, true, translations) {
+        Ok(new) => new,
+        // An edit that leaves nothing is still an edit; without words it is nothing that can be sent.
+        Err(Rewritten::Nothing) => {
+            return Rewritten::Unsupported("an edit that leaves the message empty".to_owned());
+        }
+        Err(other) => return other,
+    };
+    // At the top stands whom the edit mentions newly, which is nobody unless it says so.
+    let nobody = Mentions::default();
+    let newly = message.mentions.as_ref().unwrap_or(&nobody);
+    let fallback = Words {
+        mentions: mentions::translate(Some(newly), &[], translations),
+        ..fallback(&new)
+    };
+    let short = Words {
+        body: Cow::Borrowed("* (edited)"),
+        html: None,
+        ..fallback.clone()
+    };
+    let plain = Words {
+        html: None,
+        ..new.clone()
+    };
+    [(&fallback, &new), (&short, &new), (&short, &plain)]
+        .into_iter()
+        .find_map(|(outer, inner)| fitting(&replacing(outer, inner, target)))
+        .map_or_else(too_long, Rewritten::Send)
+}
+
+/// What clients that know no edits show: the new text after an asterisk.
+pub(super) fn fallback<'a>(new: &Words<'_>) -> Words<'a> {
+    Words {
+        msgtype: new.msgtype,
+        body: Cow::Owned(format!("* {}", new.body)),
+        html: new
+            .html
+            .as_ref()
+            .map(|html| Cow::Owned(format!("* {html}"))),
+        mentions: new.mentions.clone(),
+    }
+}
+
+/// An edit of `target`.
+pub(super) fn replacing<'a>(
+    fallback: &'a Words<'_>,
+    new: &'a Words<'_>,
+    target: &'a EventId,
+) -> MessageOut<'a> {
+    let mut out = MessageOut::from(fallback);
+    out.new_content = Some(Box::new(MessageOut::from(new)));
+    out.relates_to = Some(RelationOut {
+        rel_type: Some("m.replace"),
+        event_id: Some(target),
+        ..RelationOut::default()
+    });
+    out
+}
+
+fn fitting(out: &MessageOut<'_>) -> Option<Scrubbed> {
+    Scrubbed::of(TYPE, out).filter(|scrubbed| scrubbed.content().get().len() <= MAX_CONTENT)
+}
+
+fn too_long() -> Rewritten {
+    Rewritten::Unsupported(TOO_LONG.to_owned())
+}
+
+/// What a message says on the other side; or, as an error, what becomes of it instead.
+fn words<'a>(
+    message: &'a Message<'_>,
+    strip_reply: bool,
+    translations: &Translations,
+) -> Result<Words<'a>, Rewritten> {
+    let Some(msgtype) = message.msgtype.as_ref() else {
+        return Err(Rewritten::Unsupported(MALFORMED.to_owned()));
+    };
+    let msgtype = match msgtype.0.as_ref() {
+        "m.text" => "m.text",
+        "m.notice" => "m.notice",
+        "m.emote" => "m.emote",
+        other => {
+            let name = kinds::message(other, message.voice.is_some());
+            return Err(Rewritten::Unsupported(name));
+        }
+    };
+    if message.body.is_none() && message.html().is_none() {
+        return Err(Rewritten::Unsupported(MALFORMED.to_owned()));
+    }
+    let body = message.body.as_ref().map_or("", |body| body.0.as_ref());
+    let body = if strip_reply {
+        text::strip_reply_fallback(body)
+    } else {
+        body
+    };
+    let mut body = text::translate(body, translations);
+    let html = message
+        .html()
+        .and_then(|html| html::rewrite(html, translations));
+    if body.trim().is_empty() {
+        match &html {
+            // Without its markup, pieces of an id or a URI come together: translated once more.
+            Some(html) => {
+                let shown = tokens::text_of(&html.html);
+                body = Cow::Owned(text::translate(&shown, translations).into_owned());
+            }
+            None if msgtype == "m.emote" => {}
+            None => return Err(Rewritten::Nothing),
+        }
+    }
+    let pills = html.as_ref().map_or(&[][..], |html| &html.pills);
+    Ok(Words {
+        msgtype,
+        body,
+        mentions: mentions::translate(message.mentions.as_ref(), pills, translations),
+        html: html.map(|html| Cow::Owned(html.html)),
+    })
+}

@@ -1,0 +1,176 @@
+//! What hosts and the bot say, and the state that Vizard itself writes.
+//!
+//! The texts come from Vizard, so they do not pass the rewriting; whoever puts foreign words into them
+//! uses [`super::clean_name`] and [`super::escape_html`].
+
+use ruma::EventId;
+use serde::Serialize;
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
+
+use super::{Scrubbed, message, text};
+
+impl Scrubbed {
+    /// Serializes a typed content.
+    pub(super) fn of(event_type: &str, content: &impl Serialize) -> Option<Self> {
+        Some(Self {
+            event_type: event_type.to_owned(),
+            content: to_raw_value(content).ok()?,
+        })
+    }
+
+    fn made(event_type: &str, content: &Value) -> Self {
+        Self {
+            event_type: event_type.to_owned(),
+            // A `Value` always serializes.
+            content: to_raw_value(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
+    }
+
+    /// An `m.notice` of Markdown-free plain text.
+    #[must_use]
+    pub fn notice(text: &str) -> Self {
+        let content = json!({
+            "msgtype": "m.notice",
+            "body": text::clean(text),
+            "m.mentions": {},
+        });
+        Self::made(message::TYPE, &content)
+    }
+
+    /// An `m.notice` of plain text and HTML made by Vizard itself.
+    #[must_use]
+    pub fn notice_html(text: &str, html: &str) -> Self {
+        let content = json!({
+            "msgtype": "m.notice",
+            "body": text::clean(text),
+            "format": super::content::HTML_FORMAT,
+            "formatted_body": text::clean(html),
+            "m.mentions": {},
+        });
+        Self::made(message::TYPE, &content)
+    }
+
+    /// The notice as a reply to `event`.
+    #[must_use]
+    pub fn in_reply_to(self, event: &EventId) -> Self {
+        self.with(|content| {
+            content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event } });
+        })
+    }
+
+    /// The notice as an edit of `event`. A relation that it had goes: an edit cannot have another.
+    #[must_use]
+    pub fn replacing(self, event: &EventId) -> Self {
+        self.with(|content| {
+            if let Some(fields) = content.as_object_mut() {
+                fields.remove("m.relates_to");
+            }
+            let new = content.clone();
+            for key in ["body", "formatted_body"] {
+                if let Some(text) = new[key].as_str() {
+                    content[key] = Value::String(format!("* {text}"));
+                }
+            }
+            content["m.new_content"] = new;
+            content["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": event });
+        })
+    }
+
+    fn with(self, change: impl FnOnce(&mut Value)) -> Self {
+        let Ok(mut content) = serde_json::from_str::<Value>(self.content.get()) else {
+            return self;
+        };
+        if content.is_object() {
+            change(&mut content);
+        }
+        Self::made(&self.event_type, &content)
+    }
+
+    /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
+    #[must_use]
+    pub fn portal_state(event_type: &str, content: &Value) -> Self {
+        Self::made(event_type, content)
+    }
+
+    /// A ghost's member event, whole: display name and mapping.
+    #[must_use]
+    pub fn ghost_member(displayname: &str, mapping: &Value) -> Self {
+        let content = json!({
+            "membership": "join",
+            "displayname": text::clean_name(displayname),
+            "org.matrix.msc4014.mxid_mapping": mapping,
+        });
+        Self::made("m.room.member", &content)
+    }
+
+    /// The plain text, if it has one: `body`, of an edit the new one.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let content = serde_json::from_str::<Value>(self.content.get()).ok()?;
+        let body = content["m.new_content"]["body"]
+            .as_str()
+            .or_else(|| content["body"].as_str())?;
+        Some(body.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::event_id;
+
+    use super::*;
+
+    fn value(scrubbed: &Scrubbed) -> Value {
+        serde_json::from_str(scrubbed.content().get()).unwrap()
+    }
+
+    #[test]
+    fn notices() {
+        let notice = Scrubbed::notice("hi\0");
+        assert_eq!(notice.event_type(), "m.room.message");
+        let expected = json!({"msgtype": "m.notice", "body": "hi", "m.mentions": {}});
+        assert_eq!(value(&notice), expected);
+        assert_eq!(notice.text().as_deref(), Some("hi"));
+
+        let reply = value(&notice.in_reply_to(event_id!("$e")));
+        assert_eq!(
+            reply["m.relates_to"],
+            json!({"m.in_reply_to": {"event_id": "$e"}})
+        );
+    }
+
+    #[test]
+    fn an_edit_of_a_notice_says_it_twice() {
+        let edit = Scrubbed::notice_html("a", "<b>a</b>")
+            .in_reply_to(event_id!("$x"))
+            .replacing(event_id!("$e"));
+        let new = json!({
+            "msgtype": "m.notice", "body": "a", "format": "org.matrix.custom.html",
+            "formatted_body": "<b>a</b>", "m.mentions": {},
+        });
+        let mut expected = new.clone();
+        expected["body"] = json!("* a");
+        expected["formatted_body"] = json!("* <b>a</b>");
+        expected["m.new_content"] = new;
+        expected["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": "$e"});
+        assert_eq!(value(&edit), expected);
+        assert_eq!(edit.text().as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn member_and_state() {
+        let mapping = json!({"type": "mxid_mapping"});
+        let member = Scrubbed::ghost_member("Quiet Heron", &mapping);
+        let expected = json!({
+            "membership": "join", "displayname": "Quiet Heron",
+            "org.matrix.msc4014.mxid_mapping": mapping,
+        });
+        assert_eq!(value(&member), expected);
+        let state = Scrubbed::portal_state("m.room.name", &json!({"name": "x"}));
+        assert_eq!(state.event_type(), "m.room.name");
+        assert_eq!(state.text(), None);
+    }
+}

@@ -1,0 +1,495 @@
+//! Contents, and what becomes of them.
+
+use serde_json::{Value, json};
+
+use super::{checks, outbound, raw, sent, sent_html};
+use crate::rewrite::{self, Rewritten, Translations};
+
+fn text(body: &str) -> Value {
+    json!({"msgtype": "m.text", "body": body})
+}
+
+fn unsupported(event_type: &str, content: &Value) -> String {
+    match outbound(event_type, content, &checks::translations()) {
+        Rewritten::Unsupported(name) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_known_fields_pass() {
+    let content = json!({
+        "msgtype": "m.text", "body": "hi", "format": "org.matrix.custom.html", "formatted_body": "<b>hi</b>",
+        "com.beeper.per_message_profile": {"displayname": "Alice"}, "filename": "Alice.png",
+        "url": "mxc://a.example/x", "info": {}, "m.relates_to": {"rel_type": "m.reference", "event_id": "$here"},
+        "org.example.client": "x",
+    });
+    let expected = json!({
+        "msgtype": "m.text", "body": "hi", "format": "org.matrix.custom.html", "formatted_body": "<b>hi</b>",
+        "m.mentions": {},
+    });
+    assert_eq!(sent(&content), expected);
+}
+
+#[test]
+fn the_three_kinds_of_words() {
+    for msgtype in ["m.text", "m.notice", "m.emote"] {
+        let content = json!({"msgtype": msgtype, "body": "waves\r\n\0x"});
+        let expected = json!({"msgtype": msgtype, "body": "waves\nx", "m.mentions": {}});
+        assert_eq!(sent(&content), expected);
+    }
+    // HTML of another format is none.
+    let content = json!({"msgtype": "m.text", "body": "x", "format": "a", "formatted_body": "<b>"});
+    assert_eq!(sent(&content)["formatted_body"], Value::Null);
+    // HTML alone is enough.
+    let content = json!({"msgtype": "m.text", "body": "", "format": "org.matrix.custom.html",
+        "formatted_body": "<p>a</p><p>b</p>"});
+    assert_eq!(sent(&content)["body"], "a\nb");
+    let content = json!({"msgtype": "m.text", "body": "", "format": "org.matrix.custom.html",
+        "formatted_body": "mx<b>c://a/b</b>"});
+    assert_eq!(sent(&content)["body"], "(media)");
+}
+
+#[test]
+fn replies_and_threads() {
+    let relation = |relation: Value| {
+        let mut content = text("> <@x:y> old\n\nnew");
+        content["m.relates_to"] = relation;
+        let sent = sent(&content);
+        (sent["body"].clone(), sent["m.relates_to"].clone())
+    };
+    let here = json!({"event_id": "$here"});
+    assert_eq!(
+        relation(json!({"m.in_reply_to": here})),
+        (
+            json!("new"),
+            json!({"m.in_reply_to": {"event_id": "$there"}})
+        )
+    );
+    assert_eq!(
+        relation(json!({"m.in_reply_to": {"event_id": "$unknown"}})),
+        (json!("new"), Value::Null)
+    );
+    let thread = |root: &str, reply: &str, falling: bool| {
+        relation(
+            json!({"rel_type": "m.thread", "event_id": root, "is_falling_back": falling,
+            "m.in_reply_to": {"event_id": reply}}),
+        )
+        .1
+    };
+    let expected = |reply: &str, falling: bool| {
+        json!({"rel_type": "m.thread", "event_id": "$root-there", "is_falling_back": falling,
+            "m.in_reply_to": {"event_id": reply}})
+    };
+    assert_eq!(thread("$root", "$here", false), expected("$there", false));
+    assert_eq!(thread("$root", "$here", true), expected("$there", true));
+    assert_eq!(
+        thread("$root", "$unknown", false),
+        expected("$root-there", true)
+    );
+    assert_eq!(
+        thread("$unknown", "$here", false),
+        json!({"m.in_reply_to": {"event_id": "$there"}})
+    );
+    assert_eq!(thread("$unknown", "$here", true), Value::Null);
+    // Without a reply, a quotation is a quotation.
+    assert_eq!(
+        sent(&text("> <@x:y> old\n\nnew"))["body"],
+        "> <@x:y> old\n\nnew"
+    );
+}
+
+#[test]
+fn edits_are_rebuilt() {
+    let content = json!({
+        "msgtype": "m.text", "body": "> <@x:y> old\n\n * Alice was here",
+        "m.new_content": {
+            "msgtype": "m.notice", "body": "new", "format": "org.matrix.custom.html",
+            "formatted_body": "<mx-reply>old</mx-reply><i>new</i>", "secret": 1,
+            "m.mentions": {"user_ids": ["@_vizard_m_bob:a.example"]},
+            "m.relates_to": {"rel_type": "m.thread", "event_id": "$here"},
+        },
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$here"},
+    });
+    let expected = json!({
+        "msgtype": "m.notice", "body": "* new", "format": "org.matrix.custom.html",
+        "formatted_body": "* <i>new</i>", "m.mentions": {},
+        "m.new_content": {
+            "msgtype": "m.notice", "body": "new", "format": "org.matrix.custom.html",
+            "formatted_body": "<i>new</i>", "m.mentions": {"user_ids": ["@bob:b.example"]},
+        },
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$there"},
+    });
+    assert_eq!(sent(&content), expected);
+
+    let mut unknown = content.clone();
+    unknown["m.relates_to"]["event_id"] = json!("$unknown");
+    let unknown = outbound("m.room.message", &unknown, &checks::translations());
+    assert!(matches!(unknown, Rewritten::Unknown(_)), "{unknown:?}");
+
+    let mut malformed = content;
+    malformed["m.new_content"] = json!([]);
+    assert_eq!(
+        unsupported("m.room.message", &malformed),
+        "a malformed edit"
+    );
+}
+
+#[test]
+fn reactions() {
+    let reaction = |event: &str, key: &str| {
+        let relation = json!({"rel_type": "m.annotation", "event_id": event, "key": key, "x": 1});
+        json!({"m.relates_to": relation, "shortcode": "x", "com.beeper.reaction": "y"})
+    };
+    let Rewritten::Send(sent) = outbound(
+        "m.reaction",
+        &reaction("$here", "👍\u{fe0f}"),
+        &checks::translations(),
+    ) else {
+        panic!("not sent");
+    };
+    assert_eq!(sent.event_type(), "m.reaction");
+    let expected = json!({"m.relates_to":
+        {"rel_type": "m.annotation", "event_id": "$there", "key": "👍\u{fe0f}"}});
+    let sent: Value = serde_json::from_str(sent.content().get()).unwrap();
+    assert_eq!(sent, expected);
+    for (content, name) in [
+        (reaction("$here", "mxc://a/b"), "a reaction with a picture"),
+        (
+            reaction("$here", &"x".repeat(101)),
+            "a reaction that is too long",
+        ),
+        (reaction("$here", " "), "a malformed reaction"),
+        (json!({"m.relates_to": 1}), "a malformed reaction"),
+    ] {
+        assert_eq!(unsupported("m.reaction", &content), name);
+    }
+    let unknown = outbound("m.reaction", &reaction("$x", "a"), &checks::translations());
+    assert!(matches!(unknown, Rewritten::Unknown(_)));
+}
+
+#[test]
+fn mentions() {
+    let with = |mentions: Value| {
+        let mut content = text("x");
+        content["m.mentions"] = mentions;
+        sent(&content)["m.mentions"].clone()
+    };
+    let bob = "@_vizard_m_bob:a.example";
+    assert_eq!(
+        with(json!({"user_ids": [bob, "@alice:a.example", bob], "room": true, "x": 1})),
+        json!({"user_ids": ["@bob:b.example"], "room": true})
+    );
+    for absurd in [
+        json!(5),
+        json!([]),
+        json!({"user_ids": 5, "room": "x"}),
+        json!({"user_ids": [5]}),
+    ] {
+        assert_eq!(with(absurd), json!({}));
+    }
+    // Without intentional mentions, pills mention.
+    let pill = json!({"msgtype": "m.text", "body": "Bob", "format": "org.matrix.custom.html",
+        "formatted_body": format!("<a href=\"https://matrix.to/#/{bob}\">x</a>")});
+    assert_eq!(
+        sent(&pill)["m.mentions"],
+        json!({"user_ids": ["@bob:b.example"]})
+    );
+}
+
+#[test]
+fn pills_and_permalinks() {
+    let bob = "<a href=\"https://matrix.to/#/@bob:b.example\">Bob</a>";
+    for (from, to) in [
+        ("https://matrix.to/#/@_vizard_m_bob:a.example", bob),
+        ("https://matrix.to/#/%40_vizard_m_bob%3Aa.example", bob),
+        ("matrix:u/_vizard_m_bob:a.example", bob),
+        ("https://matrix.to/#/@alice:a.example", "<i>t</i>"),
+        ("https://matrix.to/#/@_vizard_m_other:a.example", "<i>t</i>"),
+        ("https://matrix.to/#/!portal:a.example/$unknown", "<i>t</i>"),
+        ("https://app.example/#/room/!portal:a.example", "<i>t</i>"),
+        (
+            "https://app.example/#/user/%40_vizard_m_bob:a.example",
+            "<i>t</i>",
+        ),
+        ("https://app.example/#/user/@alice:a.example", "<i>t</i>"),
+        (
+            "https://social.example/@x",
+            "<a href=\"https://social.example/@x\"><i>t</i></a>",
+        ),
+        ("javascript:alert(1)", "<i>t</i>"),
+        ("mxc://a.example/x", "<i>t</i>"),
+        (
+            "https://matrix.to/#/!portal:a.example?via=a.example",
+            "<a href=\"https://matrix.to/#/!room:b.example\"><i>t</i></a>",
+        ),
+        (
+            "https://matrix.to/#/!portal:a.example/$here?via=a.example",
+            "<a href=\"https://matrix.to/#/!room:b.example/$there\"><i>t</i></a>",
+        ),
+        (
+            "https://matrix.to/#/%23pub:c.example?web=1",
+            "<a href=\"https://matrix.to/#/%23pub:c.example\"><i>t</i></a>",
+        ),
+        (
+            "https://matrix.to/#/!else:c.example?via=c.example&x=y",
+            "<a href=\"https://matrix.to/#/!else:c.example?via=c.example\"><i>t</i></a>",
+        ),
+        (
+            "https://c.example/?a=1&amp;b=2",
+            "<a href=\"https://c.example/?a=1&amp;b=2\"><i>t</i></a>",
+        ),
+    ] {
+        let html = format!("<a target=_blank name=x href=\"{from}\"><i>t</i></a>!");
+        assert_eq!(sent_html(&html), format!("{to}!"), "{from}");
+    }
+    // Nothing is known of rooms: no link to one.
+    let content = json!({"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html",
+        "formatted_body": "<a href=\"https://matrix.to/#/!else:c.example\">t</a>"});
+    let Rewritten::Send(sent) = outbound("m.room.message", &content, &Translations::default())
+    else {
+        panic!("not sent");
+    };
+    assert!(!sent.content().get().contains("matrix.to"));
+}
+
+#[test]
+fn ids_in_plain_text() {
+    for (from, to) in [
+        ("hi @_vizard_m_bob:a.example!", "hi Bob!"),
+        ("@_vizard_m_bob:a.example: hi", "Bob: hi"),
+        ("(@_vizard_m_bob:a.example)", "(Bob)"),
+        (
+            "@_vizard_m_bob:a.example.org",
+            "@_vizard_m_bob:a.example.org",
+        ),
+        ("@_vizard_m_bob:a.example:8448", "Bob:8448"),
+        ("x@_vizard_m_bob:a.example", "x@_vizard_m_bob:a.example"),
+        ("@alice:a.example", "@alice:a.example"),
+        (
+            "[b](https://matrix.to/#/@_vizard_m_bob:a.example)",
+            "[b](https://matrix.to/#/@bob:b.example)",
+        ),
+        (
+            "see https://matrix.to/#/!portal:a.example/$here.",
+            "see https://matrix.to/#/!room:b.example/$there.",
+        ),
+        ("!portal:a.example", "!room:b.example"),
+        ("!portal:a.example.org", "!portal:a.example.org"),
+        ("MXC://a.example/x y", "(media) y"),
+        ("é: @ ! matrix:", "é: @ ! matrix:"),
+    ] {
+        assert_eq!(sent(&text(from))["body"], to, "{from}");
+        let html = sent_html(&format!("<p>{from}</p>"));
+        assert_eq!(html, format!("<p>{to}</p>"), "{from}");
+    }
+}
+
+#[test]
+fn html_is_written_anew() {
+    for (from, to) in [
+        ("<b>a</b>", "<b>a</b>"),
+        ("<b>a", "<b>a</b>"),
+        ("<b><i>a</b>c</i>", "<b><i>a</i></b>c"),
+        ("a<script>x</script>b<style>y</style>", "ab"),
+        (
+            "<font color=\"#ff0000\">a</font>",
+            "<span data-mx-color=\"#ff0000\">a</span>",
+        ),
+        ("<strike>a</strike>", "<s>a</s>"),
+        (
+            "<span data-mx-color='red' onclick=x style=y>a</span>",
+            "<span>a</span>",
+        ),
+        (
+            "<span data-mx-spoiler>a</span>",
+            "<span data-mx-spoiler=\"\">a</span>",
+        ),
+        (
+            "<div data-mx-maths='a&lt;b&quot;'>a</div>",
+            "<div data-mx-maths=\"a&lt;b&quot;\">a</div>",
+        ),
+        (
+            "<ol start=3 type=a><li>a<li>b</ol>",
+            "<ol start=\"3\"><li>a</li><li>b</li></ol>",
+        ),
+        ("<code class='language-rust x'>a</code>", "<code>a</code>"),
+        (
+            "<pre><code class='language-rust'>a\n</code></pre>",
+            "<pre><code class=\"language-rust\">a\n</code></pre>",
+        ),
+        ("<p>a<p>b", "<p>a</p><p>b</p>"),
+        (
+            "<table><tr><td>a<td>b<tr><td>c</table>",
+            "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>",
+        ),
+        ("a<br/>b<hr>", "a<br>b<hr>"),
+        ("<!-- x -->a&amp;&lt;b&nbsp;&hellip;", "a&amp;&lt;b\u{a0}…"),
+        ("<mx-reply><blockquote>x</blockquote></mx-reply>y", "y"),
+        ("<img src='mxc://a/b' alt=':cat:' title=x>!", ":cat:!"),
+        ("<img src='mxc://a/b' title='mxc://a/b'>!", "(media)!"),
+        ("mx<x>c://a/b", "(media)"),
+        ("mxc:&#47;/a/b", "(media)"),
+        ("<svg><b>x</b></svg></p></b>", "<b>x</b>"),
+        ("<a>x</a>", "x"),
+        (
+            "<a href='https://matrix.to/#/@_vizard_m_bob:a.example'>B<p>c",
+            "<a href=\"https://matrix.to/#/@bob:b.example\">Bob</a><p>c</p>",
+        ),
+        ("<b></b><br>", ""),
+        ("", ""),
+    ] {
+        assert_eq!(sent_html(from), to, "{from}");
+    }
+    let deep = sent_html(&"<div>".repeat(5000));
+    assert_eq!(deep, "");
+    let deep = sent_html(&format!("{}x", "<div>".repeat(5000)));
+    assert_eq!(deep.matches("<div>").count(), 100);
+}
+
+#[test]
+fn what_is_too_long() {
+    let long = "é".repeat(29_000);
+    assert!(sent(&text(&long))["body"].as_str().unwrap().len() == 58_000);
+    assert_eq!(
+        unsupported("m.room.message", &text(&"x".repeat(61_000))),
+        "a message that is too long"
+    );
+    assert_eq!(
+        unsupported("org.example", &text(&"x".repeat(200_000))),
+        "a message that is too long"
+    );
+    // HTML goes first.
+    let content = json!({"msgtype": "m.text", "body": "x".repeat(30_000),
+        "format": "org.matrix.custom.html", "formatted_body": "y".repeat(32_000)});
+    let plain = sent(&content);
+    assert_eq!(plain["formatted_body"], Value::Null);
+    assert_eq!(plain["body"].as_str().unwrap().len(), 30_000);
+    // An edit says everything twice; then the fallback goes.
+    let edit = json!({"msgtype": "m.text", "body": "",
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$here"},
+        "m.new_content": text(&"x".repeat(40_000))});
+    let edit = sent(&edit);
+    assert_eq!(edit["body"], "* (edited)");
+    assert_eq!(
+        edit["m.new_content"]["body"].as_str().unwrap().len(),
+        40_000
+    );
+}
+
+#[test]
+fn what_is_not_relayed_has_a_name() {
+    let message = |msgtype: &str| json!({"msgtype": msgtype, "body": "x"});
+    let mut voice = message("m.audio");
+    voice["org.matrix.msc3245.voice"] = json!({});
+    let some = json!({"x": 1});
+    for (event_type, content, name) in [
+        ("m.room.message", message("m.image"), "an image"),
+        ("m.room.message", message("m.file"), "a file"),
+        ("m.room.message", message("m.audio"), "an audio file"),
+        ("m.room.message", voice, "a voice message"),
+        ("m.room.message", message("m.video"), "a video"),
+        ("m.room.message", message("m.location"), "a location"),
+        (
+            "m.room.message",
+            message("m.key.verification.request"),
+            "a verification request",
+        ),
+        (
+            "m.room.message",
+            message("org.example\u{202e}.x"),
+            "a message of type org.example.x",
+        ),
+        (
+            "m.room.message",
+            json!({"body": "x"}),
+            "a malformed message",
+        ),
+        (
+            "m.room.message",
+            json!({"msgtype": "m.text"}),
+            "a malformed message",
+        ),
+        ("m.room.message", json!([]), "a malformed message"),
+        (
+            "m.room.message",
+            json!(["m.text", "x"]),
+            "a malformed message",
+        ),
+        ("m.room.message", json!(null), "a malformed message"),
+        ("m.room.encrypted", some.clone(), "an encrypted message"),
+        ("m.sticker", some.clone(), "a sticker"),
+        ("m.poll.start", some.clone(), "a poll"),
+        (
+            "org.matrix.msc3381.poll.response",
+            some.clone(),
+            "an answer to a poll",
+        ),
+        ("m.beacon", some.clone(), "a live location"),
+        ("m.call.invite", some.clone(), "a call"),
+        (
+            "org.example.\0thing",
+            some.clone(),
+            "an event of type org.example.thing",
+        ),
+        ("", some.clone(), "an event of type without a name"),
+    ] {
+        assert_eq!(unsupported(event_type, &content), name, "{event_type}");
+    }
+    assert!(unsupported(&"x".repeat(1000), &some).len() < 100);
+    for (event_type, content) in [
+        ("m.room.message", json!({})),
+        ("m.sticker", json!({})),
+        ("m.reaction", json!({})),
+        ("m.room.message", text(" ")),
+        ("m.room.name", some.clone()),
+        ("m.typing", some.clone()),
+        ("m.receipt", some.clone()),
+        ("m.call.candidates", some.clone()),
+        ("m.key.verification.done", some),
+    ] {
+        let nothing = outbound(event_type, &content, &checks::translations());
+        assert!(
+            matches!(nothing, Rewritten::Nothing),
+            "{event_type}: {nothing:?}"
+        );
+    }
+}
+
+#[test]
+fn all_references_are_found() {
+    let content = json!({
+        "msgtype": "m.text", "body": "@a:x, @b:x:80. matrix:u/c:x https://matrix.to/#/!r:x/$e1 mail@d.x",
+        "format": "org.matrix.custom.html",
+        "formatted_body": "<a href='https://matrix.to/#/@d:x'>D</a> <a href='matrix:roomid/r:x/e/e2'>x</a> @e:x",
+        "m.mentions": {"user_ids": ["@f:x", "nonsense", "@a:x"]},
+        "m.relates_to": {"rel_type": "m.thread", "event_id": "$e3", "m.in_reply_to": {"event_id": "$e4"}},
+    });
+    let references = rewrite::references("m.room.message", &raw(&content));
+    let mut users: Vec<_> = references.users.iter().map(|user| user.as_str()).collect();
+    users.sort_unstable();
+    assert_eq!(
+        users,
+        ["@a:x", "@b:x", "@b:x:80", "@c:x", "@d:x", "@e:x", "@f:x"]
+    );
+    let mut events: Vec<_> = references
+        .events
+        .iter()
+        .map(|event| event.as_str())
+        .collect();
+    events.sort_unstable();
+    assert_eq!(events, ["$e1", "$e2", "$e3", "$e4"]);
+
+    let many: Vec<_> = (0..1000).map(|n| format!("@u{n}:x")).collect();
+    let content = json!({"msgtype": "m.text", "body": many.join(" ")});
+    let references = rewrite::references("m.room.message", &raw(&content));
+    assert_eq!(references.users.len(), 100);
+}
+
+#[test]
+fn a_field_that_comes_twice_is_malformed() {
+    let content = r#"{"msgtype":"m.text","body":"a","body":"b"}"#;
+    let content = serde_json::value::RawValue::from_string(content.to_owned()).unwrap();
+    let rewritten = rewrite::outbound("m.room.message", &content, &checks::translations());
+    assert!(matches!(rewritten, Rewritten::Unsupported(_)));
+}
