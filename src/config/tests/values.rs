@@ -2,6 +2,28 @@
 
 use super::*;
 
+/// The minimal file with a key set to this, instead of what it was.
+fn with(section: &str, name: &str, value: &str) -> String {
+    let header = format!("[{section}]");
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in minimal("").lines() {
+        if line.starts_with('[') {
+            inside = line == header;
+        }
+        if !(inside && line.starts_with(&format!("{name} ="))) {
+            lines.push(line.to_owned());
+        }
+    }
+    let at = lines.iter().position(|line| *line == header);
+    let at = at.unwrap_or_else(|| {
+        lines.push(header);
+        lines.len() - 1
+    });
+    lines.insert(at + 1, format!("{name} = {value}"));
+    lines.join("\n")
+}
+
 #[test]
 fn an_unknown_key_names_the_nearest_one() {
     for (extra, key, nearest) in [
@@ -168,25 +190,7 @@ fn each_bad_value_is_explained() {
         ),
     ] {
         let (section, name) = key.split_once('.').unwrap();
-        let lines: Vec<_> = minimal("").lines().map(str::to_owned).collect();
-        let header = format!("[{section}]");
-        let mut toml = String::new();
-        let mut current = String::new();
-        for line in lines {
-            if line.starts_with('[') {
-                current.clone_from(&line);
-            }
-            if current == header && line.starts_with(&format!("{name} =")) {
-                continue;
-            }
-            toml.push_str(&format!("{line}\n"));
-            if line == header {
-                toml.push_str(&format!("{name} = {value}\n"));
-            }
-        }
-        if !toml.contains(&header) {
-            toml.push_str(&format!("{header}\n{name} = {value}\n"));
-        }
+        let toml = with(section, name, value);
         let found = problems(&toml, &[]).join("\n");
         assert!(found.contains(what), "{key} = {value}: {found}");
         assert!(found.contains(section), "{key} = {value}: {found}");
