@@ -1,6 +1,6 @@
 //! The command line: `vizard --help`.
 //!
-//! One file per command; [`args`] says what can be typed, [`failure`] how it ends when it goes wrong. What a command
+//! One file per command; `args` says what can be typed, `failure` how it ends when it goes wrong. What a command
 //! finds goes to standard output, errors (`error: …`, `help: …`) and progress to standard error. Called by
 //! `main` alone. Holds no logic of the service: `vizard run` hands over to [`crate::app`].
 
