@@ -141,7 +141,7 @@ impl Kind {
         match self {
             Self::Word => r#"write one word in quotes, such as "vizard""#,
             Self::Path => {
-                r#"write a file's path in quotes, relative to the configuration's directory or absolute"#
+                "write a file's path in quotes, relative to the configuration's directory or absolute"
             }
             Self::ServerName => {
                 r#"write what stands after the colon of your users' Matrix IDs, such as "example.org""#

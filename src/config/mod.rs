@@ -3,7 +3,7 @@
 //! [`Config::load`] reads both, resolves relative paths against the file's directory, reads the `*_file`
 //! secrets, and reports *every* problem it finds, each with what to write instead. Unknown keys are errors that
 //! name the nearest known key. Every key is documented in `config/vizard.example.toml`, which tests hold against
-//! [`schema`] and the defaults. Called by `cli`; the rest of the crate is handed the finished [`Config`]. Never
+//! `schema` and the defaults. Called by `cli`; the rest of the crate is handed the finished [`Config`]. Never
 //! touches the network or the database.
 
 mod environment;

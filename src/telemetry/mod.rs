@@ -2,8 +2,8 @@
 //!
 //! Nothing that names a person, a room, an event or a content is logged above `trace`: whoever wants such a value in a
 //! log line wraps it in [`Shy`]. Other crates' logs are held at `warn`, because what they print is not ours to
-//! vouch for (see [`filter`]). Called by `cli` and `app` to start; by everybody through `tracing` and `metrics`.
-//! Never opens a listener: `app` serves what [`metrics`] renders.
+//! vouch for (see [`filter()`]). Called by `cli` and `app` to start; by everybody through `tracing` and `metrics`.
+//! Never opens a listener: `app` serves what [`metrics()`] renders.
 
 mod filter;
 mod metrics;

@@ -1,0 +1,132 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as Options, Parser, Subcommand};
+
+const LONG_ABOUT: &str = "\
+Vizard lets people with an ordinary account on your Matrix homeserver join any room behind a pseudonym \
+that belongs to that room alone. It is an application service: a process of its own beside the homeserver, \
+which needs no patch and no experimental setting.";
+
+const EXAMPLES: &str = "\
+Set it up:
+  vizard init --dir /etc/vizard --server-name example.org --homeserver-url http://127.0.0.1:8008
+  (give /etc/vizard/registration.yaml to the homeserver and restart it)
+  vizard doctor --config /etc/vizard/vizard.toml
+  vizard run --config /etc/vizard/vizard.toml
+Then start a chat with @vizard:example.org and say `help`.
+
+Every key of the configuration can be set by an environment variable, which wins over the file:
+  VIZARD__LOG__LEVEL=debug vizard run
+
+Exit status: 0 success; 1 a check failed; 2 wrong usage or configuration; 70 internal failure.";
+
+/// Pseudonyms for Matrix rooms.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vizard",
+    version,
+    about = "Join Matrix rooms behind a pseudonym that belongs to that room alone",
+    long_about = LONG_ABOUT,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write a configuration, a registration and fresh keys; never overwrites anything
+    Init(Init),
+    /// Print the registration that the homeserver needs
+    Registration(ConfigFile),
+    /// Check configuration, keys, database and registration without touching the network
+    Check(Check),
+    /// Try the live set-up: homeserver, tokens, namespace, ping, clock, database
+    Doctor(Doctor),
+    /// Run Vizard until SIGTERM or SIGINT
+    Run(ConfigFile),
+    /// Replace the master key and seal the whole database anew; Vizard must not be running
+    RotateMasterKey(Rotate),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct ConfigFile {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "vizard.toml")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+Writes vizard.toml, registration.yaml, as_token, hs_token and master.key. Only vizard.toml is without secrets; the \
+others get mode 0600.
+
+Example, with the homeserver in a container that reaches Vizard as `vizard`:
+  vizard init --dir . --server-name example.org --homeserver-url http://synapse:8008 \\
+      --listen 0.0.0.0:29350 --appservice-url http://vizard:29350")]
+pub(super) struct Init {
+    /// Where to write; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// What stands after the colon of the homeserver's Matrix IDs
+    #[arg(long, value_name = "NAME")]
+    pub(super) server_name: String,
+    /// Where Vizard reaches the homeserver's client API
+    #[arg(long, value_name = "URL")]
+    pub(super) homeserver_url: String,
+    /// Where Vizard waits for the homeserver [default: 127.0.0.1:29350]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where the homeserver reaches Vizard [default: http:// and the address on which it listens]
+    #[arg(long, value_name = "URL")]
+    pub(super) appservice_url: Option<String>,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The registration to compare with [default: registration.yaml beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub(super) registration: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+The bot and one user of the namespace are registered on the way. If Vizard is not running, doctor itself answers \
+the homeserver's ping, and nothing else, on appservice.listen.")]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct Rotate {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Only try whether it could be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,170 @@
+//! `vizard doctor`: tries the live set-up, one step after another.
+//!
+//! [`probes`] asks the homeserver, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
+//! about a refusal. Every step has a limit of time and its own row; a step that depends on one that failed says that
+//! it was not tried.
+
+mod mend;
+mod ping;
+mod probes;
+
+use std::time::Duration;
+
+use self::probes::Probes;
+use super::{
+    check::{token_rows, unopened_row},
+    lock::Lock,
+    master_key,
+    report::{Report, Row},
+};
+use crate::{clock::Clock, config::Loaded, rng::Rng, store::Store};
+
+/// The longest that one step may take, beyond the limits of its requests.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn doctor(loaded: Loaded, json: bool) -> Report {
+    let mut report = Report::new(json);
+    report.add(Row::ok("configuration", loaded.path.display().to_string()));
+    if let Some(row) = master_key::settled_row(&loaded).await {
+        report.add(row);
+    }
+    report.add(master_key::file_row(&loaded.config));
+    for row in token_rows(&loaded.config) {
+        report.add(row);
+    }
+
+    homeserver(&loaded, &mut report).await;
+    step(&mut report, "database", {
+        let loaded = loaded.clone();
+        async move { database(&loaded).await }
+    })
+    .await;
+    report.add(Row::info(
+        "crowd",
+        format!(
+            "not counted: pseudonyms show the domain {}; with few users on it there is no crowd to hide in",
+            loaded.config.homeserver.server_name
+        ),
+    ));
+    report.add(Row::info(
+        "federation",
+        "not tried: join a public room of another server to see it work",
+    ));
+    report.end();
+    report
+}
+
+/// The steps that need the homeserver.
+async fn homeserver(loaded: &Loaded, report: &mut Report) {
+    const REACHED: &str = "homeserver";
+    report.trying(REACHED);
+    if let Err(row) = probes::reachable(REACHED, &loaded.config.homeserver.url).await {
+        report.add(row);
+        report.add(Row::info("what needs it", "not tried"));
+        return;
+    }
+    let probes = match Probes::new(loaded) {
+        Ok(probes) => probes,
+        Err(row) => return report.add(row),
+    };
+    macro_rules! step {
+        ($check:literal, $probe:ident) => {{
+            let probes = probes.clone();
+            step(report, $check, async move { probes.$probe($check).await }).await
+        }};
+    }
+    if !step!("homeserver", versions) {
+        return report.add(Row::info("what needs it", "not tried"));
+    }
+    step!("specification", specification);
+    if step!("token", bot) {
+        if step!("namespace", namespace) {
+            step!("devices", devices);
+        }
+        step!("profile fields", profile_field);
+        step!("ping", ping);
+    }
+    step!("clock", clock);
+    for row in probes.features().await {
+        report.add(row);
+    }
+}
+
+/// Runs one step in a task of its own, so that neither a hang nor a panic takes the table down. Whether it went well.
+async fn step(
+    report: &mut Report,
+    check: &'static str,
+    work: impl Future<Output = Row> + Send + 'static,
+) -> bool {
+    report.trying(check);
+    let task = tokio::spawn(work);
+    let abort = task.abort_handle();
+    let row = match tokio::time::timeout(LIMIT, task).await {
+        Ok(Ok(row)) => row,
+        Ok(Err(_)) => Row::failed(
+            check,
+            "failed unexpectedly",
+            "this is a fault of Vizard: please report it",
+        ),
+        Err(_) => {
+            abort.abort();
+            Row::failed(
+                check,
+                format!("no answer within {} seconds", LIMIT.as_secs()),
+                "see whether what it asks is overloaded or behind a firewall that drops packets",
+            )
+        }
+    };
+    let well = !row.is_failed();
+    report.add(row);
+    well
+}
+
+/// Opens the database and writes to it, without changing anything.
+async fn database(loaded: &Loaded) -> Row {
+    const CHECK: &str = "database";
+    let config = &loaded.config;
+    let Ok(key) = config.master_key() else {
+        return Row::info(CHECK, "not tried without the master key");
+    };
+    if Lock::is_held(loaded) {
+        return Row::info(CHECK, "in use: Vizard is running");
+    }
+    if let Some(path) = config.database_path().filter(|path| !path.exists()) {
+        // A trial must not make the database.
+        let dir = path.parent().unwrap_or(loaded.dir());
+        return match tempfile_in(dir) {
+            Ok(()) => Row::info(
+                CHECK,
+                format!("{} is made at the first start", path.display()),
+            ),
+            Err(error) => Row::failed(
+                CHECK,
+                format!("cannot write in {}: {error}", dir.display()),
+                "make the directory and let Vizard's user write there, or set database.url",
+            ),
+        };
+    }
+    let store = match Store::open(config.database_url(), &key, Clock::system(), Rng::os()).await {
+        Ok(store) => store,
+        Err(error) => return unopened_row(CHECK, &error),
+    };
+    // Nothing is older than the epoch, but the deletion needs everything that a write needs.
+    let written = store.prune_links(0).await;
+    store.close().await;
+    match written {
+        Ok(_) => Row::ok(CHECK, "opens with the master key, and can be written"),
+        Err(error) => unopened_row(CHECK, &error),
+    }
+}
+
+/// Whether a file can be made in a directory.
+fn tempfile_in(dir: &std::path::Path) -> std::io::Result<()> {
+    let name = format!(
+        ".vizard-doctor-{:016x}",
+        u64::from_be_bytes(Rng::os().bytes())
+    );
+    let path = dir.join(name);
+    super::files::create(&path, "", super::files::PRIVATE)?;
+    std::fs::remove_file(path)
+}

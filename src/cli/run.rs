@@ -1,0 +1,56 @@
+//! `vizard run`: until a signal.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    failure::{Exit, Failure},
+    lock::Lock,
+    master_key::{self, Settled},
+    runtime,
+};
+use crate::{app, config::Loaded, telemetry};
+
+/// What a shell reports for a process that SIGTERM ended.
+const KILLED: i32 = 128 + 15;
+
+pub(super) fn run(loaded: Loaded) -> Result<Exit, Failure> {
+    telemetry::init(&loaded.config.log).map_err(|error| Failure::internal(error.to_string()))?;
+    let lock = Lock::take(&loaded)?;
+    runtime(|| serve(loaded, lock))??;
+    Ok(Exit::Success)
+}
+
+/// Holds the lock until Vizard has stopped.
+async fn serve(loaded: Loaded, lock: Lock) -> Result<(), Failure> {
+    let unhandled = |error| Failure::internal(format!("cannot handle signals: {error}"));
+    let terminate = signal(SignalKind::terminate()).map_err(unhandled)?;
+    let interrupt = signal(SignalKind::interrupt()).map_err(unhandled)?;
+    match master_key::settle(&loaded, &lock).await? {
+        Settled::Nothing => {}
+        Settled::Finished => tracing::warn!("an interrupted key rotation was finished"),
+        Settled::Undone => tracing::warn!("an interrupted key rotation was undone"),
+    }
+    let shutdown = CancellationToken::new();
+    let signals = tokio::spawn(stop(terminate, interrupt, shutdown.clone()));
+    let ended = app::run(loaded.config, shutdown).await;
+    signals.abort();
+    drop(lock);
+    ended.map_err(|error| Failure::internal(format!("{error:#}")))
+}
+
+/// The first signal asks for a graceful stop, the second leaves at once: what was acknowledged is in the database.
+async fn stop(mut terminate: Signal, mut interrupt: Signal, shutdown: CancellationToken) {
+    for round in 0.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if round > 0 {
+            tracing::warn!("a second signal: leaving at once");
+            std::process::exit(KILLED);
+        }
+        tracing::info!("stopping (a second signal leaves at once)");
+        shutdown.cancel();
+    }
+}
