@@ -1,0 +1,2 @@
+#[path = "../testkit/fake/mod.rs"]
+mod fake;
