@@ -145,9 +145,3 @@ pub struct GuardWords {
 pub fn guard(content: &Scrubbed, words: &GuardWords) -> Option<String> {
     guard::find(content, words)
 }
-
-/// A display name without control characters, bidi overrides and excess combining marks; empty if nothing is left.
-#[must_use]
-pub fn clean_name(_name: &str) -> String {
-    todo!()
-}

@@ -88,6 +88,7 @@ impl Probes {
             url: config.homeserver.url.clone(),
             as_token: Secret::new(config.as_token().to_owned()),
             timeout: REQUEST,
+            join_timeout: REQUEST,
             tries: 1,
         };
         let homeserver = Homeserver::new(settings, Clock::system(), Rng::os())
