@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Transaction,
+    AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _,
     any::{AnyConnectOptions, AnyPoolOptions},
     migrate::Migrator,
     sqlite::SqliteConnectOptions,
@@ -78,7 +78,6 @@ enum Role {
 /// PRAGMAs of every SQLite connection. `FULL`: a commit survives a power cut. `secure_delete`: what is
 /// deleted is overwritten.
 const PRAGMAS: &[&str] = &[
-    "PRAGMA busy_timeout = 10000",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
@@ -88,9 +87,8 @@ const PRAGMAS: &[&str] = &[
 
 /// Taken (shared) by each running Vizard and (exclusively) by a rotation of the keys: the bytes of
 /// "vizard".
-const TRY_LOCK_SHARED: &str = "SELECT pg_try_advisory_lock_shared(130352943132260)";
 const LOCK_SHARED: &str = "SELECT pg_advisory_lock_shared(130352943132260)";
-const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(130352943132260)";
+const LOCK: &str = "SELECT pg_advisory_lock(130352943132260)";
 
 /// Readies a fresh connection.
 async fn prepare(
@@ -98,38 +96,55 @@ async fn prepare(
     engine: Engine,
     role: Role,
 ) -> Result<(), StoreError> {
-    if engine == Engine::Postgres {
-        let lock = match role {
-            Role::Setup => TRY_LOCK_SHARED,
-            Role::Alone => TRY_LOCK,
-            Role::Writer => {
-                sqlx::query(LOCK_SHARED).execute(connection).await?;
-                return Ok(());
-            }
-            Role::Reader => return Ok(()),
-        };
-        let got: bool = sqlx::query_scalar(lock).fetch_one(connection).await?;
-        return if got { Ok(()) } else { Err(StoreError::InUse) };
+    match engine {
+        Engine::Sqlite => prepare_sqlite(connection, role).await,
+        Engine::Postgres => prepare_postgres(connection, role).await,
     }
+}
+
+async fn prepare_postgres(connection: &mut AnyConnection, role: Role) -> Result<(), StoreError> {
+    let lock = match role {
+        Role::Reader => return Ok(()),
+        Role::Setup | Role::Writer => LOCK_SHARED,
+        Role::Alone => LOCK,
+    };
+    // Somebody who has just closed their connection may hold it for another moment.
+    connection.execute("SET lock_timeout = '2s'").await?;
+    connection.execute(lock).await.map_err(|error| {
+        // lock_not_available
+        if code_is(&error, &["55P03"]) {
+            StoreError::InUse
+        } else {
+            error.into()
+        }
+    })?;
+    connection.execute("RESET lock_timeout").await?;
+    Ok(())
+}
+
+async fn prepare_sqlite(connection: &mut AnyConnection, role: Role) -> Result<(), StoreError> {
     if role == Role::Alone {
         // Refused below, at the first statement that reads, while any other connection is open.
-        sqlx::query("PRAGMA locking_mode = EXCLUSIVE")
-            .execute(&mut *connection)
+        connection
+            .execute("PRAGMA locking_mode = EXCLUSIVE")
             .await?;
     }
+    let patience = match role {
+        Role::Alone => "PRAGMA busy_timeout = 1000",
+        _ => "PRAGMA busy_timeout = 10000",
+    };
+    connection.execute(patience).await?;
     for pragma in PRAGMAS {
-        sqlx::query(*pragma).execute(&mut *connection).await?;
+        connection.execute(*pragma).await?;
     }
     // Negative: KiB. Small, because the operating system caches the file anyway.
     let cache = match role {
         Role::Writer => "PRAGMA cache_size = -2048",
         _ => "PRAGMA cache_size = -512",
     };
-    sqlx::query(cache).execute(&mut *connection).await?;
+    connection.execute(cache).await?;
     if role == Role::Reader {
-        sqlx::query("PRAGMA query_only = ON")
-            .execute(connection)
-            .await?;
+        connection.execute("PRAGMA query_only = ON").await?;
     }
     Ok(())
 }
@@ -143,14 +158,23 @@ macro_rules! write_tx {
         let database = &$database;
         let mut attempt = 0;
         loop {
+            let mut connection = database.writer.acquire().await?;
             let outcome = async {
-                let mut transaction = database.begin().await?;
+                let begin = database.engine.begin();
+                let mut transaction =
+                    ::sqlx::Connection::begin_with(&mut *connection, begin).await?;
                 let $tx: &mut ::sqlx::AnyConnection = &mut transaction;
                 let value = $work.await?;
                 transaction.commit().await?;
                 Ok::<_, $crate::store::StoreError>(value)
             }
             .await;
+            if outcome.is_err() {
+                // The engine may have rolled back by itself (a full disk), which the driver does not
+                // notice: a fresh connection knows where it stands.
+                connection.close_on_drop();
+            }
+            drop(connection);
             match outcome {
                 Err($crate::store::StoreError::Database(error))
                     if attempt < $crate::store::db::RETRIES
@@ -210,11 +234,6 @@ impl Database {
         })
     }
 
-    /// Begins a transaction on the writing connection.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(self.writer.begin_with(self.engine.begin()).await?)
-    }
-
     /// Empties SQLite's write-ahead log, which still holds what the database has already overwritten.
     pub(super) async fn empty_log(&self) -> Result<(), StoreError> {
         if self.engine == Engine::Sqlite {
@@ -235,8 +254,8 @@ impl Database {
 
 /// See [`Database::empty_log`].
 pub(super) async fn empty_log(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-        .execute(connection)
+    connection
+        .execute("PRAGMA wal_checkpoint(TRUNCATE)")
         .await?;
     Ok(())
 }
@@ -302,10 +321,10 @@ fn create_file(path: &Path) -> Result<(), StoreError> {
         })
 }
 
-/// Whether the engine aborted the transaction so that another could go on (serialization failure,
-/// deadlock): nothing was written, and the same again may pass.
+/// Whether the transaction was aborted so that another could go on (serialization failure, deadlock), or
+/// did not even begin: nothing was written, and the same again may pass.
 pub(super) fn aborted(error: &sqlx::Error) -> bool {
-    code_is(error, &["40001", "40P01"])
+    matches!(error, sqlx::Error::InvalidSavePointStatement) || code_is(error, &["40001", "40P01"])
 }
 
 /// `SQLITE_BUSY` in its variants.

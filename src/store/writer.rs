@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -158,12 +158,18 @@ async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Request>) {
 async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
     let mut attempt = 0;
     loop {
+        let mut connection = database.writer.acquire().await?;
         let outcome = async {
-            let mut tx = database.writer.begin_with(database.engine.begin()).await?;
+            let mut tx = connection.begin_with(database.engine.begin()).await?;
             write_in(&mut tx, work).await?;
             tx.commit().await
         }
         .await;
+        if outcome.is_err() {
+            // See `write_tx`.
+            connection.close_on_drop();
+        }
+        drop(connection);
         match outcome {
             Err(error) if attempt < RETRIES && (aborted(&error) || hung_up(&error)) => {
                 attempt += 1;
@@ -212,4 +218,80 @@ fn hung_up(error: &sqlx::Error) -> bool {
             .and_then(sqlx::error::DatabaseError::code)
             // admin_shutdown, crash_shutdown
             .is_some_and(|code| code == "57P01" || code == "57P02")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Clock,
+        crypto::MasterKey,
+        rng::Rng,
+        store::{Batch, Direction, Link, PortalId, Store},
+    };
+
+    async fn store(dir: &tempfile::TempDir) -> Store {
+        let rng = Rng::seeded(7);
+        let url = format!("sqlite:{}", dir.path().join("db").display());
+        let master = MasterKey::generate(&rng);
+        Store::open(&url, &master, Clock::mock(0), rng)
+            .await
+            .unwrap()
+    }
+
+    async fn tell_writer(store: &Store, pragma: &'static str) {
+        sqlx::query(pragma)
+            .execute(&store.0.database.writer)
+            .await
+            .unwrap();
+    }
+
+    fn batch() -> Batch {
+        let link = |n| Link {
+            source: format!("$event{n}").try_into().unwrap(),
+            target: None,
+            direction: Direction::Inbound,
+            sender: "@a:b.example".try_into().unwrap(),
+        };
+        Batch {
+            links: (0..1000).map(|n| (PortalId([1; 16]), link(n))).collect(),
+            done: vec![1],
+        }
+    }
+
+    /// A full disk, in the middle of a transaction that needs many pages.
+    #[tokio::test]
+    async fn full_disk_acknowledges_nothing_and_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        store.push_inbox(b"kept".to_vec()).await.unwrap();
+        // Each failure costs the connection, and with it the limit.
+        tell_writer(&store, "PRAGMA max_page_count = 60").await;
+        assert!(matches!(
+            store.push_inbox(vec![0; 1_000_000]).await,
+            Err(StoreError::Commit(_))
+        ));
+        tell_writer(&store, "PRAGMA max_page_count = 60").await;
+        assert!(store.commit(batch()).await.is_err());
+        assert_eq!(store.inbox_len().await.unwrap(), 1);
+        assert_eq!(store.counts().await.unwrap().links, 0);
+        store.commit(batch()).await.unwrap();
+        assert_eq!(store.inbox_len().await.unwrap(), 0);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn read_only_database_acknowledges_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir).await;
+        tell_writer(&store, "PRAGMA query_only = ON").await;
+        assert!(store.push_inbox(b"lost?".to_vec()).await.is_err());
+        tell_writer(&store, "PRAGMA query_only = ON").await;
+        assert!(store.commit(batch()).await.is_err());
+        tell_writer(&store, "PRAGMA query_only = ON").await;
+        let user = "@a:b.example".try_into().unwrap();
+        assert!(store.update_user(user, |_| ()).await.is_err());
+        assert_eq!(store.inbox_len().await.unwrap(), 0);
+        store.close().await;
+    }
 }

@@ -45,7 +45,7 @@ pub async fn inbox_goes_on_after_reopening(backend: Backend) {
 
 pub async fn concurrent_pushes_are_all_there_in_order(backend: Backend) {
     let store = backend.open().await;
-    let tasks: Vec<_> = (0..200u32)
+    let tasks: Vec<_> = (0..100u32)
         .map(|n| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -62,7 +62,7 @@ pub async fn concurrent_pushes_are_all_there_in_order(backend: Backend) {
     }
     let all = store.inbox_after(0, 1000).await.unwrap();
     let bodies: HashSet<&[u8]> = all.iter().map(|entry| entry.body.as_slice()).collect();
-    assert_eq!((all.len(), bodies.len()), (200, 200));
+    assert_eq!((all.len(), bodies.len()), (100, 100));
     // Calls made one after the other without waiting keep their order.
     let ordered =
         futures_util::future::join_all((0..50u8).map(|n| store.push_inbox(vec![n]))).await;

@@ -103,7 +103,10 @@ pub async fn moved_cells_do_not_open(backend: Backend) {
     ] {
         // Each row gets the other's cell.
         let swap = format!(
-            "UPDATE {table} SET sealed = (SELECT o.sealed FROM {table} o WHERE o.{key} <> {table}.{key})"
+            "CREATE TEMP TABLE moved AS SELECT {key} AS key, sealed FROM {table}; \
+             UPDATE {table} SET sealed = \
+                 (SELECT moved.sealed FROM moved WHERE moved.key <> {table}.{key}); \
+             DROP TABLE moved"
         );
         raw.execute(sqlx::AssertSqlSafe(swap)).await.unwrap();
     }

@@ -145,8 +145,8 @@ pub async fn connections_that_were_cut_are_made_anew(backend: Backend) {
     if !backend.is_sqlite() {
         backend
             .execute(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
-                 AND pid <> pg_backend_pid() AND pg_terminate_backend(pid)",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
             )
             .await;
     }
