@@ -86,6 +86,7 @@ async fn database_row(loaded: &Loaded) -> Row {
 /// A database that did not open.
 pub(super) fn unopened_row(check: &'static str, error: &StoreError) -> Row {
     match error {
+        StoreError::InUse => Row::info(check, "in use: its master key is being replaced"),
         StoreError::Open(_) => Row::failed(
             check,
             "the master key does not open it",

@@ -73,10 +73,13 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
         Ok(cells) => cells,
         Err(error) => {
             // The error may have come after the commit: ask the database which key holds.
-            let failure = Failure::internal(format!("the rotation failed: {error}"));
+            let failure = match error {
+                StoreError::InUse => in_use(),
+                error => Failure::internal(format!("the rotation failed: {error}")),
+            };
             return Err(match master_key::settle(&loaded, &lock).await {
                 Ok(Settled::Finished) => failure.help("it was committed nevertheless: the new key is in place"),
-                Ok(_) => failure.help("nothing was changed: the old key holds"),
+                Ok(_) => failure.help("nothing was changed, the old key holds; stop whatever uses the database, and try again"),
                 Err(_) => failure.help("both keys are kept; `vizard check` or the next start finds out which one holds"),
             });
         }
@@ -102,8 +105,16 @@ fn not_served(loaded: &Loaded) -> Result<(), Failure> {
     }
 }
 
+fn in_use() -> Failure {
+    Failure::usage(
+        "somebody has the database open: is Vizard running?",
+        "stop it first",
+    )
+}
+
 fn unopened(error: &StoreError) -> Failure {
     match error {
+        StoreError::InUse => in_use(),
         StoreError::Open(_) => Failure::usage(
             "the present master key does not open the database",
             "put the master key back that belongs to this database",

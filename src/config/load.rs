@@ -16,7 +16,7 @@ use super::{
     environment::Layer,
     kind, schema,
     schema::{KEYS, Presence},
-    sqlite_path, validate,
+    sqlite_path, sqlite_url, validate,
 };
 
 /// A configuration and where it came from.
@@ -258,7 +258,7 @@ fn resolve(config: &mut Config, dir: &Path) {
         .iter_mut()
         .for_each(absolute);
     if let Some(path) = sqlite_path(config.database.url.expose()) {
-        config.database.url = Hidden::new(format!("sqlite:{}", dir.join(path).display()));
+        config.database.url = Hidden::new(sqlite_url(&dir.join(path)));
     }
 }
 

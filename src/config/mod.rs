@@ -119,7 +119,8 @@ impl Config {
     /// The database's file, if it is SQLite.
     #[must_use]
     pub fn database_path(&self) -> Option<PathBuf> {
-        sqlite_path(self.database_url()).map(Path::to_owned)
+        let path = sqlite_path(self.database_url())?.to_str()?;
+        Some(path.replace("%3F", "?").replace("%25", "%").into())
     }
 
     /// The registration's `sender_localpart`: within the namespace, and never used, because Synapse fails on some
@@ -138,4 +139,10 @@ fn exposed(token: Option<&Hidden>) -> &str {
 fn sqlite_path(url: &str) -> Option<&Path> {
     let path = url.strip_prefix("sqlite:")?;
     Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// The URL of a path, in which `%` and `?` would mean something else.
+fn sqlite_url(path: &Path) -> String {
+    let path = path.display().to_string();
+    format!("sqlite:{}", path.replace('%', "%25").replace('?', "%3F"))
 }

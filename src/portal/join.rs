@@ -89,19 +89,16 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .name
         .clone()
         .unwrap_or_else(|| "the room".to_owned());
-    let text = if portal.user_joined {
-        format!(
-            "joined as {} — {name}: {}",
-            portal.ghost.nick,
-            link.unwrap_or_default()
-        )
+    let next = if portal.user_joined {
+        "Your portal"
     } else {
-        format!(
-            "joined as {} — accept the invitation to your private portal room \"{name}\" to read and write there: {}",
-            portal.ghost.nick,
-            link.unwrap_or_default()
-        )
+        "Accept the invitation to your private portal, where you read and write"
     };
+    let text = format!(
+        "joined as {}\n{name}. {next}: {}",
+        portal.ghost.nick,
+        link.unwrap_or_default()
+    );
     deps.report(&mut task.report, "joined", &text).await?;
     Ok(Outcome::Done)
 }

@@ -12,6 +12,8 @@
 
 pub mod audit;
 pub mod client;
+pub mod fake;
+pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod scratch;

@@ -17,7 +17,12 @@ use super::{
     master_key,
     report::{Report, Row},
 };
-use crate::{clock::Clock, config::Loaded, rng::Rng, store::Store};
+use crate::{
+    clock::Clock,
+    config::Loaded,
+    rng::Rng,
+    store::{Job, PortalId, Store, StoreError, Task},
+};
 
 /// The longest that one step may take, beyond the limits of its requests.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -34,6 +39,7 @@ pub(super) async fn doctor(loaded: Loaded, json: bool) -> Report {
     }
 
     homeserver(&loaded, &mut report).await;
+<<<<<<< HEAD
     step(&mut report, "database", {
         let loaded = loaded.clone();
         // On a thread of its own: the future of opening a database cannot be shown to be `Send`.
@@ -45,6 +51,9 @@ pub(super) async fn doctor(loaded: Loaded, json: bool) -> Report {
         }
     })
     .await;
+=======
+    step(&mut report, "database", database(&loaded)).await;
+>>>>>>> cli
     report.add(Row::info(
         "crowd",
         format!(
@@ -74,10 +83,9 @@ async fn homeserver(loaded: &Loaded, report: &mut Report) {
         Err(row) => return report.add(row),
     };
     macro_rules! step {
-        ($check:literal, $probe:ident) => {{
-            let probes = probes.clone();
-            step(report, $check, async move { probes.$probe($check).await }).await
-        }};
+        ($check:literal, $probe:ident) => {
+            step(report, $check, probes.$probe($check)).await
+        };
     }
     if !step!("homeserver", versions) {
         return report.add(Row::info("what needs it", "not tried"));
@@ -96,31 +104,16 @@ async fn homeserver(loaded: &Loaded, report: &mut Report) {
     }
 }
 
-/// Runs one step in a task of its own, so that neither a hang nor a panic takes the table down. Whether it went well.
-async fn step(
-    report: &mut Report,
-    check: &'static str,
-    work: impl Future<Output = Row> + Send + 'static,
-) -> bool {
+/// Runs one step, for no longer than [`LIMIT`]. Whether it went well.
+async fn step(report: &mut Report, check: &'static str, work: impl Future<Output = Row>) -> bool {
     report.trying(check);
-    let task = tokio::spawn(work);
-    let abort = task.abort_handle();
-    let row = match tokio::time::timeout(LIMIT, task).await {
-        Ok(Ok(row)) => row,
-        Ok(Err(_)) => Row::failed(
+    let row = tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+        Row::failed(
             check,
-            "failed unexpectedly",
-            "this is a fault of Vizard: please report it",
-        ),
-        Err(_) => {
-            abort.abort();
-            Row::failed(
-                check,
-                format!("no answer within {} seconds", LIMIT.as_secs()),
-                "see whether what it asks is overloaded or behind a firewall that drops packets",
-            )
-        }
-    };
+            format!("no answer within {} seconds", LIMIT.as_secs()),
+            "see whether what it asks is overloaded or behind a firewall that drops packets",
+        )
+    });
     let well = !row.is_failed();
     report.add(row);
     well
@@ -151,17 +144,44 @@ async fn database(loaded: &Loaded) -> Row {
             ),
         };
     }
-    let store = match Store::open(config.database_url(), &key, Clock::system(), Rng::os()).await {
+    // Held, so that no Vizard starts and meets the trial's job.
+    let _lock = match Lock::take(loaded) {
+        Ok(lock) => lock,
+        Err(failure) => {
+            return Row::failed(
+                CHECK,
+                "cannot be locked",
+                failure.to_string().replace('\n', " "),
+            );
+        }
+    };
+    let rng = Rng::os();
+    let store = match Store::open(config.database_url(), &key, Clock::system(), rng.clone()).await {
         Ok(store) => store,
         Err(error) => return unopened_row(CHECK, &error),
     };
-    // Nothing is older than the epoch, but the deletion needs everything that a write needs.
-    let written = store.prune_links(0).await;
+    let written = write(&store, &rng).await;
     store.close().await;
     match written {
-        Ok(_) => Row::ok(CHECK, "opens with the master key, and can be written"),
+        Ok(()) => Row::ok(CHECK, "opens with the master key, and can be written"),
         Err(error) => unopened_row(CHECK, &error),
     }
+}
+
+/// Writes something and takes it away again: a job that would be due in ten years and belongs to no portal.
+async fn write(store: &Store, rng: &Rng) -> Result<(), StoreError> {
+    let job = Job {
+        id: rng.bytes(),
+        due: Clock::system().now() + 10 * 365 * 86_400_000,
+        attempts: 0,
+        task: Task::Leave {
+            portal: PortalId(rng.bytes()),
+            forget: false,
+            report: None,
+        },
+    };
+    store.add_job(&job).await?;
+    store.finish_job(job.id).await
 }
 
 /// Whether a file can be made in a directory.

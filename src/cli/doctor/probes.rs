@@ -55,8 +55,8 @@ pub(super) async fn reachable(check: &'static str, url: &url::Url) -> Result<(),
     Ok(())
 }
 
-/// Asks the homeserver. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Asks the homeserver.
+#[derive(Debug)]
 pub(super) struct Probes {
     homeserver: Homeserver,
     config: Config,
@@ -101,21 +101,21 @@ impl Probes {
         })
     }
 
-    pub(super) async fn versions(self, check: &'static str) -> Row {
+    pub(super) async fn versions(&self, check: &'static str) -> Row {
         match self.homeserver.versions().await {
             Ok(_) => Row::ok(check, format!("{} answers", self.config.homeserver.url)),
             Err(error) => Row::failed(check, error.to_string(), mend::versions(&error)),
         }
     }
 
-    pub(super) async fn specification(self, check: &'static str) -> Row {
+    pub(super) async fn specification(&self, check: &'static str) -> Row {
         match self.homeserver.versions().await {
             Ok(versions) => specification_row(check, &versions),
             Err(error) => failed(check, &error),
         }
     }
 
-    pub(super) async fn bot(self, check: &'static str) -> Row {
+    pub(super) async fn bot(&self, check: &'static str) -> Row {
         match self.appears(&self.bot).await {
             Ok(true) => Row::ok(check, format!("accepted; {} is there", self.bot.user)),
             Ok(false) => stranger(check),
@@ -123,7 +123,7 @@ impl Probes {
         }
     }
 
-    pub(super) async fn namespace(self, check: &'static str) -> Row {
+    pub(super) async fn namespace(&self, check: &'static str) -> Row {
         let patient = Actor {
             user: self.patient.clone(),
             device: None,
@@ -144,7 +144,7 @@ impl Probes {
         Ok(self.homeserver.whoami(actor).await? == actor.user)
     }
 
-    pub(super) async fn devices(self, check: &'static str) -> Row {
+    pub(super) async fn devices(&self, check: &'static str) -> Row {
         let device = device_id!("VIZARDDOCTOR");
         if let Err(error) = self.homeserver.create_device(&self.patient, device).await {
             return Row::failed(check, error.to_string(), mend::devices(&error));
@@ -159,7 +159,7 @@ impl Probes {
         }
     }
 
-    pub(super) async fn profile_field(self, check: &'static str) -> Row {
+    pub(super) async fn profile_field(&self, check: &'static str) -> Row {
         let value = serde_json::json!("ok");
         match self
             .homeserver
@@ -171,7 +171,7 @@ impl Probes {
         }
     }
 
-    pub(super) async fn ping(self, check: &'static str) -> Row {
+    pub(super) async fn ping(&self, check: &'static str) -> Row {
         let listen = self.config.appservice.listen;
         let stand_in = match StandIn::start(listen, self.config.hs_token()).await {
             Ok(stand_in) => Some(stand_in),
@@ -215,7 +215,7 @@ impl Probes {
         }
     }
 
-    pub(super) async fn clock(self, check: &'static str) -> Row {
+    pub(super) async fn clock(&self, check: &'static str) -> Row {
         match self.homeserver.server_time().await {
             Ok(Some(theirs)) => clock_row(check, theirs, Clock::system().now() / 1000),
             Ok(None) => Row::info(check, "the homeserver does not say what time it is"),

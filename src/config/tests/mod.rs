@@ -88,6 +88,12 @@ fn relative_paths_count_from_the_file_and_tokens_are_read() {
     )
     .unwrap();
     assert_eq!(absolute.config.database_url(), "sqlite:/var/lib/v.db");
+    let odd = load(dir.path(), &[("VIZARD__DATABASE__URL", "sqlite:50%3F.db")]).unwrap();
+    assert!(odd.config.database_url().ends_with("/50%253F.db"));
+    assert_eq!(
+        odd.config.database_path().unwrap(),
+        dir.path().join("50%3F.db")
+    );
     let postgres = "postgres://vizard:secret@127.0.0.1/vizard";
     let loaded = load(dir.path(), &[("VIZARD__DATABASE__URL", postgres)]).unwrap();
     assert_eq!(loaded.config.database_url(), postgres);

@@ -1,0 +1,12 @@
+//! Vizard between two real homeservers: joining, talking both ways, the leak audit, and what must not break.
+//!
+//! Users of A are masked by the Vizard of A; their room lives on B. B has no Vizard unless a test says so.
+
+#[path = "../testkit/mod.rs"]
+mod testkit;
+
+mod commands;
+mod conversation;
+mod crash;
+mod rooms;
+mod world;
