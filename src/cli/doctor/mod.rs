@@ -39,21 +39,7 @@ pub(super) async fn doctor(loaded: Loaded, json: bool) -> Report {
     }
 
     homeserver(&loaded, &mut report).await;
-<<<<<<< HEAD
-    step(&mut report, "database", {
-        let loaded = loaded.clone();
-        // On a thread of its own: the future of opening a database cannot be shown to be `Send`.
-        async move {
-            let handle = tokio::runtime::Handle::current();
-            let opened =
-                tokio::task::spawn_blocking(move || handle.block_on(database(&loaded))).await;
-            opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        }
-    })
-    .await;
-=======
     step(&mut report, "database", database(&loaded)).await;
->>>>>>> cli
     report.add(Row::info(
         "crowd",
         format!(
