@@ -11,7 +11,7 @@ mod testkit;
 mod script;
 mod show;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use testkit::{
@@ -50,14 +50,21 @@ fn run() -> Result<bool> {
         .enable_all()
         .build()?;
     let clean = runtime.block_on(async {
-        tokio::select! {
-            clean = demo(&program, once) => Some(clean),
-            () = interrupted() => None,
+        let played = tokio::select! {
+            played = demo(&program) => played,
+            () = interrupted() => bail!("interrupted"),
+        };
+        let (played, clean) = played?;
+        if !once {
+            played.invite_to_try();
+            interrupted().await;
+            eprintln!("\nstopping…");
         }
+        Ok(clean)
     });
     // An installation that was interrupted still occupies a thread; it is not waited for.
     runtime.shutdown_background();
-    clean.unwrap_or_else(|| bail!("interrupted"))
+    clean
 }
 
 /// The two servers with everything on them. Dropping it stops them.
@@ -67,7 +74,16 @@ struct World {
     servers: SynapsePair,
 }
 
-async fn demo(program: &std::path::Path, once: bool) -> Result<bool> {
+/// What was played on them.
+struct Played {
+    world: World,
+    alice: Client,
+    bob: Client,
+    story: script::Story,
+}
+
+/// Sets everything up, plays, and audits; returns whether the audit was clean.
+async fn demo(program: &Path) -> Result<(Played, bool)> {
     let world = set_up(program).await?;
     let (a, b) = (&world.servers.a, &world.servers.b);
 
@@ -91,15 +107,18 @@ async fn demo(program: &std::path::Path, once: bool) -> Result<bool> {
     .await?;
     print_report(&report);
     let clean = report.is_clean();
-    if !once {
-        invite_to_try(&world, &[&alice, &bob], &story);
-        interrupted().await;
-        eprintln!("\nstopping…");
-    }
-    Ok(clean)
+    Ok((
+        Played {
+            world,
+            alice,
+            bob,
+            story,
+        },
+        clean,
+    ))
 }
 
-async fn set_up(program: &std::path::Path) -> Result<World> {
+async fn set_up(program: &Path) -> Result<World> {
     show::step(&format!("preparing Synapse {SYNAPSE_VERSION}"));
     tokio::task::spawn_blocking(Python::shared).await??;
     let (site_a, site_b) = (Site::reserve("A")?, Site::reserve("B")?);
@@ -155,36 +174,36 @@ fn print_report(report: &Report) {
     }
 }
 
-fn invite_to_try(world: &World, users: &[&Client], story: &script::Story) {
-    println!(
-        "\nEverything stays up. Log in with any Matrix client (one that accepts a plain http homeserver):\n"
-    );
-    for (server, user) in [&world.servers.a, &world.servers.b].into_iter().zip(users) {
+impl Played {
+    fn invite_to_try(&self) {
+        let SynapsePair { a, b } = &self.world.servers;
         println!(
-            "  homeserver {}   user {}   password \"{}\"",
-            server.url(),
-            user.localpart(),
-            user.account.password
+            "\nEverything stays up. Log in with any Matrix client that accepts a plain http homeserver:\n"
         );
+        for (server, user) in [(a, &self.alice), (b, &self.bob)] {
+            println!(
+                "  homeserver {}   user {}   password \"{}\"",
+                server.url(),
+                user.localpart(),
+                user.account.password
+            );
+        }
+        let (a, b) = (a.server_name(), b.server_name());
+        println!("\nWhat to try:");
+        println!(
+            "  as alice: open the portal of {} and talk; write `!vizard help` there",
+            self.story.alias
+        );
+        println!(
+            "  as alice: in the chat with @vizard:{a} write `help`, `list`, `whoami`, `nick NAME`"
+        );
+        println!(
+            "  as bob:   make a public room with an alias and, as alice, write `join #alias:{b}`: another mask"
+        );
+        let (log_a, log_b) = (self.world.vizard_a.log(), self.world.vizard_b.log());
+        println!("\nLogs: {} and {}", log_a.display(), log_b.display());
+        println!("Ctrl-C stops everything and removes it.");
     }
-    let (a, b) = (world.servers.a.server_name(), world.servers.b.server_name());
-    println!("\nWhat to try:");
-    println!(
-        "  as alice: open the portal of {} and talk; write `!vizard help` there",
-        story.alias
-    );
-    println!(
-        "  as alice: in the chat with @vizard:{a} write `help`, `list`, `whoami`, `nick NAME`"
-    );
-    println!(
-        "  as bob:   make another public room and, as alice, write `join #alias:{b}`: another mask"
-    );
-    println!(
-        "\nLogs: {} and {}",
-        world.vizard_a.log().display(),
-        world.vizard_b.log().display()
-    );
-    println!("Ctrl-C stops everything and removes it.");
 }
 
 /// Ends when the terminal or the system asks the process to end.

@@ -36,7 +36,10 @@ pub async fn conversation(alice: &Client, bob: &Client, story: &Story) -> Result
 }
 
 fn row(left: &str, right: &str) {
-    println!("{left:<WIDTH$} │ {right}");
+    println!(
+        "{left}{} │ {right}",
+        " ".repeat(WIDTH.saturating_sub(width(left)))
+    );
 }
 
 /// The lines a client would show: edits, reactions and redactions applied.
@@ -50,32 +53,17 @@ async fn view(client: &Client, room: &str) -> Result<Vec<String>> {
     let messages: Vec<&Received> = timeline.iter().filter(is_message).collect();
     let mut lines = Vec::new();
     for message in &messages {
-        let name = |sender: &str| {
-            names
-                .get(sender)
-                .cloned()
-                .unwrap_or_else(|| shortened(sender))
+        let says = |one: &Received| {
+            let name = names.get(one.sender()).cloned();
+            let name = name.unwrap_or_else(|| shortened(one.sender()));
+            format!("{name}: {}", text(&timeline, one))
         };
         let answered =
             message.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"].as_str();
         if let Some(first) = answered.and_then(|id| messages.iter().find(|one| one.id() == id)) {
-            lines.push(fit(&format!(
-                "  ┌ {}: {}",
-                name(first.sender()),
-                first.body()
-            )));
+            lines.push(fit(&format!("  ┌ {}", says(first))));
         }
-        let edit = timeline.iter().rev().find(|one| {
-            one.relates_to() == message.id()
-                && one.is_message()
-                && one.event["content"]["m.new_content"].is_object()
-        });
-        let text = match edit {
-            _ if timeline.iter().any(|one| redacts(one, message.id())) => "(removed)".to_owned(),
-            Some(edit) => format!("{} (edited)", edit.body()),
-            None => message.body().to_owned(),
-        };
-        lines.extend(wrapped(&format!("{}: {text}", name(message.sender()))));
+        lines.extend(wrapped(&says(message)));
         for reaction in timeline
             .iter()
             .filter(|one| one.kind() == "m.reaction" && one.relates_to() == message.id())
@@ -83,10 +71,27 @@ async fn view(client: &Client, room: &str) -> Result<Vec<String>> {
             let key = reaction.event["content"]["m.relates_to"]["key"]
                 .as_str()
                 .unwrap_or_default();
-            lines.push(fit(&format!("    {key} {}", name(reaction.sender()))));
+            lines.push(fit(&format!(
+                "    {key} {}",
+                says(reaction).split(':').next().unwrap_or_default()
+            )));
         }
     }
     Ok(lines)
+}
+
+/// A message's text as it stands after edits and redactions.
+fn text(timeline: &[Received], message: &Received) -> String {
+    let is_edit = |one: &&Received| {
+        one.relates_to() == message.id() && one.event["content"]["m.new_content"].is_object()
+    };
+    if timeline.iter().any(|one| redacts(one, message.id())) {
+        return "(removed)".to_owned();
+    }
+    match timeline.iter().rev().find(is_edit) {
+        Some(edit) => format!("{} (edited)", edit.body()),
+        None => message.body().to_owned(),
+    }
 }
 
 async fn names(client: &Client, room: &str) -> Result<HashMap<String, String>> {
@@ -116,6 +121,13 @@ fn wrapped(text: &str) -> Vec<String> {
         }
     }
     lines.iter().map(|line| fit(line)).collect()
+}
+
+/// How many columns a terminal gives a text: two for an emoji, one for anything else used here.
+fn width(text: &str) -> usize {
+    text.chars()
+        .map(|c| if c >= '\u{1f000}' { 2 } else { 1 })
+        .sum()
 }
 
 /// Cuts a line to the column.

@@ -1,6 +1,8 @@
 //! An ordinary user with an ordinary client: everything goes through the client-server API with the
 //! user's own token.
 
+mod events;
+mod media;
 mod sync;
 
 use std::{
@@ -9,11 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use data_encoding::HEXLOWER;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+pub use media::picture;
 pub use sync::{Received, Source};
 
 use super::synapse::{Account, Synapse};
@@ -253,87 +255,6 @@ impl Client {
             .unwrap_or_default())
     }
 
-    // Events. Each returns the event's id.
-
-    /// Sends an event of any type.
-    pub async fn send(&self, room: &str, kind: &str, content: Value) -> Result<String> {
-        let transaction = self.next_transaction();
-        let path = ["v3", "rooms", room, "send", kind, &transaction];
-        text(
-            &self.call(Method::PUT, &path, Some(content)).await?,
-            "event_id",
-        )
-    }
-
-    /// Sends a text.
-    pub async fn say(&self, room: &str, body: &str) -> Result<String> {
-        self.send(
-            room,
-            "m.room.message",
-            json!({"msgtype": "m.text", "body": body}),
-        )
-        .await
-    }
-
-    /// Answers an event, as clients do today (no fallback).
-    pub async fn reply(&self, room: &str, to: &str, body: &str) -> Result<String> {
-        let relation = json!({"m.in_reply_to": {"event_id": to}});
-        let content = json!({"msgtype": "m.text", "body": body, "m.relates_to": relation});
-        self.send(room, "m.room.message", content).await
-    }
-
-    /// Speaks in the thread that begins at `first`.
-    pub async fn reply_in_thread(&self, room: &str, first: &str, body: &str) -> Result<String> {
-        let relation = json!({
-            "rel_type": "m.thread", "event_id": first, "is_falling_back": true,
-            "m.in_reply_to": {"event_id": first},
-        });
-        let content = json!({"msgtype": "m.text", "body": body, "m.relates_to": relation});
-        self.send(room, "m.room.message", content).await
-    }
-
-    /// Replaces the text of an own message.
-    pub async fn edit(&self, room: &str, event: &str, body: &str) -> Result<String> {
-        let content = json!({
-            "msgtype": "m.text", "body": format!("* {body}"),
-            "m.new_content": {"msgtype": "m.text", "body": body},
-            "m.relates_to": {"rel_type": "m.replace", "event_id": event},
-        });
-        self.send(room, "m.room.message", content).await
-    }
-
-    pub async fn react(&self, room: &str, event: &str, key: &str) -> Result<String> {
-        let content =
-            json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": key}});
-        self.send(room, "m.reaction", content).await
-    }
-
-    pub async fn redact(&self, room: &str, event: &str, reason: &str) -> Result<String> {
-        let transaction = self.next_transaction();
-        let path = ["v3", "rooms", room, "redact", event, &transaction];
-        text(
-            &self
-                .call(Method::PUT, &path, Some(json!({"reason": reason})))
-                .await?,
-            "event_id",
-        )
-    }
-
-    /// Writes a state event.
-    pub async fn set_state(
-        &self,
-        room: &str,
-        kind: &str,
-        key: &str,
-        content: Value,
-    ) -> Result<String> {
-        let path = ["v3", "rooms", room, "state", kind, key];
-        text(
-            &self.call(Method::PUT, &path, Some(content)).await?,
-            "event_id",
-        )
-    }
-
     /// The content of a state event; `None` if there is none.
     pub async fn state(&self, room: &str, kind: &str, key: &str) -> Result<Option<Value>> {
         match self
@@ -402,49 +323,6 @@ impl Client {
         }
     }
 
-    // Profile and media.
-
-    pub async fn set_display_name(&self, name: &str) -> Result<()> {
-        let path = ["v3", "profile", self.id(), "displayname"];
-        self.call(Method::PUT, &path, Some(json!({"displayname": name})))
-            .await
-            .map(drop)
-    }
-
-    /// Uploads a picture and makes it the avatar; returns its `mxc` URI.
-    pub async fn set_avatar(&self, png: &[u8]) -> Result<String> {
-        let uri = self.upload(png, "image/png", "avatar.png").await?;
-        let path = ["v3", "profile", self.id(), "avatar_url"];
-        self.call(Method::PUT, &path, Some(json!({"avatar_url": uri})))
-            .await?;
-        Ok(uri)
-    }
-
-    /// Uploads a file; returns its `mxc` URI.
-    pub async fn upload(&self, bytes: &[u8], content_type: &str, filename: &str) -> Result<String> {
-        let request = self
-            .http
-            .post(self.address("media", &["v3", "upload"])?)
-            .query(&[("filename", filename)])
-            .header("content-type", content_type)
-            .body(bytes.to_vec());
-        let response = self.authorized(request).send().await?.error_for_status()?;
-        text(&response.json().await?, "content_uri")
-    }
-
-    /// Downloads the file behind an `mxc` URI.
-    pub async fn download(&self, uri: &str) -> Result<Vec<u8>> {
-        let (server, id) = uri
-            .strip_prefix("mxc://")
-            .and_then(|rest| rest.split_once('/'))
-            .with_context(|| format!("not an mxc URI: {uri}"))?;
-        let request = self
-            .http
-            .get(self.address("client", &["v1", "media", "download", server, id])?);
-        let response = self.authorized(request).send().await?.error_for_status()?;
-        Ok(response.bytes().await?.to_vec())
-    }
-
     /// Waits for an invite to a room, any that was not accepted yet and that `fits` (given the room's
     /// stripped state), and joins. Returns the room's id.
     pub async fn accept_invite(
@@ -465,16 +343,6 @@ impl Client {
             .room;
         self.join(&room, &[]).await
     }
-}
-
-/// A tiny picture (PNG, one pixel) whose bytes follow from `seed`, so that two users' differ.
-pub fn picture(seed: &str) -> Vec<u8> {
-    const PIXEL: &str = "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d\
-        49444154789c63484848f80f00046402207f9f912e0000000049454e44ae426082";
-    let mut bytes = HEXLOWER.decode(PIXEL.as_bytes()).unwrap_or_default();
-    // Decoders ignore what follows the end.
-    bytes.extend_from_slice(format!("the picture of {seed}, told apart by this").as_bytes());
-    bytes
 }
 
 fn text(answer: &Value, field: &str) -> Result<String> {

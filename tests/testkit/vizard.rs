@@ -241,8 +241,11 @@ impl Vizard {
 }
 
 /// The `vizard` beside the running example called `name`, in the example's own profile. Cargo does not
-/// build it for an example, so this does; it is quick when nothing has changed.
+/// build it for an example, so this does; it is quick when nothing has changed. `VIZARD_TESTKIT_PROGRAM` names another.
 pub fn program_beside_example(name: &str) -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("VIZARD_TESTKIT_PROGRAM") {
+        return Ok(program.into());
+    }
     let example = std::env::current_exe()?;
     let directory = example
         .parent()

@@ -100,8 +100,16 @@ impl Needle {
             BASE64URL_NOPAD.encode(&digest),
             true,
         ));
+        // Where case makes no difference, a form in another case is the same form.
+        let sameness = |form: &Form| {
+            if form.exact {
+                form.bytes.clone()
+            } else {
+                form.bytes.to_ascii_lowercase()
+            }
+        };
         let mut seen = std::collections::HashSet::new();
-        forms.retain(|form| !form.bytes.is_empty() && seen.insert(form.bytes.clone()));
+        forms.retain(|form| !form.bytes.is_empty() && seen.insert((form.exact, sameness(form))));
         forms
     }
 
