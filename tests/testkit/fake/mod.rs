@@ -10,11 +10,7 @@
 //! rooms.
 
 #![allow(dead_code, reason = "each test binary uses a part of the kit")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    reason = "a test kit fails loudly"
-)]
+#![allow(clippy::unnecessary_wraps, reason = "all endpoints have one signature")]
 
 mod account;
 mod create;
@@ -24,6 +20,7 @@ mod media;
 mod membership;
 mod people;
 pub mod push;
+mod record;
 mod room;
 mod rooms;
 mod routes;
@@ -151,7 +148,7 @@ impl Refused {
 #[derive(Clone)]
 pub struct Fake {
     inner: Arc<Inner>,
-    _tasks: Arc<Tasks>,
+    tasks: Arc<Tasks>,
 }
 
 struct Inner {
@@ -176,11 +173,14 @@ struct Log {
     seen: Vec<Seen>,
 }
 
-struct Tasks(Vec<tokio::task::JoinHandle<()>>, String);
+struct Tasks {
+    running: Vec<tokio::task::JoinHandle<()>>,
+    url: String,
+}
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for task in &self.0 {
+        for task in &self.running {
             task.abort();
         }
     }
@@ -219,7 +219,7 @@ impl Fake {
             .no_proxy()
             .tcp_nodelay(true)
             .tls_certs_only([])
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -235,20 +235,20 @@ impl Fake {
             http,
             config,
         });
-        let tasks = vec![
+        let running = vec![
             tokio::spawn(serve::serve(inner.clone(), listener)),
             tokio::spawn(push::run(inner.clone())),
         ];
         Self {
             inner,
-            _tasks: Arc::new(Tasks(tasks, url)),
+            tasks: Arc::new(Tasks { running, url }),
         }
     }
 
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self._tasks.1
+        &self.tasks.url
     }
 
     /// How it was configured.
@@ -295,8 +295,8 @@ impl Fake {
     }
 
     /// Delivers an event once more, in a new transaction.
-    pub fn duplicate(&self, event: &str) {
-        let place = lock(&self.inner.world).by_id.get(event).cloned();
+    pub fn duplicate(&self, event: impl AsRef<str>) {
+        let place = lock(&self.inner.world).by_id.get(event.as_ref()).cloned();
         let (room, index) = place.expect("an event of this homeserver");
         lock(&self.inner.outbox)
             .queue
@@ -360,90 +360,6 @@ impl Fake {
     /// Forgets what a restart of Synapse forgets: the de-duplication of sends that named no device.
     pub fn restart(&self) {
         lock(&self.inner.world).sent_by_path.clear();
-    }
-
-    // --- what happened ---
-
-    /// Looks at everything.
-    pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
-        look(&lock(&self.inner.world))
-    }
-
-    /// All events of a room in order; redacted ones are empty.
-    #[must_use]
-    pub fn events(&self, room: impl AsRef<str>) -> Vec<Value> {
-        self.look(|world| {
-            let room = world.rooms.get(room.as_ref());
-            room.map_or_else(Vec::new, |room| {
-                room.events.iter().map(|event| (**event).clone()).collect()
-            })
-        })
-    }
-
-    /// Sender and body of each message of a room, in order.
-    #[must_use]
-    pub fn messages(&self, room: impl AsRef<str>) -> Vec<(String, String)> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.events(room)
-            .iter()
-            .filter(|event| event["type"] == "m.room.message")
-            .map(|event| (text(&event["sender"]), text(&event["content"]["body"])))
-            .collect()
-    }
-
-    /// An event by its id.
-    #[must_use]
-    pub fn event(&self, id: impl AsRef<str>) -> Option<Value> {
-        self.look(|world| {
-            let (room, index) = world.by_id.get(id.as_ref())?;
-            Some((*world.rooms[room].events[*index]).clone())
-        })
-    }
-
-    /// The content of a room's state event.
-    #[must_use]
-    pub fn state_of(&self, room: impl AsRef<str>, kind: &str, key: &str) -> Option<Value> {
-        self.look(|world| {
-            let room = world.rooms.get(room.as_ref())?;
-            room.state(kind, key).cloned()
-        })
-    }
-
-    /// A user's membership in a room.
-    #[must_use]
-    pub fn membership(&self, room: impl AsRef<str>, user: impl AsRef<str>) -> Option<String> {
-        self.look(|world| {
-            let room = world.rooms.get(room.as_ref())?;
-            room.members.get(user.as_ref()).cloned()
-        })
-    }
-
-    /// All receipts, in order.
-    #[must_use]
-    pub fn receipts(&self) -> Vec<Receipt> {
-        self.look(|world| world.receipts.clone())
-    }
-
-    /// How many requests each endpoint had, those that met a fault included.
-    #[must_use]
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.inner.log).counts.clone()
-    }
-
-    /// How many requests an endpoint had.
-    #[must_use]
-    pub fn count(&self, endpoint: &str) -> u64 {
-        lock(&self.inner.log)
-            .counts
-            .get(endpoint)
-            .copied()
-            .unwrap_or(0)
-    }
-
-    /// All requests, where [`Config::record`] is set.
-    #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
-        lock(&self.inner.log).seen.clone()
     }
 }
 

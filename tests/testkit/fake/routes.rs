@@ -41,10 +41,10 @@ pub(super) fn find(method: &Method, segments: &[&str]) -> Route {
         ("POST", ["_matrix", "client", "v1", "appservice", id, "ping"]) => {
             ("ping", unrecognized, &[id], Service)
         }
-        ("GET", ["_matrix", "client", "v1", "room_summary", room])
-        | (
+        (
             "GET",
-            [
+            ["_matrix", "client", "v1", "room_summary", room]
+            | [
                 "_matrix",
                 "client",
                 "unstable",

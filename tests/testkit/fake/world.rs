@@ -99,6 +99,7 @@ impl World {
     }
 
     /// Appends an event that was found to be allowed; returns its id.
+    #[expect(clippy::needless_pass_by_value, reason = "a new event is used up")]
     pub(super) fn append(&mut self, new: New<'_>) -> String {
         let id = format!("${}", self.fresh());
         let mut event = json!({
