@@ -4,10 +4,14 @@
 //! `config/vizard.example.toml`, which a test parses. Secrets may stand in the file or, better, in a file of
 //! their own named by `*_file`.
 
+mod denied;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
+
+pub use denied::Denial;
 
 /// The whole configuration, parsed and validated.
 #[derive(Clone, Debug, Deserialize)]
