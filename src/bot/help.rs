@@ -126,7 +126,9 @@ fn page(prefix: &str) -> String {
     for group in Group::ALL {
         let _ = write!(page, "\n## {}\n", group.title());
         for command in TABLE.iter().filter(|command| command.group == group) {
-            let _ = write!(page, "\n### {}\n\n{}\n\n", command.name, command.summary);
+            let (first, rest) = command.summary.split_at(1);
+            let summary = format!("{}{rest}.", first.to_uppercase());
+            let _ = write!(page, "\n### {}\n\n{summary}\n\n", command.name);
             if command.works_in(false) {
                 let _ = writeln!(page, "- direct chat: `{}`", command.usage(None));
             }

@@ -15,7 +15,7 @@ mod direct;
 mod dispatch;
 mod help;
 mod nicks;
-mod parse;
+pub mod parse;
 mod reply;
 mod select;
 mod stamp;
