@@ -1,4 +1,24 @@
 //! Commands: in a direct chat with the bot, and behind a prefix inside portals.
+//!
+//! `worker` hands in what was typed ([`handle`]) and invitations of the bot ([`invited`]). Each command is a
+//! file in `commands` and an entry of its table. What takes long is queued as a job. A command may be handled
+//! twice after a crash: whatever it says first has one transaction id, jobs have derived ids, and what it
+//! counts bears its mark (`stamp`).
+
+mod access;
+mod ask;
+mod call;
+mod command;
+mod commands;
+mod depart;
+mod direct;
+mod dispatch;
+mod help;
+mod nicks;
+pub mod parse;
+mod reply;
+mod select;
+mod stamp;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
@@ -24,18 +44,22 @@ pub struct Invocation {
 
 /// Answers a command. Errors are the homeserver's or the database's (the caller tries again); everything a
 /// person can do wrong is answered here.
-pub async fn handle(_deps: &Deps, _invocation: &Invocation) -> Result<(), PortalError> {
-    todo!()
+pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalError> {
+    match dispatch::handle(deps, invocation).await {
+        // Forgotten while it was handled: there is nobody left to answer.
+        Err(PortalError::Gone) => Ok(()),
+        result => result,
+    }
 }
 
 /// The bot was invited to a room.
 pub async fn invited(
-    _deps: &Deps,
-    _room: &ruma::RoomId,
-    _event: &ruma::EventId,
-    _inviter: &ruma::UserId,
+    deps: &Deps,
+    room: &ruma::RoomId,
+    event: &ruma::EventId,
+    inviter: &ruma::UserId,
 ) -> Result<(), PortalError> {
-    todo!()
+    direct::invited(deps, room, event, inviter).await
 }
 
 /// The text of a message that may be a command: plain text only, and no edits.

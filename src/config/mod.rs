@@ -6,6 +6,7 @@
 //! `schema` and the defaults. Called by `cli`; the rest of the crate is handed the finished [`Config`]. Never
 //! touches the network or the database.
 
+mod denied;
 mod environment;
 mod hidden;
 mod kind;
@@ -24,6 +25,7 @@ use std::{
 
 use serde::Deserialize;
 
+pub use denied::{Denial, matches_glob};
 pub use hidden::Hidden;
 pub use load::Loaded;
 pub use problem::{ConfigError, Problem};
@@ -36,6 +38,8 @@ pub const EXAMPLE: &str = include_str!("../../config/vizard.example.toml");
 
 /// Environment variables as `(name, value)`, so that tests own them.
 pub type Environment = BTreeMap<String, String>;
+
+pub use denied::Denial;
 
 /// The whole configuration, parsed and validated.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -84,10 +84,10 @@ fn decode(signature: &Value) -> Result<[u8; 64], SignatureFault> {
 }
 
 /// The `signatures` of an object: exactly `expected` signers, each with exactly one signature.
-pub(super) fn signers<'a>(
-    object: &'a Map<String, Value>,
+pub(super) fn signers(
+    object: &Map<String, Value>,
     expected: usize,
-) -> Result<&'a Map<String, Value>, SignersFault> {
+) -> Result<&Map<String, Value>, SignersFault> {
     let signatures = object
         .get("signatures")
         .and_then(Value::as_object)

@@ -1,0 +1,60 @@
+//! Who may use Vizard (`access.users`, `access.admins`).
+
+use ruma::UserId;
+
+use crate::{config::Access, pseudonym::Namespace};
+
+/// Whether a user may use Vizard: admins always, members of the namespace never, else whom the list names;
+/// an empty list means everybody on the homeserver.
+pub fn may_use(access: &Access, namespace: &Namespace, user: &UserId) -> bool {
+    if namespace.role(user).is_some() {
+        return false;
+    }
+    if access.admins.iter().any(|admin| admin == user) {
+        return true;
+    }
+    if access.users.is_empty() {
+        return user.server_name() == namespace.server();
+    }
+    access
+        .users
+        .iter()
+        .any(|entry| entry == "*" || entry == user.as_str() || entry == user.server_name().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{server_name, user_id};
+
+    use super::*;
+
+    #[test]
+    fn who_may() {
+        let namespace =
+            Namespace::new(server_name!("a.example"), "_vizard_", "vizard").expect("valid");
+        let alice = user_id!("@alice:a.example");
+        let bob = user_id!("@bob:b.example");
+        let bot = user_id!("@vizard:a.example");
+        let other = user_id!("@_vizard_x:a.example");
+        for (users, expected) in [
+            (&[][..], [true, false]),
+            (&["*"], [true, true]),
+            (&["a.example"], [true, false]),
+            (&["b.example"], [false, true]),
+            (&["@bob:b.example"], [false, true]),
+            (&["@alice:a.example", "b.example"], [true, true]),
+            (&["alice", "example"], [false, false]),
+        ] {
+            let mut access = Access {
+                users: users.iter().map(ToString::to_string).collect(),
+                ..Access::default()
+            };
+            let found = [alice, bob].map(|user| may_use(&access, &namespace, user));
+            assert_eq!(found, expected, "{users:?}");
+            access.admins = vec![bob.to_owned(), bot.to_owned()];
+            assert!(may_use(&access, &namespace, bob));
+            assert!(!may_use(&access, &namespace, bot));
+            assert!(!may_use(&access, &namespace, other));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Asking to be in a room: what `join`, `knock`, `rejoin` and `follow` have in common. The asking itself is a
+//! job.
+
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+
+use super::{
+    call::{Call, room_title},
+    reply::{Answer, Reply},
+    stamp,
+};
+use crate::{
+    config::Denial,
+    portal::{JoinTarget, PortalError},
+    store::{JoinTask, Portal, PortalId, PortalState, Route, Task},
+};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wish {
+    /// The room.
+    pub target: JoinTarget,
+    /// Knock instead of joining.
+    pub knock: bool,
+    /// The name that the user wants, cleaned.
+    pub nick: Option<String>,
+    /// The portal whose room was replaced by the target.
+    pub successor_of: Option<PortalId>,
+}
+
+/// The room of a portal, and the servers that know it.
+pub fn target_of(portal: &Portal, room: OwnedRoomId) -> JoinTarget {
+    let mut via = portal.via.clone();
+    for known in [room.server_name(), portal.room.server_name()] {
+        if let Some(server) = known.filter(|server| !via.iter().any(|via| via == *server)) {
+            via.push(server.to_owned());
+        }
+    }
+    JoinTarget {
+        room: room.into(),
+        via,
+    }
+}
+
+/// Checks a wish, tells that it is being asked for, and queues it.
+pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
+    let access = &call.deps.config.access;
+    if let Some(denial) = access.denial(&wish.target.room, &wish.target.via) {
+        return Ok(denied(denial).into());
+    }
+    let mut returning = wish.successor_of.is_some();
+    if let Some(room) = room_id(&wish.target.room) {
+        if let Some(refusal) = own_room(call, room).await? {
+            return Ok(refusal.into());
+        }
+        if let Some(portal) = there_already(call, room).await? {
+            if let Some(reply) = already(call, &portal, wish.knock) {
+                return Ok(reply.into());
+            }
+            returning = true;
+        }
+    }
+    if let Some(refusal) = limits(call, returning).await? {
+        return Ok(refusal.into());
+    }
+    let mut report = call.new_report();
+    let text = opening(&wish, call.deps.namespace.server().as_str());
+    call.deps.report(&mut report, "asking", &text).await?;
+    let task = JoinTask {
+        user: call.user.mxid.clone(),
+        target: wish.target.room,
+        via: wish.target.via,
+        knock: wish.knock,
+        nick: wish.nick,
+        successor_of: wish.successor_of,
+        report,
+    };
+    call.deps
+        .add_job(
+            call.invocation.event.as_str(),
+            call.deps.clock.now(),
+            Task::Join(task),
+        )
+        .await?;
+    Ok(Answer::none())
+}
+
+fn room_id(room: &OwnedRoomOrAliasId) -> Option<&RoomId> {
+    <&RoomId>::try_from(&**room).ok()
+}
+
+fn opening(wish: &Wish, own_server: &str) -> String {
+    let server = wish
+        .target
+        .server()
+        .map_or(own_server, ruma::ServerName::as_str);
+    if wish.knock {
+        format!("Knocking, by way of {server}…")
+    } else {
+        format!("Asking {server}…")
+    }
+}
+
+fn denied(denial: Denial) -> Reply {
+    Reply::say(match denial {
+        Denial::Room => "The administrator of this Vizard does not allow joining that room.",
+        Denial::Server => {
+            "The administrator of this Vizard does not allow joining rooms of that server."
+        }
+    })
+}
+
+/// A room of Vizard's own leads nowhere.
+async fn own_room(call: &Call<'_>, room: &RoomId) -> Result<Option<Reply>, PortalError> {
+    let own = if call.user.direct_chat.as_deref() == Some(room) || call.invocation.room == room {
+        "That is the room in which we talk. Give me the room that you want to join."
+    } else if matches!(call.deps.store.route(room).await?, Route::Portal(_)) {
+        "That is a portal already, not a room to join. Give me the room behind it."
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Reply::say(own)))
+}
+
+async fn there_already(
+    call: &Call<'_>,
+    room: &RoomId,
+) -> Result<Option<std::sync::Arc<Portal>>, PortalError> {
+    let mut pseudonyms = call.user.pseudonyms.iter();
+    let Some(known) = pseudonyms.find(|pseudonym| pseudonym.room == room) else {
+        return Ok(None);
+    };
+    match call.deps.portals.get(known.portal).await {
+        Ok(portal) => Ok(Some(portal)),
+        Err(PortalError::Gone) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What to say when there is a pseudonym in the room; `None` when asking makes sense.
+fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
+    let nick = &portal.ghost.nick;
+    Some(match portal.state {
+        PortalState::Joined => {
+            let reply = Reply::say("You are in ")
+                .bold(&room_title(portal))
+                .and(" already, as ")
+                .bold(nick)
+                .and(".");
+            match &portal.portal_room {
+                Some(room) if call.invocation.room == *room => reply.and(" This is its portal."),
+                Some(room) => reply.and(" ").link("Open the portal", &call.link(room)),
+                None => reply,
+            }
+        }
+        PortalState::Joining => Reply::say(&format!(
+            "I am asking for you already, please wait a moment. `{}` stops it.",
+            call.typed("cancel")
+        )),
+        PortalState::Knocking if knock => Reply::say(&format!(
+            "You have knocked there already, as {nick}. `{}` takes it back.",
+            call.typed("cancel")
+        )),
+        PortalState::Leaving => Reply::say(
+            "Your pseudonym is just leaving that room. Please try again when it has left; `list` shows it.",
+        ),
+        PortalState::Knocking | PortalState::Left | PortalState::Banned => return None,
+    })
+}
+
+/// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.
+async fn limits(call: &Call<'_>, returning: bool) -> Result<Option<Reply>, PortalError> {
+    let access = &call.deps.config.access;
+    let now = call.deps.clock.now();
+    let mark = call.mark();
+    let counted =
+        |user: &crate::store::User| user.recent_joins.iter().any(|join| mark.is_on(*join));
+    if !returning && !counted(&call.user) && call.user.pseudonyms.len() >= access.max_pseudonyms {
+        return Ok(Some(Reply::say(&format!(
+            "You have {} pseudonyms, which is as many as one person may have here. `forget` one that you no longer need, or ask the administrator.",
+            call.user.pseudonyms.len()
+        ))));
+    }
+    let limit = access.joins_per_hour;
+    let user = call
+        .deps
+        .store
+        .update_user(&call.user.mxid, |user| {
+            let _ = stamp::count_join(&mut user.recent_joins, now, mark, limit);
+        })
+        .await?;
+    if counted(&user) {
+        return Ok(None);
+    }
+    let mut joins = user.recent_joins;
+    let free = stamp::count_join(&mut joins, now, mark, limit)
+        .err()
+        .unwrap_or(now);
+    let minutes = free.saturating_sub(now).div_ceil(60_000).max(1);
+    Ok(Some(Reply::say(&format!(
+        "That is enough for now: {limit} rooms an hour. Please try again in about {minutes} min.",
+    ))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_server_that_is_asked() {
+        for (text, knock, expected) in [
+            ("#pub:b.example", false, "Asking b.example…"),
+            ("!v12room c.example", false, "Asking c.example…"),
+            ("!v12room", false, "Asking a.example…"),
+            ("#pub:b.example", true, "Knocking, by way of b.example…"),
+        ] {
+            let wish = Wish {
+                target: JoinTarget::parse(text).expect("a room"),
+                knock,
+                nick: None,
+                successor_of: None,
+            };
+            assert_eq!(opening(&wish, "a.example"), expected);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `forget`: destroys a pseudonym, for good, after asking.
+
+use crate::{
+    bot::{
+        call::{Call, room_title},
+        command::{Command, Group, Needs, Place},
+        depart,
+        reply::{Answer, Reply},
+        stamp::Mark,
+    },
+    clock::UnixMillis,
+    portal::PortalError,
+    store::{Portal, PortalId},
+};
+
+/// How long a question waits to be confirmed (a little less or more, because the time carries a mark).
+const WAIT: UnixMillis = 10 * 60_000;
+
+/// What stands in the user's record for "all of them"; no portal has this id.
+const ALL: PortalId = PortalId([0xff; 16]);
+
+pub const COMMAND: Command = Command {
+    name: "forget",
+    aliases: &[],
+    group: Group::Pseudonyms,
+    usage: "",
+    summary: "destroy a pseudonym for good",
+    help: "The pseudonym leaves, its key and the link to you are destroyed, and you get no new one in that room, ever. I ask first: `forget confirm`, or the same command again within 10 minutes, does it. `forget all` destroys every pseudonym, each at a random time, so that nobody can tell that they belong together.",
+    place: Place::Both,
+    needs: Needs::Pseudonym,
+    keywords: &["all", "confirm"],
+    always: true,
+    run: |call| Box::pin(run(call)),
+};
+
+/// What to do about a request to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Ask.
+    Ask(PortalId),
+    /// It was confirmed.
+    Do(PortalId),
+    /// There is nothing to confirm.
+    Nothing,
+}
+
+/// `named` is what the command names, or `None` for `confirm`. `here` is the portal in which it was given:
+/// there, `confirm` is about that portal or about all. The command that asked never confirms itself.
+fn step(
+    waiting: Option<(PortalId, UnixMillis)>,
+    named: Option<PortalId>,
+    here: Option<PortalId>,
+    now: UnixMillis,
+    mark: Mark,
+) -> Step {
+    let waiting = waiting.filter(|(_, until)| *until > now && !mark.is_on(*until));
+    match (named, waiting) {
+        (None, Some((id, _))) if id == ALL || here.is_none_or(|here| here == id) => Step::Do(id),
+        (None, _) => Step::Nothing,
+        (Some(id), Some((asked, _))) if asked == id => Step::Do(id),
+        (Some(id), _) => Step::Ask(id),
+    }
+}
+
+async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
+    let named = match &call.portal {
+        Some(portal) => Some(portal.id),
+        None if call.first_word().as_deref() == Some("all") => Some(ALL),
+        None => None,
+    };
+    let now = call.deps.clock.now();
+    let mark = call.mark();
+    match step(
+        call.user.confirm_forget,
+        named,
+        call.invocation.portal,
+        now,
+        mark,
+    ) {
+        Step::Do(ALL) => depart::all(call, true).await,
+        Step::Do(id) => match call.deps.portals.get(id).await {
+            Ok(portal) => depart::one(call, &portal, true).await,
+            Err(PortalError::Gone) => Ok(Reply::say("It is forgotten already.").into()),
+            Err(error) => Err(error),
+        },
+        Step::Ask(_) if call.user.pseudonyms.is_empty() => {
+            Ok(Reply::say("You have no pseudonym that could be forgotten.").into())
+        }
+        Step::Ask(id) => {
+            call.deps
+                .store
+                .update_user(&call.user.mxid, |user| {
+                    user.confirm_forget = Some((id, mark.on(now + WAIT)));
+                })
+                .await?;
+            let reply = match &call.portal {
+                Some(portal) => about_one(portal),
+                None => about_all(
+                    call.user.pseudonyms.len(),
+                    call.deps.config.privacy.spread_hours,
+                ),
+            };
+            Ok(how_to_confirm(reply, call).into())
+        }
+        Step::Nothing => Ok(Reply::say(&format!(
+            "Nothing waits to be confirmed. `{}` comes first.",
+            call.usage()
+        ))
+        .into()),
+    }
+}
+
+fn about_one(portal: &Portal) -> Reply {
+    Reply::say("Do you want to forget ")
+        .bold(&portal.ghost.nick)
+        .and(" in ")
+        .quote(&room_title(portal))
+        .and("? This is final: it leaves the room, its key and its link to you are destroyed, and you will never have another pseudonym in that room. What it wrote stays there.")
+}
+
+fn about_all(count: usize, hours: u32) -> Reply {
+    Reply::say(&format!(
+        "Do you want to forget all {count} pseudonyms? This is final: they leave their rooms, their keys and their links to you are destroyed, and you will never have another pseudonym in those rooms. What they wrote stays there. They go one by one within {hours} hours, so that nobody can tell that they belong together."
+    ))
+}
+
+fn how_to_confirm(reply: Reply, call: &Call<'_>) -> Reply {
+    let days = call.deps.config.abuse.escrow_days;
+    let reply = if days > 0 {
+        reply.and(&format!(
+            " In case of abuse, the administrator can still open a sealed copy of the link for {days} days."
+        ))
+    } else {
+        reply
+    };
+    reply.and(&format!(
+        "\nTo go on, write `{}` within 10 minutes; `{}` keeps everything as it is.",
+        call.typed("forget confirm"),
+        call.typed("cancel")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_before_it_forgets() {
+        let (first, second) = (PortalId([1; 16]), PortalId([2; 16]));
+        let now = 1_700_000_000_000;
+        let (asking, confirming) = (Mark::new(&[1; 32]), Mark::new(&[2; 32]));
+        let waits = |id| Some((id, asking.on(now + WAIT)));
+        let later = now + 60_000;
+        for (waiting, named, here, mark, expected) in [
+            (None, Some(first), None, asking, Step::Ask(first)),
+            // Handled again after a crash: it does not confirm itself.
+            (waits(first), Some(first), None, asking, Step::Ask(first)),
+            (waits(ALL), Some(ALL), None, asking, Step::Ask(ALL)),
+            // Again, or `confirm`.
+            (waits(first), Some(first), None, confirming, Step::Do(first)),
+            (waits(first), None, None, confirming, Step::Do(first)),
+            (waits(ALL), None, None, confirming, Step::Do(ALL)),
+            (waits(ALL), Some(ALL), None, confirming, Step::Do(ALL)),
+            // Another one is another question.
+            (
+                waits(first),
+                Some(second),
+                None,
+                confirming,
+                Step::Ask(second),
+            ),
+            (waits(first), Some(ALL), None, confirming, Step::Ask(ALL)),
+            (waits(ALL), Some(first), None, confirming, Step::Ask(first)),
+            // In a portal, `confirm` is about that portal.
+            (waits(first), None, Some(first), confirming, Step::Do(first)),
+            (waits(first), None, Some(second), confirming, Step::Nothing),
+            (waits(ALL), None, Some(second), confirming, Step::Do(ALL)),
+            (None, None, None, confirming, Step::Nothing),
+        ] {
+            assert_eq!(step(waiting, named, here, later, mark), expected);
+        }
+        let too_late = now + WAIT + 60_000;
+        assert_eq!(
+            step(waits(first), None, None, too_late, confirming),
+            Step::Nothing
+        );
+        assert_eq!(
+            step(waits(first), Some(first), None, too_late, confirming),
+            Step::Ask(first)
+        );
+    }
+}

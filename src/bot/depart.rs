@@ -1,0 +1,126 @@
+//! Leaving rooms, for good or not: what `leave`, `cancel` and `forget` have in common. The leaving itself is a
+//! job.
+
+use data_encoding::HEXLOWER;
+
+use super::{
+    call::{Call, room_title},
+    reply::{Answer, Reply},
+};
+use crate::{
+    clock::UnixMillis,
+    portal::PortalError,
+    store::{Portal, PortalState, Task},
+};
+
+/// Whether a ghost has something to leave.
+pub fn is_in(state: &PortalState) -> bool {
+    match state {
+        PortalState::Joining
+        | PortalState::Knocking
+        | PortalState::Joined
+        | PortalState::Leaving => true,
+        PortalState::Left | PortalState::Banned => false,
+    }
+}
+
+/// One pseudonym leaves now.
+pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answer, PortalError> {
+    mark_leaving(call, portal).await?;
+    let mut report = call.new_report();
+    let room = room_title(portal);
+    let text = if forget {
+        format!("Forgetting “{}” in {room}…", portal.ghost.nick)
+    } else {
+        format!("“{}” is leaving {room}…", portal.ghost.nick)
+    };
+    call.deps.report(&mut report, "leaving", &text).await?;
+    let task = Task::Leave {
+        portal: portal.id,
+        forget,
+        report: Some(report),
+    };
+    let now = call.deps.clock.now();
+    call.deps
+        .add_job(call.invocation.event.as_str(), now, task)
+        .await?;
+    Ok(Answer::none())
+}
+
+/// All pseudonyms leave, each at a time of its own, so that nobody can tell by it that they belong together.
+pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
+    let mut leaving = Vec::new();
+    for pseudonym in &call.user.pseudonyms {
+        match call.deps.portals.get(pseudonym.portal).await {
+            Ok(portal) if forget || is_in(&portal.state) => leaving.push(portal),
+            Ok(_) | Err(PortalError::Gone) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match &leaving[..] {
+        [] => return Ok(Reply::say("You are in no room.").into()),
+        [only] => return one(call, only, forget).await,
+        _ => {}
+    }
+    let now = call.deps.clock.now();
+    let hours = call.deps.config.privacy.spread_hours;
+    let event = call.invocation.event.as_str();
+    for portal in &leaving {
+        mark_leaving(call, portal).await?;
+        // Derived, not drawn: a command that is handled twice spreads its jobs the same way.
+        let parts: [&[u8]; 2] = [event.as_bytes(), &portal.id.0];
+        let due = spread(now, hours, &call.deps.store.derive("spread", &parts));
+        let source = format!("{event} {}", HEXLOWER.encode(&portal.id.0));
+        let task = Task::Leave {
+            portal: portal.id,
+            forget,
+            report: None,
+        };
+        call.deps.add_job(&source, due, task).await?;
+    }
+    let fate = if forget {
+        "leave and are forgotten"
+    } else {
+        "leave their rooms"
+    };
+    let count = leaving.len();
+    Ok(Reply::say(&format!(
+        "Your {count} pseudonyms {fate}, each at a random time within the next {hours} hours: if they went together, people could tell that they belong together. `list` shows how far it is.",
+    ))
+    .into())
+}
+
+/// A time within `hours` from `now`, uniform in `derived`.
+fn spread(now: UnixMillis, hours: u32, derived: &[u8; 32]) -> UnixMillis {
+    let number = derived[..8]
+        .iter()
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let span = u64::from(hours) * 3_600_000;
+    now + number.checked_rem(span).unwrap_or(0)
+}
+
+async fn mark_leaving(call: &Call<'_>, portal: &Portal) -> Result<(), PortalError> {
+    call.deps
+        .portals
+        .update(portal.id, |portal| {
+            if is_in(&portal.state) {
+                portal.state = PortalState::Leaving;
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_over_the_hours() {
+        let due = |byte| spread(1000, 12, &[byte; 32]) - 1000;
+        assert!((1..=255).all(|byte| due(byte) < 12 * 3_600_000));
+        assert_eq!(due(7), due(7));
+        assert_ne!(due(7), due(8));
+        assert_eq!(spread(1000, 0, &[9; 32]), 1000);
+    }
+}
