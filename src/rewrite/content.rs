@@ -43,13 +43,10 @@ pub(super) struct Message<'a> {
     #[serde(rename = "m.new_content", borrow, default)]
     pub(super) new_content: Option<&'a RawValue>,
     /// Marks `m.audio` as a voice message (MSC3245).
-    #[serde(
-        rename = "org.matrix.msc3245.voice",
-        alias = "m.voice",
-        borrow,
-        default
-    )]
-    pub(super) voice: Option<&'a RawValue>,
+    #[serde(rename = "org.matrix.msc3245.voice", borrow, default)]
+    unstable_voice: Option<&'a RawValue>,
+    #[serde(rename = "m.voice", borrow, default)]
+    voice: Option<&'a RawValue>,
 }
 
 impl<'a> Message<'a> {
@@ -62,6 +59,11 @@ impl<'a> Message<'a> {
     /// The replacement of an edit.
     pub(super) fn replacement(&self) -> Option<Message<'a>> {
         parse(self.new_content?)
+    }
+
+    /// Whether an audio message is a voice message.
+    pub(super) fn is_voice(&self) -> bool {
+        self.voice.or(self.unstable_voice).is_some()
     }
 
     /// Whether this edits another message.

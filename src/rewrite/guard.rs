@@ -13,7 +13,7 @@ use super::{
     tokens::{Token, is_block, tokenize},
 };
 
-/// See [`super::guard`].
+/// See [`super::guard()`].
 pub(super) fn find(content: &Scrubbed, words: &GuardWords) -> Option<String> {
     if words.words.is_empty() && words.ids.is_empty() {
         return None;

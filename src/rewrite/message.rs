@@ -143,7 +143,7 @@ fn words<'a>(
         "m.notice" => "m.notice",
         "m.emote" => "m.emote",
         other => {
-            let name = kinds::message(other, message.voice.is_some());
+            let name = kinds::message(other, message.is_voice());
             return Err(Rewritten::Unsupported(name));
         }
     };

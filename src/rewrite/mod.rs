@@ -69,7 +69,8 @@ pub struct References {
 pub struct Translations {
     /// Event here → event there.
     pub events: HashMap<OwnedEventId, OwnedEventId>,
-    /// User here → user there.
+    /// User here → user there. Users who are known on both sides by one id stand here too, as themselves:
+    /// a mention or pill of whoever is missing does not pass.
     pub users: HashMap<OwnedUserId, Person>,
     /// The room here and the room there, for permalinks.
     pub rooms: Option<(OwnedRoomId, OwnedRoomId)>,
@@ -110,7 +111,7 @@ pub fn references(event_type: &str, content: &RawValue) -> References {
 /// profiles), file names, `mxc` URIs, pictures in text, reply fallbacks, relations of other kinds,
 /// mentions of and links to users, events and the portal that have no counterpart in the room, HTML that
 /// the specification does not list, control characters. Users who are the same on both sides have to be
-/// among the translations too. Names and ids in plain words stay as they are: see [`guard`].
+/// among the translations too. Names and ids in plain words stay as they are: see [`guard()`].
 ///
 /// Redactions and state are the caller's: state that comes here (the content alone does not tell) is
 /// [`Rewritten::Nothing`] where its type is known.

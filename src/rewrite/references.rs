@@ -15,7 +15,7 @@ use super::{
     tokens::{Token, attribute, tokenize},
 };
 
-/// See [`super::references`].
+/// See [`super::references()`].
 pub(super) fn collect(event_type: &str, content: &RawValue) -> References {
     let mut references = References::default();
     if content.get().len() > MAX_INPUT {

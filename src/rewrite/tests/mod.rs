@@ -1,6 +1,7 @@
 //! Tests of the rewriting as its callers see it.
 
 mod guarding;
+mod markup;
 mod names;
 mod properties;
 mod table;
@@ -9,7 +10,7 @@ mod table;
 #[path = "../../../fuzz/checks.rs"]
 mod checks;
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::rewrite::{self, Rewritten, Translations};
 
@@ -19,6 +20,10 @@ fn raw(value: &Value) -> Box<RawValue> {
 
 fn outbound(event_type: &str, content: &Value, translations: &Translations) -> Rewritten {
     rewrite::outbound(event_type, &raw(content), translations)
+}
+
+fn text(body: &str) -> Value {
+    json!({"msgtype": "m.text", "body": body})
 }
 
 /// The content that is sent for a message.
@@ -31,7 +36,7 @@ fn sent(content: &Value) -> Value {
 
 /// The HTML that is sent for HTML.
 fn sent_html(html: &str) -> String {
-    let content = serde_json::json!({
+    let content = json!({
         "msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": html,
     });
     let sent = sent(&content);
