@@ -162,6 +162,7 @@ mod tests {
             ghost: OwnedUserId::try_from(format!("@g{number}:a.example")).expect("a user"),
             nick: nick.to_owned(),
             room_name: name.map(ToOwned::to_owned),
+            portal_room: None,
         }
     }
 

@@ -39,8 +39,6 @@ pub const EXAMPLE: &str = include_str!("../../config/vizard.example.toml");
 /// Environment variables as `(name, value)`, so that tests own them.
 pub type Environment = BTreeMap<String, String>;
 
-pub use denied::Denial;
-
 /// The whole configuration, parsed and validated.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

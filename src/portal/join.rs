@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Deps, PortalError, refusal, room, state::RoomState};
 use crate::{
+    config::Denial,
     homeserver::{self, Actor, Class},
     pseudonym::{Mapping, SenderKey, nick_of},
     store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
@@ -33,13 +34,24 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
     };
-    if let Some(text) = denied(deps, task, &target) {
-        deps.report(&mut task.report, "denied", &text).await?;
+    if let Some(text) = denied(deps, &target, &via) {
+        deps.report(&mut task.report, "denied", text).await?;
         return Ok(Outcome::Done);
     }
     let Some(portal) = pseudonym(deps, task, &target, &via).await? else {
         return Ok(Outcome::Done);
     };
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            if matches!(portal.state, PortalState::Left | PortalState::Banned) {
+                portal.state = PortalState::Joining;
+            }
+        })
+        .await?;
+    if portal.state == PortalState::Leaving {
+        return Ok(Outcome::Done); // cancelled, or left meanwhile
+    }
     let ghost = ready_ghost(deps, &portal).await?;
     let portal = deps.portals.get(portal.id).await?;
     if portal.state != PortalState::Joined || portal.room != target {
@@ -70,15 +82,22 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .update(portal.id, |portal| {
             portal.room.clone_from(&target);
             portal.successor = None;
-            if portal.state == PortalState::Left || portal.state == PortalState::Knocking {
+            if portal.state == PortalState::Knocking {
                 portal.state = PortalState::Joining;
             }
         })
         .await?;
+    if portal.state == PortalState::Leaving {
+        return Ok(Outcome::Done);
+    }
     let portal = room::open(deps, &portal, &state).await?;
     let portal = deps
         .portals
-        .update(portal.id, |portal| portal.state = PortalState::Joined)
+        .update(portal.id, |portal| {
+            if portal.state == PortalState::Joining {
+                portal.state = PortalState::Joined;
+            }
+        })
         .await?;
     let link = portal
         .portal_room
@@ -137,24 +156,18 @@ async fn resolve(
     Ok((room, via))
 }
 
-fn denied(deps: &Deps, task: &JoinTask, room: &RoomId) -> Option<String> {
-    let access = &deps.config.access;
-    let servers = [task.target.server_name(), room.server_name()];
-    if access.denied_rooms.iter().any(|pattern| {
-        super::glob(pattern, task.target.as_str()) || super::glob(pattern, room.as_str())
-    }) {
-        return Some("This server does not allow joining that room.".to_owned());
+/// Whether the admin denies the room to which the target led.
+fn denied(deps: &Deps, room: &RoomId, via: &[OwnedServerName]) -> Option<&'static str> {
+    match deps
+        .config
+        .access
+        .denial(<&RoomOrAliasId>::from(room), via)?
+    {
+        Denial::Room => Some("The admin of this Vizard does not allow joining that room."),
+        Denial::Server => {
+            Some("The admin of this Vizard does not allow joining rooms of that server.")
+        }
     }
-    servers
-        .into_iter()
-        .flatten()
-        .find(|server| {
-            access
-                .denied_servers
-                .iter()
-                .any(|pattern| super::glob(pattern, server.as_str()))
-        })
-        .map(|server| format!("This server does not allow joining rooms of {server}."))
 }
 
 /// The portal with its pseudonym: the one the user has in this room, the one of its predecessor, or a new one.
@@ -166,6 +179,14 @@ async fn pseudonym(
 ) -> Result<Option<Arc<Portal>>, PortalError> {
     let id = match existing(deps, task, room).await? {
         Some(id) => id,
+        None if at_cap(deps, task).await? => {
+            let text = format!(
+                "You have {} pseudonyms, as many as this Vizard allows. `forget` one to make room.",
+                deps.config.access.max_pseudonyms
+            );
+            deps.report(&mut task.report, "cap", &text).await?;
+            return Ok(None);
+        }
         None => match create(deps, task, room, via).await? {
             Created::New => match existing(deps, task, room).await? {
                 Some(id) => id,
@@ -201,6 +222,11 @@ async fn existing(
             .find(|entry| entry.room == room)
             .map(|entry| entry.portal)
     }))
+}
+
+async fn at_cap(deps: &Deps, task: &JoinTask) -> Result<bool, PortalError> {
+    let user = deps.store.user(&task.user).await?;
+    Ok(user.is_some_and(|user| user.pseudonyms.len() >= deps.config.access.max_pseudonyms))
 }
 
 async fn create(

@@ -4,7 +4,8 @@ use super::{Deps, Outcome, PortalError};
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
-    store::{PortalId, PortalState, Report},
+    rewrite::Scrubbed,
+    store::{Portal, PortalId, PortalState, Report},
 };
 
 /// How long a ghost that cannot leave keeps a forgotten pseudonym alive.
@@ -61,18 +62,41 @@ pub async fn run(
         .portals
         .update(id, |portal| portal.state = PortalState::Left)
         .await?;
-    if let Some(report) = report {
-        let text = format!(
-            "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
-            portal.ghost.nick
-        );
-        deps.report_if_possible(report, "left", &text).await?;
+    let text = format!(
+        "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
+        portal.ghost.nick
+    );
+    match report {
+        Some(report) => deps.report_if_possible(report, "left", &text).await?,
+        None => tell(deps, &portal, &text).await?,
     }
     Ok(Outcome::Done)
 }
 
+/// Says in the portal what no command is waiting to hear.
+async fn tell(deps: &Deps, portal: &Portal, text: &str) -> Result<(), PortalError> {
+    let (true, Some(room)) = (portal.user_joined, &portal.portal_room) else {
+        return Ok(());
+    };
+    let source = format!("left {}", deps.clock.now() / 60_000);
+    match deps
+        .say(
+            &deps.host(portal),
+            room,
+            &Scrubbed::notice(text),
+            &source,
+            "left",
+            0,
+        )
+        .await
+    {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Closes the portal room: the user is removed and the host leaves.
-async fn close(deps: &Deps, portal: &crate::store::Portal) -> Result<(), PortalError> {
+async fn close(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     let Some(room) = &portal.portal_room else {
         return Ok(());
     };

@@ -6,7 +6,6 @@
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
 mod error;
-mod glob;
 pub mod join;
 pub mod leave;
 mod limits;
@@ -23,7 +22,6 @@ use std::sync::Arc;
 use ruma::{OwnedDeviceId, OwnedEventId, RoomId, UserId};
 
 pub use error::PortalError;
-pub use glob::glob;
 pub use join::Outcome;
 pub use limits::Limits;
 pub use mirrors::MemberProfile;

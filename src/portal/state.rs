@@ -4,8 +4,8 @@ use ruma::{OwnedMxcUri, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Deps, PortalError, glob};
-use crate::homeserver::Actor;
+use super::{Deps, PortalError};
+use crate::{config::matches_glob, homeserver::Actor};
 
 /// The parts of a room's state that matter here.
 #[derive(Clone, Debug, Default)]
@@ -123,11 +123,11 @@ impl RoomState {
         if self
             .banned_users
             .iter()
-            .any(|pattern| glob(pattern, ghost.as_str()))
+            .any(|pattern| matches_glob(pattern, ghost.as_str()))
             || self
                 .banned_servers
                 .iter()
-                .any(|pattern| glob(pattern, server))
+                .any(|pattern| matches_glob(pattern, server))
         {
             return Some(
                 "This room's ban list names your server's pseudonyms. The ghost left again."
@@ -154,8 +154,8 @@ impl RoomState {
 
 impl ServerAcl {
     fn allows(&self, host: &str) -> bool {
-        !self.deny.iter().any(|pattern| glob(pattern, host))
-            && self.allow.iter().any(|pattern| glob(pattern, host))
+        !self.deny.iter().any(|pattern| matches_glob(pattern, host))
+            && self.allow.iter().any(|pattern| matches_glob(pattern, host))
     }
 }
 

@@ -58,6 +58,10 @@ impl JoinTarget {
                 via: Vec::new(),
             });
         }
+        // An empty segment makes the parser of links panic.
+        if text.contains("#//") || text.ends_with("#/") {
+            return Err(ParseTargetError::Unreadable);
+        }
         let (id, via) = if let Ok(uri) = MatrixToUri::parse(text) {
             (uri.id().clone(), uri.via().to_vec())
         } else if let Ok(uri) = MatrixUri::parse(text) {
@@ -136,7 +140,20 @@ mod tests {
             JoinTarget::parse("https://matrix.to/#/@bob:b.example"),
             Err(ParseTargetError::NotARoom)
         );
-        for text in ["", "hello", "!", "#", "https://example.org", "#a:b c d!"] {
+        for text in [
+            "",
+            "hello",
+            "!",
+            "#",
+            "https://example.org",
+            "#a:b c d!",
+            "https://matrix.to/#///x",
+            "https://matrix.to/#/",
+            "https://matrix.to/#//",
+            "matrix:",
+            "matrix:r",
+            "matrix:r/",
+        ] {
             assert_eq!(
                 JoinTarget::parse(text),
                 Err(ParseTargetError::Unreadable),

@@ -1,6 +1,6 @@
 //! Which event became which, from memory or the store; and the translation of everything a content refers to.
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, UserId};
 
 use super::{ByMirror, Relay};
 use crate::{
@@ -78,6 +78,9 @@ impl Relay {
                 Some(mirror) => Some(mirror.clone()),
                 None => deps.store.mirror(portal.id, user).await?,
             };
+            if mirror.is_none() && deps.namespace.role(user).is_none() {
+                found.users.insert(user.clone(), themselves(user));
+            }
             if let Some(mirror) = mirror {
                 let name = mirror.name.unwrap_or_else(|| user.localpart().to_owned());
                 found.users.insert(
@@ -112,6 +115,10 @@ impl Relay {
                     name: portal.ghost.nick.clone(),
                 };
                 found.users.insert(user.clone(), person);
+                continue;
+            }
+            if deps.namespace.role(user).is_none() {
+                found.users.insert(user.clone(), themselves(user));
                 continue;
             }
             if mirrors.is_none() {
@@ -155,5 +162,13 @@ impl Relay {
             }
         }
         Ok(found)
+    }
+}
+
+/// A member who has no other name on the other side.
+fn themselves(user: &UserId) -> Person {
+    Person {
+        id: user.to_owned(),
+        name: user.localpart().to_owned(),
     }
 }

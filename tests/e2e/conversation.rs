@@ -23,7 +23,9 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     let bob = Client::register(&world.servers.b, "bob").await?;
     bob.set_display_name("Bob of B").await?;
     bob.set_avatar(&picture("Bob")).await?;
-    let (room, alias) = bob.create_public_room("masquerade", "The masquerade").await?;
+    let (room, alias) = bob
+        .create_public_room("masquerade", "The masquerade")
+        .await?;
 
     let (alice, alice_chat) = world.user_with_chat("alicesecret").await?;
     alice.set_display_name("Alice Liddell").await?;
@@ -43,8 +45,15 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
 
     // The same user in a second room: nothing links the two masks.
     let (second, second_alias) = bob.create_public_room("second", "Another room").await?;
-    let user = Client::login(&world.servers.a.url(), "alicesecret", &alice.user.account.password).await?;
-    let again = world.join(user, alice.chat.clone(), &second, &second_alias).await?;
+    let user = Client::login(
+        &world.servers.a.url(),
+        "alicesecret",
+        &alice.user.account.password,
+    )
+    .await?;
+    let again = world
+        .join(user, alice.chat.clone(), &second, &second_alias)
+        .await?;
     ensure!(again.ghost != alice.ghost);
     again.says("good evening here too").await?;
     hears(&bob, &second, "good evening here too").await?;
@@ -57,7 +66,10 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     needles.extend(Needle::id("Alice's avatar", &alice_avatar));
     for masked in [&alice, &carol, &again] {
         needles.extend(Needle::user("a user", masked.user.id()));
-        needles.push(Needle::text("a user's device", &masked.user.account.device_id));
+        needles.push(Needle::text(
+            "a user's device",
+            &masked.user.account.device_id,
+        ));
         needles.extend(Needle::id("a portal", &masked.portal));
         needles.extend(Needle::id("a chat with the bot", &masked.chat));
         for member in masked.user.joined_members(&masked.portal).await? {
@@ -70,7 +82,10 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     let report = audit(&world.servers.b.evidence(), &needles).await?;
     report.assert_clean();
     let links = linkage(&world.servers.b.database(), &[&alice.ghost, &again.ghost]).await?;
-    ensure!(links.is_empty(), "B can link two masks of one user: {links:#?}");
+    ensure!(
+        links.is_empty(),
+        "B can link two masks of one user: {links:#?}"
+    );
 
     logs_are_silent(&world, &[&alice, &carol, &again], &bob, &room)?;
     Ok(())
@@ -79,13 +94,27 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
 /// Name, bridge information, privacy of the portal room; the ghost's member event with its mapping.
 async fn portal_shows_the_room(alice: &Masked, room: &str) -> Result<()> {
     let state = alice.user.full_state(&alice.portal).await?;
-    let content = |kind: &str| state.iter().find(|event| event["type"] == kind).map(|event| event["content"].clone());
-    ensure!(content("m.room.name") == Some(json!({"name": "The masquerade"})), "{state:#?}");
+    let content = |kind: &str| {
+        state
+            .iter()
+            .find(|event| event["type"] == kind)
+            .map(|event| event["content"].clone())
+    };
+    ensure!(
+        content("m.room.name") == Some(json!({"name": "The masquerade"})),
+        "{state:#?}"
+    );
     ensure!(content("m.room.join_rules").is_some_and(|rules| rules["join_rule"] == "invite"));
     let bridge = content("m.bridge").unwrap_or_default();
-    ensure!(bridge["channel"]["id"] == room && bridge["protocol"]["id"] == "matrix", "{bridge}");
+    ensure!(
+        bridge["channel"]["id"] == room && bridge["protocol"]["id"] == "matrix",
+        "{bridge}"
+    );
     let whole = serde_json::to_string(&state)?;
-    ensure!(!whole.contains("mxc://127.0.0.2") || whole.contains(alice.user.id()), "a remote mxc stands in the portal");
+    ensure!(
+        !whole.contains("mxc://127.0.0.2") || whole.contains(alice.user.id()),
+        "a remote mxc stands in the portal"
+    );
     Ok(())
 }
 
@@ -95,7 +124,10 @@ async fn outbound(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     })
     .await?;
     let mapping = &member.event["content"]["org.matrix.msc4014.mxid_mapping"];
-    ensure!(mapping["room_id"] == room && mapping["signatures"].is_object(), "{mapping}");
+    ensure!(
+        mapping["room_id"] == room && mapping["signatures"].is_object(),
+        "{mapping}"
+    );
     ensure!(member.event["content"]["displayname"] == alice.nick.as_str());
 
     let first = alice.says("good evening").await?;
@@ -103,71 +135,150 @@ async fn outbound(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     ensure!(seen.sender() == alice.ghost);
     alice
         .user
-        .wait_for("the host's receipt", |one| {
-            one.room == alice.portal && one.kind() == "m.receipt" && one.event["content"][&first].is_object()
-        }, crate::world::PATIENCE)
+        .wait_for(
+            "the host's receipt",
+            |one| {
+                one.room == alice.portal
+                    && one.kind() == "m.receipt"
+                    && one.event["content"][&first].is_object()
+            },
+            crate::world::PATIENCE,
+        )
         .await?;
 
     let formatted = json!({"msgtype": "m.emote", "body": "waves", "format": "org.matrix.custom.html",
         "formatted_body": "<b>waves</b><script>alert(1)</script><img src=\"mxc://x/y\">", "com.evil.extra": alice.user.id()});
-    alice.user.send(&alice.portal, "m.room.message", formatted).await?;
-    let waves = sees(bob, room, "the emote", |one| one.event["content"]["msgtype"] == "m.emote").await?;
-    ensure!(waves.event["content"]["formatted_body"].as_str().is_some_and(|html| html.starts_with("<b>waves</b>") && !html.contains("script") && !html.contains("img")));
+    alice
+        .user
+        .send(&alice.portal, "m.room.message", formatted)
+        .await?;
+    let waves = sees(bob, room, "the emote", |one| {
+        one.event["content"]["msgtype"] == "m.emote"
+    })
+    .await?;
+    ensure!(
+        waves.event["content"]["formatted_body"]
+            .as_str()
+            .is_some_and(|html| html.starts_with("<b>waves</b>")
+                && !html.contains("script")
+                && !html.contains("img"))
+    );
     ensure!(waves.event["content"].get("com.evil.extra").is_none());
 
-    let edit = alice.user.edit(&alice.portal, &first, "good evening, all").await?;
-    let edited = sees(bob, room, "the edit", |one| one.relates_to() == seen.id() && one.body() == "good evening, all").await?;
+    let edit = alice
+        .user
+        .edit(&alice.portal, &first, "good evening, all")
+        .await?;
+    let edited = sees(bob, room, "the edit", |one| {
+        one.relates_to() == seen.id() && one.body() == "good evening, all"
+    })
+    .await?;
     ensure!(edited.event["content"]["m.relates_to"]["rel_type"] == "m.replace" && !edit.is_empty());
 
-    alice.user.reply_in_thread(&alice.portal, &first, "a thread").await?;
+    alice
+        .user
+        .reply_in_thread(&alice.portal, &first, "a thread")
+        .await?;
     let threaded = hears(bob, room, "a thread").await?;
-    ensure!(threaded.event["content"]["m.relates_to"]["rel_type"] == "m.thread" && threaded.relates_to() == seen.id(), "{}", threaded.event);
+    ensure!(
+        threaded.event["content"]["m.relates_to"]["rel_type"] == "m.thread"
+            && threaded.relates_to() == seen.id(),
+        "{}",
+        threaded.event
+    );
 
     let reaction = alice.user.react(&alice.portal, &first, "🎭").await?;
-    let reacted = sees(bob, room, "the reaction", |one| one.kind() == "m.reaction" && one.relates_to() == seen.id()).await?;
-    alice.user.redact(&alice.portal, &reaction, "because I am alicesecret").await?;
-    let taken_back = sees(bob, room, "the reaction's redaction", |one| redacts(one, reacted.id())).await?;
+    let reacted = sees(bob, room, "the reaction", |one| {
+        one.kind() == "m.reaction" && one.relates_to() == seen.id()
+    })
+    .await?;
+    alice
+        .user
+        .redact(&alice.portal, &reaction, "because I am alicesecret")
+        .await?;
+    let taken_back = sees(bob, room, "the reaction's redaction", |one| {
+        redacts(one, reacted.id())
+    })
+    .await?;
     ensure!(taken_back.event["content"].get("reason").is_none());
     alice.user.redact(&alice.portal, &first, "").await?;
-    sees(bob, room, "the message's redaction", |one| redacts(one, seen.id())).await?;
+    sees(bob, room, "the message's redaction", |one| {
+        redacts(one, seen.id())
+    })
+    .await?;
     Ok(())
 }
 
 async fn inbound(server: &Synapse, alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     let first = bob.say(room, "welcome").await?;
     let seen = alice.hears("welcome").await?;
-    ensure!(seen.sender().starts_with("@_vizard_m_"), "{}", seen.sender());
-    let member = alice.user.state(&alice.portal, "m.room.member", seen.sender()).await?.unwrap_or_default();
+    ensure!(
+        seen.sender().starts_with("@_vizard_m_"),
+        "{}",
+        seen.sender()
+    );
+    let member = alice
+        .user
+        .state(&alice.portal, "m.room.member", seen.sender())
+        .await?
+        .unwrap_or_default();
     ensure!(member["displayname"] == "Bob of B", "{member}");
     let avatar = member["avatar_url"].as_str().unwrap_or_default();
-    ensure!(avatar.contains(alice.user.id().split_once(':').map_or("", |(_, server)| server)), "the mirror's avatar is not local: {avatar}");
+    ensure!(
+        avatar.contains(
+            alice
+                .user
+                .id()
+                .split_once(':')
+                .map_or("", |(_, server)| server)
+        ),
+        "the mirror's avatar is not local: {avatar}"
+    );
 
     bob.edit(room, &first, "welcome, mask").await?;
-    alice.sees("Bob's edit", |one| one.relates_to() == seen.id() && one.body() == "welcome, mask").await?;
+    alice
+        .sees("Bob's edit", |one| {
+            one.relates_to() == seen.id() && one.body() == "welcome, mask"
+        })
+        .await?;
     bob.react(room, &first, "👋").await?;
-    alice.sees("Bob's reaction", |one| one.kind() == "m.reaction" && one.relates_to() == seen.id()).await?;
+    alice
+        .sees("Bob's reaction", |one| {
+            one.kind() == "m.reaction" && one.relates_to() == seen.id()
+        })
+        .await?;
     let notice = json!({"msgtype": "m.notice", "body": "a notice"});
     bob.send(room, "m.room.message", notice).await?;
     ensure!(alice.hears("a notice").await?.event["content"]["msgtype"] == "m.notice");
     bob.reply(room, &first, "a reply").await?;
     let reply = alice.hears("a reply").await?;
-    ensure!(reply.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == seen.id(), "{}", reply.event);
+    ensure!(
+        reply.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == seen.id(),
+        "{}",
+        reply.event
+    );
     bob.reply_in_thread(room, &first, "threaded").await?;
     ensure!(alice.hears("threaded").await?.relates_to() == seen.id());
     bob.redact(room, &first, "").await?;
-    alice.sees("Bob's redaction", |one| redacts(one, seen.id())).await?;
+    alice
+        .sees("Bob's redaction", |one| redacts(one, seen.id()))
+        .await?;
 
     // Membership.
     let dave = Client::register(server, "dave").await?;
     dave.join(room, &[]).await?;
-    alice.sees("dave's coming", |one| one.body().contains("dave joined")).await?;
+    alice
+        .sees("dave's coming", |one| one.body().contains("dave joined"))
+        .await?;
     dave.say(room, "hello from dave").await?;
     let mirror = alice.hears("hello from dave").await?.sender().to_owned();
     dave.leave(room).await?;
-    alice.sees("the mirror's leave", |one| {
-        one.event["state_key"] == mirror.as_str() && one.event["content"]["membership"] == "leave"
-    })
-    .await?;
+    alice
+        .sees("the mirror's leave", |one| {
+            one.event["state_key"] == mirror.as_str()
+                && one.event["content"]["membership"] == "leave"
+        })
+        .await?;
     Ok(())
 }
 
@@ -175,11 +286,18 @@ async fn inbound(server: &Synapse, alice: &Masked, bob: &Client, room: &str) -> 
 async fn between_masks(alice: &Masked, carol: &Masked) -> Result<()> {
     alice.says("to the other mask").await?;
     let heard = carol.hears("to the other mask").await?;
-    let member = carol.user.state(&carol.portal, "m.room.member", heard.sender()).await?.unwrap_or_default();
+    let member = carol
+        .user
+        .state(&carol.portal, "m.room.member", heard.sender())
+        .await?
+        .unwrap_or_default();
     ensure!(member["displayname"] == alice.nick.as_str(), "{member}");
     let all: Vec<Value> = carol.user.history(&carol.portal).await?;
     let text = serde_json::to_string(&all)?;
-    ensure!(!text.contains("alicesecret") && !text.contains(&alice.portal), "carol's portal names alice");
+    ensure!(
+        !text.contains("alicesecret") && !text.contains(&alice.portal),
+        "carol's portal names alice"
+    );
     Ok(())
 }
 
@@ -188,16 +306,32 @@ async fn mentions(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     let mirror = alice.hears("who is there").await?.sender().to_owned();
     let content = json!({"msgtype": "m.text", "body": "Bob of B: me", "format": "org.matrix.custom.html",
         "formatted_body": format!("<a href=\"https://matrix.to/#/{mirror}\">Bob of B</a>: me"), "m.mentions": {"user_ids": [mirror]}});
-    alice.user.send(&alice.portal, "m.room.message", content).await?;
+    alice
+        .user
+        .send(&alice.portal, "m.room.message", content)
+        .await?;
     let seen = hears(bob, room, "Bob of B: me").await?;
-    ensure!(seen.event["content"]["m.mentions"]["user_ids"] == json!([bob.id()]), "{}", seen.event);
-    let html = seen.event["content"]["formatted_body"].as_str().unwrap_or_default();
-    ensure!(html.contains("matrix.to") && !html.contains("_vizard_m_"), "{html}");
+    ensure!(
+        seen.event["content"]["m.mentions"]["user_ids"] == json!([bob.id()]),
+        "{}",
+        seen.event
+    );
+    let html = seen.event["content"]["formatted_body"]
+        .as_str()
+        .unwrap_or_default();
+    ensure!(
+        html.contains("matrix.to") && !html.contains("_vizard_m_"),
+        "{html}"
+    );
 
     let content = json!({"msgtype": "m.text", "body": "you there", "m.mentions": {"user_ids": [alice.ghost]},
         "format": "org.matrix.custom.html", "formatted_body": format!("<a href=\"https://matrix.to/#/{}\">x</a> there", alice.ghost)});
     bob.send(room, "m.room.message", content).await?;
-    let seen = alice.sees("Bob's mention", |one| one.event["content"]["m.mentions"]["user_ids"] == json!([alice.user.id()])).await?;
+    let seen = alice
+        .sees("Bob's mention", |one| {
+            one.event["content"]["m.mentions"]["user_ids"] == json!([alice.user.id()])
+        })
+        .await?;
     ensure!(seen.sender() == mirror);
     Ok(())
 }
@@ -205,13 +339,23 @@ async fn mentions(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
 /// What is not relayed yet is named, both ways.
 async fn unsupported(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     let poll = json!({"org.matrix.msc3381.poll.start": {"question": {"body": "?"}, "answers": []}});
-    bob.send(room, "org.matrix.msc3381.poll.start", poll).await?;
-    alice.sees("the poll's name", |one| one.body().contains("poll") && one.body().contains("not supported yet")).await?;
+    bob.send(room, "org.matrix.msc3381.poll.start", poll)
+        .await?;
+    alice
+        .sees("the poll's name", |one| {
+            one.body().contains("poll") && one.body().contains("not supported yet")
+        })
+        .await?;
     let image = json!({"msgtype": "m.image", "body": "me.jpg", "url": "mxc://x/y"});
-    let sent = alice.user.send(&alice.portal, "m.room.message", image).await?;
+    let sent = alice
+        .user
+        .send(&alice.portal, "m.room.message", image)
+        .await?;
     alice
         .sees("the image's fate", |one| {
-            one.body().contains("Not sent") && one.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == sent.as_str()
+            one.body().contains("Not sent")
+                && one.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"]
+                    == sent.as_str()
         })
         .await?;
     Ok(())
@@ -221,26 +365,53 @@ async fn unsupported(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
 async fn held(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     let event = alice.says("write to AliceSecret, by the way").await?;
     let question = alice
-        .sees("the question", |one| one.body().contains("Held back") && one.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == event.as_str())
+        .sees("the question", |one| {
+            one.body().contains("Held back")
+                && one.event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"]
+                    == event.as_str()
+        })
         .await?;
-    alice.user.reply(&alice.portal, question.id(), "discard").await?;
-    alice.sees("the word that it is gone", |one| one.body().contains("Discarded")).await?;
+    alice
+        .user
+        .reply(&alice.portal, question.id(), "discard")
+        .await?;
+    alice
+        .sees("the word that it is gone", |one| {
+            one.body().contains("Discarded")
+        })
+        .await?;
     alice.says("after the held ones").await?;
     hears(bob, room, "after the held ones").await?;
-    ensure!(!bob.texts(room).await.iter().any(|text| text.contains("AliceSecret")));
+    ensure!(
+        !bob.texts(room)
+            .await
+            .iter()
+            .any(|text| text.contains("AliceSecret"))
+    );
     Ok(())
 }
 
 /// Vizard's own log, at debug, names nobody and nothing.
 fn logs_are_silent(world: &World, users: &[&Masked], bob: &Client, room: &str) -> Result<()> {
     let log = std::fs::read_to_string(world.vizard.log())?;
-    let mut needles = vec![bob.id().to_owned(), room.to_owned(), "good evening".to_owned(), "welcome".to_owned(), "masquerade".to_owned()];
+    let mut needles = vec![
+        bob.id().to_owned(),
+        room.to_owned(),
+        "good evening".to_owned(),
+        "welcome".to_owned(),
+        "masquerade".to_owned(),
+    ];
     for one in users {
-        needles.extend([one.user.id(), &one.ghost, &one.portal, &one.chat, &one.nick].map(ToOwned::to_owned));
+        needles.extend(
+            [one.user.id(), &one.ghost, &one.portal, &one.chat, &one.nick].map(ToOwned::to_owned),
+        );
     }
     for line in log.lines() {
         for needle in &needles {
-            ensure!(!line.contains(needle.as_str()), "the log names {needle}: {line}");
+            ensure!(
+                !line.contains(needle.as_str()),
+                "the log names {needle}: {line}"
+            );
         }
     }
     ensure!(log.lines().count() > 3, "an empty log proves nothing");

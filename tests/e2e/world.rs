@@ -33,10 +33,16 @@ pub struct Masked {
 impl World {
     /// Starts everything; `configure` changes Vizard's settings first.
     pub async fn start(label: &str, configure: impl FnOnce(&mut Vizard)) -> Result<Self> {
-        let (a, b) = (Site::reserve(&format!("{label}-A"))?, Site::reserve(&format!("{label}-B"))?);
+        let (a, b) = (
+            Site::reserve(&format!("{label}-A"))?,
+            Site::reserve(&format!("{label}-B"))?,
+        );
         let mut vizard = Vizard::init(env!("CARGO_BIN_EXE_vizard"), &a)?;
         configure(&mut vizard);
-        let options = Options { registrations: vec![vizard.registration()], ..Options::default() };
+        let options = Options {
+            registrations: vec![vizard.registration()],
+            ..Options::default()
+        };
         let servers = SynapsePair::start((a, options), (b, Options::default())).await?;
         vizard.start().await?;
         Ok(Self { vizard, servers })
@@ -57,18 +63,26 @@ impl World {
         let bot = self.bot();
         let chat = user.direct_chat(&bot).await?;
         let greeted = |one: &Received| one.room == chat && one.sender() == bot && one.is_message();
-        user.wait_for("the bot's greeting", greeted, PATIENCE).await?;
+        user.wait_for("the bot's greeting", greeted, PATIENCE)
+            .await?;
         Ok(chat)
     }
 
     /// Gives a command in a room and waits for an answer that fits.
-    pub async fn command(&self, user: &Client, room: &str, text: &str, fits: impl Fn(&str) -> bool) -> Result<Received> {
+    pub async fn command(
+        &self,
+        user: &Client,
+        room: &str,
+        text: &str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<Received> {
         let mark = user.mark().await;
         user.say(room, text).await?;
         let answer = |one: &Received| {
             one.room == room && one.is_message() && one.sender() != user.id() && fits(one.body())
         };
-        user.wait_after(mark, &format!("the answer to `{text}`"), answer, PATIENCE).await
+        user.wait_after(mark, &format!("the answer to `{text}`"), answer, PATIENCE)
+            .await
     }
 
     /// Lets a new user of A join a room (by alias or id) behind a mask.
@@ -77,29 +91,67 @@ impl World {
         self.join(user, chat, room, target).await
     }
 
-    pub async fn join(&self, user: Client, chat: String, room: &str, target: &str) -> Result<Masked> {
-        let joined = self.command(&user, &chat, &format!("join {target}"), |text| text.contains("joined as ")).await?;
-        let nick = joined.body().split_once("joined as ").and_then(|(_, rest)| rest.lines().next());
+    pub async fn join(
+        &self,
+        user: Client,
+        chat: String,
+        room: &str,
+        target: &str,
+    ) -> Result<Masked> {
+        let joined = self
+            .command(&user, &chat, &format!("join {target}"), |text| {
+                text.contains("joined as ")
+            })
+            .await?;
+        let nick = joined
+            .body()
+            .split_once("joined as ")
+            .and_then(|(_, rest)| rest.lines().next());
         let nick = nick.context("the answer names no mask")?.trim().to_owned();
         let from_host = |one: &Received| one.sender().starts_with("@_vizard_p_");
-        let portal = user.accept_invite("to the portal", from_host, PATIENCE).await?;
-        let whoami = self.command(&user, &portal, "!vizard whoami", |text| text.contains("@_vizard_")).await?;
+        let portal = user
+            .accept_invite("to the portal", from_host, PATIENCE)
+            .await?;
+        let whoami = self
+            .command(&user, &portal, "!vizard whoami", |text| {
+                text.contains("@_vizard_")
+            })
+            .await?;
         let at = whoami.body().find("@_vizard_").context("a ghost")?;
-        let ghost: String = whoami.body()[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || "@_.:-".contains(*c)).collect();
+        let ghost: String = whoami.body()[at..]
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || "@_.:-".contains(*c))
+            .collect();
         let ghost = ghost.trim_end_matches(['.', ':']).to_owned();
-        Ok(Masked { user, chat, portal, room: room.to_owned(), nick, ghost })
+        Ok(Masked {
+            user,
+            chat,
+            portal,
+            room: room.to_owned(),
+            nick,
+            ghost,
+        })
     }
 }
 
 impl Masked {
     /// Waits for something in this user's portal.
     pub async fn sees(&self, what: &str, fits: impl Fn(&Received) -> bool) -> Result<Received> {
-        self.user.wait_for(what, |one| one.room == self.portal && one.source == Source::Timeline && fits(one), PATIENCE).await
+        self.user
+            .wait_for(
+                what,
+                |one| one.room == self.portal && one.source == Source::Timeline && fits(one),
+                PATIENCE,
+            )
+            .await
     }
 
     /// Waits for a message of somebody else in this user's portal.
     pub async fn hears(&self, text: &str) -> Result<Received> {
-        self.sees(&format!("\"{text}\""), |one| one.is_message() && one.body() == text && one.sender() != self.user.id()).await
+        self.sees(&format!("\"{text}\""), |one| {
+            one.is_message() && one.body() == text && one.sender() != self.user.id()
+        })
+        .await
     }
 
     pub async fn says(&self, text: &str) -> Result<String> {
@@ -108,13 +160,26 @@ impl Masked {
 }
 
 /// Waits for something in a room of an ordinary user.
-pub async fn sees(user: &Client, room: &str, what: &str, fits: impl Fn(&Received) -> bool) -> Result<Received> {
-    user.wait_for(what, |one| one.room == room && one.source == Source::Timeline && fits(one), PATIENCE).await
+pub async fn sees(
+    user: &Client,
+    room: &str,
+    what: &str,
+    fits: impl Fn(&Received) -> bool,
+) -> Result<Received> {
+    user.wait_for(
+        what,
+        |one| one.room == room && one.source == Source::Timeline && fits(one),
+        PATIENCE,
+    )
+    .await
 }
 
 /// Waits for a message in a room of an ordinary user.
 pub async fn hears(user: &Client, room: &str, text: &str) -> Result<Received> {
-    sees(user, room, &format!("\"{text}\""), |one| one.is_message() && one.body() == text && one.sender() != user.id()).await
+    sees(user, room, &format!("\"{text}\""), |one| {
+        one.is_message() && one.body() == text && one.sender() != user.id()
+    })
+    .await
 }
 
 /// Whether a redaction is of this event. Its place differs between versions of rooms.
