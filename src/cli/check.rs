@@ -87,7 +87,7 @@ async fn database_row(loaded: &Loaded) -> Row {
 pub(super) fn unopened_row(check: &'static str, error: &StoreError) -> Row {
     match error {
         StoreError::InUse => Row::info(check, "in use: its master key is being replaced"),
-        StoreError::Open(_) => Row::failed(
+        StoreError::WrongMasterKey => Row::failed(
             check,
             "the master key does not open it",
             "put the master key back that belongs to this database, or set database.url to the one that belongs to the key",

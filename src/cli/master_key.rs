@@ -80,7 +80,7 @@ async fn opens(config: &Config, path: &Path) -> Result<bool, Failure> {
             store.close().await;
             Ok(true)
         }
-        Err(StoreError::Open(_)) => Ok(false),
+        Err(StoreError::WrongMasterKey) => Ok(false),
         Err(error) => Err(Failure::internal(error.to_string())
             .help("the database must answer before the interrupted key rotation can be settled")),
     }

@@ -115,7 +115,7 @@ fn in_use() -> Failure {
 fn unopened(error: &StoreError) -> Failure {
     match error {
         StoreError::InUse => in_use(),
-        StoreError::Open(_) => Failure::usage(
+        StoreError::WrongMasterKey => Failure::usage(
             "the present master key does not open the database",
             "put the master key back that belongs to this database",
         ),

@@ -3,6 +3,10 @@
 mod config;
 mod doctor;
 mod init;
+mod live;
+mod rotation;
+#[path = "../testkit/mod.rs"]
+mod testkit;
 
 use std::{
     path::{Path, PathBuf},

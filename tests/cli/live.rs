@@ -1,0 +1,101 @@
+//! `doctor` on a stock Synapse: all is well; and what it says when it is not.
+
+use std::{fs, path::Path};
+
+use crate::{
+    Ran,
+    testkit::{
+        site::Site,
+        synapse::{Options, Synapse},
+        vizard::Vizard,
+    },
+};
+
+fn doctor(vizard: &Vizard, environment: &[(&str, &str)]) -> Ran {
+    let mut command = vizard.command();
+    command
+        .arg("doctor")
+        .arg("--config")
+        .arg(vizard.config())
+        .envs(environment.iter().copied());
+    command.output().unwrap().into()
+}
+
+fn set_token(vizard: &Vizard, name: &str, token: &str) {
+    fs::write(Path::new(vizard.directory()).join(name), token).unwrap();
+}
+
+#[tokio::test]
+async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
+    let site = Site::reserve("doctor").unwrap();
+    let mut vizard = Vizard::init(env!("CARGO_BIN_EXE_vizard"), &site).unwrap();
+    let options = Options {
+        registrations: vec![vizard.registration()],
+        ..Options::default()
+    };
+    let _synapse = Synapse::start(site, &options).await.unwrap();
+
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    for row in [
+        "✓ homeserver",
+        "✓ specification",
+        "✓ token",
+        "✓ namespace",
+        "✓ devices",
+        "✓ profile fields",
+        "✓ ping",
+        "(doctor answered in Vizard's place)",
+        "✓ clock",
+        "– database",
+        "All is well.",
+    ] {
+        assert!(ran.out.contains(row), "{row} in\n{}", ran.out);
+    }
+
+    vizard.start().await.unwrap();
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("(Vizard runs and answered)"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("in use: Vizard is running"), "{}", ran.out);
+    vizard.stop().await.unwrap();
+
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("✓ database"), "{}", ran.out);
+
+    let elsewhere = format!("127.0.0.1:{}", crate::closed_port());
+    for (environment, row) in [
+        (("VIZARD__APPSERVICE__PREFIX", "_mask_"), "✗ namespace"),
+        (("VIZARD__APPSERVICE__BOT", "mask"), "✗ token"),
+        (("VIZARD__APPSERVICE__ID", "mask"), "✗ ping"),
+        (("VIZARD__APPSERVICE__LISTEN", elsewhere.as_str()), "✗ ping"),
+    ] {
+        let ran = doctor(&vizard, &[environment]);
+        assert_eq!(ran.status, 1, "{environment:?}: {}", ran.out);
+        assert!(
+            ran.out.contains(row) && ran.out.contains("→ "),
+            "{environment:?}: {}",
+            ran.out
+        );
+    }
+
+    set_token(&vizard, "hs_token", "another-token-another-token-another");
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 1, "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("the homeserver calls with another hs_token"),
+        "{}",
+        ran.out
+    );
+    set_token(&vizard, "as_token", "a-third-token-a-third-token-a-third");
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 1, "{}", ran.out);
+    assert!(ran.out.contains("✗ token"), "{}", ran.out);
+    assert!(ran.out.contains("app_service_config_files"), "{}", ran.out);
+}

@@ -1,0 +1,140 @@
+//! `run` stops when asked; `rotate-master-key` replaces the key, and one that was interrupted is settled.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use crate::Sandbox;
+
+/// Starts `vizard run`, waits until the database is there, and returns the process and its first lines.
+fn start(sandbox: &Sandbox) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vizard"))
+        .args(["run", "--config", "v/vizard.toml"])
+        .current_dir(sandbox.dir.path())
+        .env_clear()
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first line comes once the database is open, as no homeserver answers.
+    let mut line = String::new();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    log.read_line(&mut line).unwrap();
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    assert!(sandbox.path("v/vizard.db").exists(), "{line}");
+    child
+}
+
+/// Asks the process to stop; its exit status.
+fn stop(mut child: Child) -> Option<i32> {
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    child.wait().unwrap().code()
+}
+
+/// A set-up whose database exists.
+fn used() -> Sandbox {
+    let sandbox = Sandbox::initialised();
+    assert_eq!(stop(start(&sandbox)), Some(0));
+    sandbox
+}
+
+#[test]
+fn while_vizard_runs_nothing_else_does() {
+    let sandbox = Sandbox::initialised();
+    let child = start(&sandbox);
+    for command in ["run", "rotate-master-key"] {
+        let ran = sandbox.on_config(&[command]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.err.contains("error: Vizard is running"), "{}", ran.err);
+    }
+    assert_eq!(stop(child), Some(0));
+    let ran = sandbox.on_config(&["check"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.out.contains("vizard.db opens with the master key"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_rotation_replaces_the_key() {
+    let sandbox = used();
+    let old = sandbox.read("v/master.key");
+    let dry = sandbox.on_config(&["rotate-master-key", "--dry-run"]);
+    assert_eq!(dry.status, 0, "{dry:?}");
+    assert!(dry.out.contains("Nothing was changed"), "{}", dry.out);
+    assert_eq!(sandbox.read("v/master.key"), old);
+
+    let ran = sandbox.on_config(&["rotate-master-key"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let new = sandbox.read("v/master.key");
+    assert_ne!(new, old);
+    assert!(!sandbox.path("v/master.key.new").exists());
+    let check = sandbox.on_config(&["check"]);
+    assert_eq!(check.status, 0, "{check:?}");
+
+    sandbox.write("v/master.key", &old);
+    let check = sandbox.on_config(&["check"]);
+    assert_eq!(check.status, 1, "{check:?}");
+    assert!(
+        check.out.contains("the master key does not open it"),
+        "{}",
+        check.out
+    );
+    let again = sandbox.on_config(&["rotate-master-key"]);
+    assert_eq!(again.status, 2, "{again:?}");
+    assert_eq!(
+        sandbox.read("v/master.key"),
+        old,
+        "a wrong key is not replaced"
+    );
+}
+
+#[test]
+fn an_interrupted_rotation_is_settled() {
+    let sandbox = used();
+    let old = sandbox.read("v/master.key");
+    assert_eq!(sandbox.on_config(&["rotate-master-key"]).status, 0);
+    let new = sandbox.read("v/master.key");
+
+    // After the commit, before the rename.
+    fs::rename(
+        sandbox.path("v/master.key"),
+        sandbox.path("v/master.key.new"),
+    )
+    .unwrap();
+    sandbox.write("v/master.key", &old);
+    assert_eq!(stop(start(&sandbox)), Some(0));
+    assert_eq!(sandbox.read("v/master.key"), new);
+    assert!(!sandbox.path("v/master.key.new").exists());
+
+    // Before the commit, or while the new key was being written.
+    for unused in [old.as_str(), "vizard-master-"] {
+        sandbox.write("v/master.key.new", unused);
+        let check = sandbox.on_config(&["check"]);
+        assert!(
+            check.out.contains("undone, the old key holds"),
+            "{}",
+            check.out
+        );
+        assert_eq!(sandbox.read("v/master.key"), new);
+        assert!(!sandbox.path("v/master.key.new").exists());
+    }
+
+    // Neither is right: nothing is thrown away.
+    sandbox.write("v/master.key", &old);
+    sandbox.write("v/master.key.new", &old);
+    let ran = sandbox.on_config(&["run"]);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.err.contains("opens the database"), "{}", ran.err);
+    assert!(sandbox.path("v/master.key.new").exists());
+}
