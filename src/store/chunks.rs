@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 /// The sizes: powers of two, so that any number of rows is a handful of statements.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
-/// The greatest number of rows in one statement.
+/// The greatest number of rows that [`split`] puts into one statement: SQLite finds each placeholder by
+/// walking over those before it.
+const MOST_ROWS: usize = 32;
+
+/// The greatest number of values in one list.
 pub(super) const MOST: usize = SIZES[SIZES.len() - 1];
 
 /// One statement's texts, by size. Lives in a `static`: the driver takes only `'static` SQL.
@@ -53,7 +57,8 @@ fn placeholders(text: &mut String, first: usize, count: usize) {
 /// Cuts `items` into pieces of the known sizes, greatest first.
 pub(super) fn split<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = SIZES.iter().rev().find(|&&size| size <= items.len())?;
+        let fits = |size: &&usize| **size <= items.len().min(MOST_ROWS);
+        let size = SIZES.iter().rev().find(fits)?;
         let (piece, rest) = items.split_at(*size);
         items = rest;
         Some(piece)
@@ -102,7 +107,7 @@ mod tests {
             assert_eq!(pieces.concat(), items);
             assert!(pieces.iter().all(|piece| SIZES.contains(&piece.len())));
         }
-        assert_eq!(split(&[0; 100]).count(), 3);
+        assert_eq!(split(&[0; 100]).count(), 4);
     }
 
     #[test]

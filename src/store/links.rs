@@ -5,17 +5,21 @@ use std::{
     sync::LazyLock,
 };
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 
 use super::{
-    Batch, Link, PortalId, Store, StoreError,
+    Batch, Direction, Link, PortalId, Store, StoreError,
     chunks::{Chunked, MOST, pad},
     seal::{Cell, Hash, row_of},
     writer::{LinkRow, Work},
 };
 use crate::clock::UnixMillis;
 
-pub(super) const LINKS: Cell = Cell::new("links", 128);
+/// One size for nearly all: a ghost's Matrix ID and two event ids fill it.
+pub(super) const LINKS: Cell = Cell::new("links", 96);
+
+/// A link as it is sealed, in an array to be short: source, target, whether outbound, sender.
+type Short<E, U> = (E, Option<E>, bool, U);
 
 const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 
@@ -66,6 +70,12 @@ impl Store {
 
     fn link_row(&self, portal: PortalId, link: &Link, day: i64) -> Result<LinkRow, StoreError> {
         let source = self.source_hash(portal, &link.source);
+        let short: Short<&EventId, &UserId> = (
+            &link.source,
+            link.target.as_deref(),
+            link.direction == Direction::Outbound,
+            &link.sender,
+        );
         Ok(LinkRow {
             portal: portal.0,
             source,
@@ -74,7 +84,27 @@ impl Store {
                 .as_ref()
                 .map(|target| self.target_hash(portal, target)),
             day,
-            sealed: self.0.vault.seal(LINKS, &row_of(portal, &source), link)?,
+            sealed: self.0.vault.seal(LINKS, &row_of(portal, &source), &short)?,
+        })
+    }
+
+    fn open_link(
+        &self,
+        portal: PortalId,
+        source: &[u8],
+        sealed: &[u8],
+    ) -> Result<Link, StoreError> {
+        let (source, target, outbound, sender): Short<OwnedEventId, OwnedUserId> =
+            self.0.vault.open(LINKS, &row_of(portal, source), sealed)?;
+        Ok(Link {
+            source,
+            target,
+            direction: if outbound {
+                Direction::Outbound
+            } else {
+                Direction::Inbound
+            },
+            sender,
         })
     }
 
@@ -132,10 +162,7 @@ impl Store {
         // What we sent may come back and be noted as handled, without a target: the other row says more.
         let mut best: Option<Link> = None;
         for (source, sealed) in rows {
-            let link: Link = self
-                .0
-                .vault
-                .open(LINKS, &row_of(portal, &source), &sealed)?;
+            let link = self.open_link(portal, &source, &sealed)?;
             if best.as_ref().is_none_or(|best| best.target.is_none()) {
                 best = Some(link);
             }

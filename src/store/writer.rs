@@ -18,8 +18,9 @@ use super::{
 
 /// How many calls may wait before further ones are slowed down.
 const QUEUE: usize = 1024;
-/// What one transaction takes at most (the call that reaches it is still taken whole).
-const MOST_ROWS: usize = 4096;
+/// What one transaction takes at most (the call that reaches it is still taken whole). Larger ones gain
+/// nothing: the pages that they touch no longer fit SQLite's cache.
+const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
 
 static INSERT_INBOX: LazyLock<Chunked> = LazyLock::new(|| {

@@ -33,6 +33,9 @@ pub const TABLES: [&str; 11] = [
     "users",
 ];
 
+/// A row of a table: the table, and each cell that is not null by its column.
+pub type Row = (&'static str, Vec<(String, Vec<u8>)>);
+
 /// A fresh database and the key to it.
 pub struct Backend {
     pub url: String,
@@ -94,8 +97,8 @@ impl Backend {
         raw.close().await.unwrap();
     }
 
-    /// Every cell of every table, as rows of (column name, bytes).
-    pub async fn cells(&self) -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+    /// Every cell of every table; numbers as eight bytes.
+    pub async fn cells(&self) -> Vec<Row> {
         let mut raw = self.raw().await;
         let mut all = Vec::new();
         assert_eq!(self.tables(&mut raw).await, TABLES);
@@ -122,27 +125,26 @@ impl Backend {
 
     /// The files that hold the database, byte for byte.
     pub async fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let dirs = match &self.dir {
-            Some(dir) => vec![dir.path().to_owned()],
-            None => {
-                let mut raw = self.raw().await;
-                raw.execute("CHECKPOINT").await.unwrap();
-                let oid: i64 = sqlx::query_scalar(
-                    "SELECT CAST(oid AS BIGINT) FROM pg_database WHERE datname = current_database()",
-                )
-                .fetch_one(&mut raw)
-                .await
-                .unwrap();
-                raw.close().await.unwrap();
-                let data = SERVER.get().unwrap().data_dir();
-                vec![data.join(format!("base/{oid}")), data.join("pg_wal")]
-            }
+        let dirs = if let Some(dir) = &self.dir {
+            vec![dir.path().to_owned()]
+        } else {
+            let mut raw = self.raw().await;
+            raw.execute("CHECKPOINT").await.unwrap();
+            let oid: i64 = sqlx::query_scalar(
+                "SELECT CAST(oid AS BIGINT) FROM pg_database WHERE datname = current_database()",
+            )
+            .fetch_one(&mut raw)
+            .await
+            .unwrap();
+            raw.close().await.unwrap();
+            let data = SERVER.get().unwrap().data_dir();
+            vec![data.join(format!("base/{oid}")), data.join("pg_wal")]
         };
         dirs.iter()
             .flat_map(|dir| std::fs::read_dir(dir).unwrap())
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file())
-            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            // The server may remove a file meanwhile.
+            .filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes)))
             .collect()
     }
 }

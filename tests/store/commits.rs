@@ -206,7 +206,7 @@ pub async fn failed_commit_acknowledges_nothing(backend: Backend) {
 }
 
 pub async fn old_links_are_pruned(backend: Backend) {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_hours(24);
     let store = backend.open().await;
     store
         .commit(links(ONE, [link("$old-one", None), link("$old-two", None)]))

@@ -7,7 +7,7 @@ use vizard::{
 };
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Row},
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, event, held, job, link, links, mirror, portal, user},
 };
 
@@ -148,7 +148,7 @@ pub async fn rotation_keeps_everything_and_shuts_the_old_key_out(backend: Backen
     let cells = Store::rotate_master_key(&backend.url, &backend.master, &new, &backend.rng)
         .await
         .unwrap();
-    let sealed = |rows: &[(&str, Vec<(String, Vec<u8>)>)]| -> Vec<Vec<u8>> {
+    let sealed = |rows: &[Row]| -> Vec<Vec<u8>> {
         rows.iter()
             .flat_map(|(_, row)| row)
             .filter(|(column, _)| column == "sealed" || column == "keys")

