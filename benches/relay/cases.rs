@@ -100,14 +100,13 @@ impl Cases {
             members: 5,
         };
         let mut pair = self.pair("common", size, rooms).await?;
-        for (name, flow, requests) in [
-            ("flood-in", Flow::Inbound, Target::AtMost(1.02)),
-            ("flood-out", Flow::Outbound, Target::AtMost(1.2)),
-            ("mixed", Flow::Mixed, Target::None),
+        for (name, flow) in [
+            ("flood-in", Flow::Inbound),
+            ("flood-out", Flow::Outbound),
+            ("mixed", Flow::Mixed),
         ] {
             if self.wanted(name) {
-                let plan = self.plan(flow);
-                self.flood(&mut pair, name, &plan, requests).await?;
+                self.flood(&mut pair, name, flow).await?;
             }
         }
         if self.wanted("busy") {
@@ -249,14 +248,9 @@ impl Cases {
         Ok(Some(crate::town::ratio(usage.resident_kib, 1)))
     }
 
-    async fn flood(
-        &mut self,
-        pair: &mut Pair,
-        name: &str,
-        plan: &Plan,
-        requests: Target,
-    ) -> anyhow::Result<()> {
-        let (ours, echo) = self.both(pair, plan).await?;
+    async fn flood(&mut self, pair: &mut Pair, name: &str, flow: Flow) -> anyhow::Result<()> {
+        let plan = self.plan(flow);
+        let (ours, echo) = self.both(pair, &plan).await?;
         let (ours, echo) = (ours.as_ref(), echo.as_ref());
         self.speed(name, ours, echo, Target::AtLeastEcho(0.4));
         self.memory(name, ours, echo);
@@ -266,7 +260,7 @@ impl Cases {
             "requests per message",
             count(ours),
             count(echo),
-            requests,
+            requests_limit(flow),
         );
         self.report.intact(name, ours, echo);
         Ok(())
@@ -293,6 +287,16 @@ impl Cases {
             most(ours),
             most(echo),
             Target::None,
+        );
+        let requests =
+            |outcome: Option<&Outcome>| outcome.map(|outcome| outcome.requests_per_message);
+        let limit = requests_limit(flow);
+        self.report.figure(
+            name,
+            "requests per message",
+            requests(ours),
+            requests(echo),
+            limit,
         );
         self.report.intact(name, ours, echo);
         Ok(())
@@ -421,5 +425,14 @@ impl Cases {
             }
         }
         Ok((Outcome::median(ours), Outcome::median(echo)))
+    }
+}
+
+/// How many requests a message may cost.
+fn requests_limit(flow: Flow) -> Target {
+    match flow {
+        Flow::Inbound => Target::AtMost(1.02),
+        Flow::Outbound => Target::AtMost(1.2),
+        Flow::Mixed => Target::None,
     }
 }

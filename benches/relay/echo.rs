@@ -71,6 +71,8 @@ struct Echo {
 /// Runs until it is killed.
 #[tokio::main]
 pub async fn run(port: u16, database: &str, homeserver: &str) -> anyhow::Result<()> {
+    // The client is built without a provider for TLS; the bench uses none, but the client insists.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let options = SqliteConnectOptions::new()
         .filename(database)
         .create_if_missing(true)

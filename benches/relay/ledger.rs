@@ -72,6 +72,10 @@ pub struct Ledger {
     queued: HashMap<u32, Vec<Instant>>,
     in_flight: HashMap<Lane, Vec<(Mark, Instant)>>,
     speakers: HashMap<(Place, u32), u64>,
+    /// Outbound events, and the room in which each must arrive before its receipt may come.
+    outbound: HashMap<String, (u32, Mark)>,
+    /// The last outbound event of each portal room: its receipt is owed.
+    owed: HashMap<u32, String>,
     /// How long each lane was being answered, over all its messages.
     pub answering: HashMap<Lane, Duration>,
     pub faults: Faults,
@@ -109,6 +113,34 @@ impl Ledger {
             .entry(mark.stream)
             .or_default()
             .push(Instant::now());
+    }
+
+    /// The announced message is the user's event `event` in portal room `portal`; it goes to `room`, and its fate must
+    /// be shown by a read receipt for it or a later one.
+    pub fn owe_receipt(&mut self, portal: u32, room: u32, mark: Mark, event: &str) {
+        self.outbound.insert(event.to_owned(), (room, mark));
+        self.owed.insert(portal, event.to_owned());
+    }
+
+    /// A host read `event` in portal room `portal`, which tells the user that it has reached its room.
+    pub fn receipt(&mut self, portal: u32, event: &str) {
+        let Some((room, mark)) = self.outbound.get(event) else {
+            return;
+        };
+        let stream = self.streams.get(&(*room, mark.stream));
+        let arrived =
+            stream.is_some_and(|stream| stream.seen.get(mark.number as usize) == Some(&true));
+        if !arrived {
+            self.faults.add("early receipt", || format!("{mark:?}"));
+        }
+        if self.owed.get(&portal).is_some_and(|last| last == event) {
+            self.owed.remove(&portal);
+        }
+    }
+
+    /// Portals whose last message has no receipt yet.
+    pub fn receipts_owed(&self) -> usize {
+        self.owed.len()
     }
 
     pub fn request(&mut self, kind: &'static str) {
@@ -226,6 +258,10 @@ impl Ledger {
 
     /// Closes the books: what has not arrived is lost.
     pub fn close(&mut self) {
+        for (portal, event) in &self.owed {
+            self.faults
+                .add("no receipt", || format!("{event} in portal room {portal}"));
+        }
         for ((room, stream), state) in &self.streams {
             for number in 0..state.expected {
                 if !state.seen.get(number as usize).copied().unwrap_or(false) {

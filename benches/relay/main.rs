@@ -12,6 +12,7 @@ mod machine;
 mod push;
 mod report;
 mod run;
+mod self_check;
 mod stub;
 mod subject;
 mod town;
@@ -98,7 +99,7 @@ impl Options {
 
     /// Seconds of a paced run.
     fn seconds(&self) -> u32 {
-        if self.quick { 3 } else { 10 }
+        if self.quick { 5 } else { 20 }
     }
 
     /// Numbers of portals.
@@ -127,6 +128,7 @@ fn main() -> anyhow::Result<ExitCode> {
 /// One thread for the homeserver and everything around it: the other core is for what is measured.
 #[tokio::main(flavor = "current_thread")]
 async fn bench(options: Options) -> anyhow::Result<ExitCode> {
+    self_check::run()?;
     let removed = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let scratch = options.keep.clone();
     let scratch = scratch.unwrap_or_else(|| removed.path().to_owned());

@@ -93,7 +93,7 @@ impl Report {
         let broken = both.iter().flatten().any(|outcome| !outcome.faults.none());
         self.faulty |= broken;
         let line = format!(
-            "| {case} | lost, doubled, overlapping, out of order | {} | {} | | none | {} |",
+            "| {case} | faults | {} | {} | | none | {} |",
             words(ours),
             words(echo),
             if broken { "✗" } else { "✓" }

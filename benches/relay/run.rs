@@ -99,7 +99,10 @@ pub async fn run(town: &mut Town, plan: &Plan, rng: &mut StdRng) -> anyhow::Resu
     }
     outcome.longest_lane = traffic.longest();
     drop(traffic);
-    outcome.messages = town.stub.state().ledger.remaining + town.stub.state().ledger.arrived;
+    outcome.messages = {
+        let state = town.stub.state();
+        state.ledger.remaining + state.ledger.arrived
+    };
     outcome.kills = kill_at_random(town, plan.kills, outcome.messages, rng).await?;
     arrive(town).await;
     town.stub.quiet().await;
@@ -183,14 +186,15 @@ async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until everything has arrived, or nothing does any more.
+/// Waits until everything has arrived and every receipt has come, or nothing does any more.
 async fn arrive(town: &Town) {
     let begun = Instant::now();
     loop {
         {
             let state = town.stub.state();
             let last = state.ledger.last_arrival.unwrap_or(begun).max(begun);
-            if state.ledger.remaining == 0 || last.elapsed() > LOST {
+            let done = state.ledger.remaining == 0 && state.ledger.receipts_owed() == 0;
+            if done || last.elapsed() > LOST {
                 return;
             }
         }

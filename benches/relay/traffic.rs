@@ -165,6 +165,13 @@ impl<'a> Traffic<'a> {
             .collect();
         state.ledger.expect(mark, &rooms);
         let (id, now) = (state.world.event_id(), state.world.now());
+        let portal = state.world.rooms[room]
+            .portal
+            .as_ref()
+            .map(|_| state.world.rooms[room].index);
+        if let (Some(portal), Some(room)) = (portal, rooms.first()) {
+            state.ledger.owe_receipt(portal, *room, mark, &id);
+        }
         event::message(room, user, &id, now, &event::text(&mark.body()))
     }
 }

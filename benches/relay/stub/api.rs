@@ -48,6 +48,11 @@ pub fn answer(state: &mut State, request: &Request<'_>) -> Answer {
         (method, parts) => elsewhere(&mut state.world, method, parts, &user, &body),
     };
     state.ledger.request(kind);
+    if let ["client", _, "rooms", room, "receipt", "m.read", event] = parts.as_slice()
+        && let Some(portal) = state.world.rooms.get(*room)
+    {
+        state.ledger.receipt(portal.index, event);
+    }
     if kind == "unknown" {
         let line = format!("{} {}", request.method, request.path);
         state.unknown.insert(line);
@@ -83,7 +88,7 @@ fn in_room(
             world.leave(room, user, body["user_id"].as_str().unwrap_or_default());
             ("kick", ok(&json!({})))
         }
-        ("POST", ["receipt", ..] | ["read_markers"]) => ("receipt", ok(&json!({}))),
+        ("POST", ["receipt", ..]) => ("receipt", ok(&json!({}))),
         ("PUT", ["typing", ..]) => ("typing", ok(&json!({}))),
         ("PUT", ["redact", ..]) => ("redact", ok(&json!({"event_id": world.event_id()}))),
         ("PUT", ["state", kind, key @ ..]) => {
