@@ -211,7 +211,7 @@ impl App {
                 Class::Retry => tracing::warn!(%error, "waiting for the homeserver"),
             }
             if shutdown
-                .run_until_cancelled(tokio::time::sleep(wait))
+                .run_until_cancelled(self.deps.clock.sleep(wait))
                 .await
                 .is_none()
             {

@@ -65,7 +65,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = deps.jobs.notified() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = deps.clock.sleep(wait) => {}
         }
     }
     tasks.close();
