@@ -41,6 +41,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     let Some(portal) = pseudonym(deps, task, &target, &via).await? else {
         return Ok(Outcome::Done);
     };
+    let _alone = deps.portals.alone(portal.id).await;
     let portal = deps
         .portals
         .update(portal.id, |portal| {
