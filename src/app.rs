@@ -183,8 +183,11 @@ impl App {
             .take();
         let Some(dispatcher) = dispatcher else { return };
         self.tasks.spawn(dispatcher.run(self.stop.clone()));
-        self.tasks
-            .spawn(worker::run_jobs(self.deps.clone(), self.stop.clone()));
+        self.tasks.spawn(worker::run_jobs(
+            self.deps.clone(),
+            self.lanes.clone(),
+            self.stop.clone(),
+        ));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(
             self.deps.clone(),
