@@ -286,9 +286,15 @@ impl<'a> Side<'a> {
                 self.portal.ghost.id, self.portal.state
             )));
         }
-        self.outbound(found);
-        self.inbound(found);
-        self.redactions(found);
+        let mut own = Vec::new();
+        self.outbound(&mut own);
+        self.inbound(&mut own);
+        self.redactions(&mut own);
+        let nick = &self.portal.ghost.nick;
+        found.extend(own.into_iter().map(|finding| match finding {
+            Finding::Missing(text) => Finding::Missing(format!("{nick}: {text}")),
+            Finding::Wrong(text) => Finding::Wrong(format!("{nick}: {text}")),
+        }));
     }
 
     /// Portal → room.
@@ -349,7 +355,7 @@ impl<'a> Side<'a> {
                         found.push(Finding::Wrong(format!("{label} was sent and refused")));
                     }
                     if one.place < last {
-                        found.push(Finding::Wrong(format!("{label} came too late")));
+                        found.push(Finding::Wrong(format!("{label} overtook (outbound)")));
                     }
                     last = one.place;
                     self.relation(source, one, &self.inside, &self.room, found);
@@ -443,7 +449,7 @@ impl<'a> Side<'a> {
                         found.push(Finding::Wrong(format!("{label} said by another mirror")));
                     }
                     if one.place < last {
-                        found.push(Finding::Wrong(format!("{label} came too late")));
+                        found.push(Finding::Wrong(format!("{label} overtook (inbound)")));
                     }
                     last = one.place;
                     self.relation(source, one, &self.room, &self.inside, found);

@@ -112,7 +112,12 @@ fn lines(ops: &[Op]) -> String {
 }
 
 /// Leaves operations out for as long as the rest still fails.
-fn shrink(seed: u64, mut ops: Vec<Op>, runtime: &tokio::runtime::Runtime) -> Vec<Op> {
+fn shrink(
+    seed: u64,
+    mut ops: Vec<Op>,
+    mut wrong: String,
+    runtime: &tokio::runtime::Runtime,
+) -> (Vec<Op>, String) {
     let (mut tries, mut size) = (0, ops.len().div_ceil(2));
     while size > 0 {
         let mut at = 0;
@@ -120,21 +125,21 @@ fn shrink(seed: u64, mut ops: Vec<Op>, runtime: &tokio::runtime::Runtime) -> Vec
             let mut shorter = ops.clone();
             shorter.drain(at..(at + size).min(ops.len()));
             tries += 1;
-            if run_on_sqlite(seed, &shorter, true, runtime).is_some() {
-                ops = shorter;
+            if let Some(now) = run_on_sqlite(seed, &shorter, true, runtime) {
+                (ops, wrong) = (shorter, now);
             } else {
                 at += size;
             }
         }
         size /= 2;
     }
-    ops
+    (ops, wrong)
 }
 
 #[test]
 fn random_lists_of_operations() {
     let one = number("VIZARD_SIM_SEED");
-    let runs = number("VIZARD_SIM_RUNS").unwrap_or(if one.is_some() { 1 } else { RUNS });
+    let runs = number("VIZARD_SIM_RUNS").unwrap_or(if one.is_some() { 20 } else { RUNS });
     let first = one.unwrap_or(1);
     let all = number("VIZARD_SIM_ALL").is_some();
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -165,9 +170,9 @@ fn random_lists_of_operations() {
                         continue;
                     }
                     failed.store(true, Ordering::SeqCst);
-                    let shorter = shrink(seed, ops, &runtime);
+                    let (shorter, last) = shrink(seed, ops, wrong.clone(), &runtime);
                     failures.lock().unwrap().push(format!(
-                        "VIZARD_SIM_SEED={seed}:\n  {wrong}\nthe shortest list that failed:\n{}",
+                        "VIZARD_SIM_SEED={seed}:\n  {wrong}\nthe shortest list that failed:\n{}\nwith\n  {last}",
                         lines(&shorter)
                     ));
                 }
@@ -215,4 +220,30 @@ fn random_lists_on_postgres() {
         let wrong = run(&setting, &ops, &runtime);
         assert_eq!(wrong, None, "on Postgres, seed {seed}:\n{}", lines(&ops));
     }
+}
+
+#[test]
+fn tmp_reply() {
+    use operation::How;
+    let say = |how| Op::Say {
+        portal: 0,
+        how,
+        pick: 0,
+    };
+    let speak = |how, pick| Op::Speak {
+        room: 0,
+        member: 0,
+        how,
+        pick,
+    };
+    let ops = [
+        Op::Join { user: 0, room: 0 },
+        Op::Wait(300),
+        say(How::Text),
+        Op::Wait(200),
+        speak(How::Reply, 0),
+        Op::Wait(100),
+        speak(How::React, 0),
+    ];
+    eprintln!("{:?}", run_on_sqlite(1, &ops, true, &runtime()));
 }

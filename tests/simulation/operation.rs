@@ -72,6 +72,10 @@ pub fn list(rng: &Rng) -> Vec<Op> {
     if rng.below(2) == 0 {
         ops.push(Op::Join { user: 1, room: 0 });
     }
+    // Mostly there are portals to talk in; sometimes the talk begins while they are made.
+    if rng.below(4) > 0 {
+        ops.push(Op::Wait(60 + rng.below(60)));
+    }
     ops.extend((0..length).map(|_| one(rng)));
     ops
 }

@@ -148,17 +148,7 @@ impl Story {
                 let _ = self.fake.join(member, &room);
             }
             Op::Duplicate(pick) => {
-                let room = match pick_of(&self.portals(), pick) {
-                    Some((room, _)) if pick % 2 == 0 => room,
-                    _ => pick_of(&self.rooms, pick).unwrap(),
-                };
-                let event = self.fake.look(|world| {
-                    pick_of(&world.rooms[&room].events, pick / 2)
-                        .map(|event| check::text(&event["event_id"]).to_owned())
-                });
-                if let Some(event) = event {
-                    self.fake.duplicate(event);
-                }
+                self.fake.duplicate_accepted(pick);
             }
             Op::Redeliver(pick) => {
                 let (last, _) = self.fake.transactions();

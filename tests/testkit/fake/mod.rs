@@ -312,6 +312,16 @@ impl Fake {
         self.inner.work.notify_one();
     }
 
+    /// Delivers one of the events that were accepted lately once more, in a new transaction. Whether there is one.
+    pub fn duplicate_accepted(&self, pick: u64) -> bool {
+        let mut outbox = lock(&self.inner.outbox);
+        let found = outbox.accepted_item(pick);
+        let there = found.is_some();
+        outbox.queue.extend(found);
+        self.inner.work.notify_one();
+        there
+    }
+
     /// Delivers anything at all as an event.
     pub fn push_raw(&self, event: Value) {
         lock(&self.inner.outbox)

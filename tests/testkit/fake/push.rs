@@ -91,6 +91,12 @@ impl Outbox {
         true
     }
 
+    pub(super) fn accepted_item(&self, pick: u64) -> Option<Item> {
+        let items: Vec<&Item> = self.history.iter().flat_map(|txn| &txn.items).collect();
+        let place = usize::try_from(pick).ok()?.checked_rem(items.len())?;
+        Some(items[place].clone())
+    }
+
     /// Forgets everything but what is in flight.
     pub(super) fn lose(&mut self) -> Vec<Item> {
         let kept = usize::from(self.in_flight).min(self.pending.len());
