@@ -183,8 +183,11 @@ impl App {
             .take();
         let Some(dispatcher) = dispatcher else { return };
         self.tasks.spawn(dispatcher.run(self.stop.clone()));
-        self.tasks
-            .spawn(worker::run_jobs(self.deps.clone(), self.stop.clone()));
+        self.tasks.spawn(worker::run_jobs(
+            self.deps.clone(),
+            self.lanes.clone(),
+            self.stop.clone(),
+        ));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(
             self.deps.clone(),
@@ -211,7 +214,7 @@ impl App {
                 Class::Retry => tracing::warn!(%error, "waiting for the homeserver"),
             }
             if shutdown
-                .run_until_cancelled(tokio::time::sleep(wait))
+                .run_until_cancelled(self.deps.clock.sleep(wait))
                 .await
                 .is_none()
             {

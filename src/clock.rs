@@ -16,20 +16,50 @@ pub type UnixMillis = u64;
 
 /// A source of time and of waiting. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    /// The machine's.
+    #[default]
+    System,
+    /// Stands still unless it is moved.
+    Mock(Arc<AtomicU64>),
+    /// Runs so many times as fast as the machine's, from a start.
+    Fast(Arc<Fast>),
+}
+
+#[derive(Debug)]
+struct Fast {
+    start: UnixMillis,
+    since: std::time::Instant,
+    factor: u32,
+}
 
 impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(None)
+        Self(Source::System)
     }
 
-    /// A clock for tests: it stands at `start` and only moves when somebody waits (a wait ends at once
-    /// and moves the clock by its length) or when [`Clock::advance`] is called.
+    /// A clock for tests of single parts: it stands at `start` and only moves when somebody waits (a wait ends at once
+    /// and moves the clock by its length) or when [`Clock::advance`] is called. Whoever waits in a loop for something
+    /// else to happen never rests with it: a whole Vizard wants [`Clock::fast`].
     #[must_use]
     pub fn mock(start: UnixMillis) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(start))))
+        Self(Source::Mock(Arc::new(AtomicU64::new(start))))
+    }
+
+    /// A clock for tests of the whole: it begins at `start` and runs `factor` times as fast as the machine's; waits are so
+    /// much shorter.
+    #[must_use]
+    pub fn fast(start: UnixMillis, factor: u32) -> Self {
+        Self(Source::Fast(Arc::new(Fast {
+            start,
+            since: std::time::Instant::now(),
+            factor: factor.max(1),
+        })))
     }
 
     /// Now, in milliseconds since the Unix epoch.
@@ -40,33 +70,36 @@ impl Clock {
     )]
     pub fn now(&self) -> UnixMillis {
         match &self.0 {
-            Some(mock) => mock.load(Ordering::SeqCst),
-            None => std::time::SystemTime::now()
+            Source::Mock(mock) => mock.load(Ordering::SeqCst),
+            Source::Fast(fast) => {
+                fast.start + millis(fast.since.elapsed().saturating_mul(fast.factor))
+            }
+            Source::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| {
-                    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-                }),
+                .map_or(0, millis),
         }
     }
 
     /// Waits for `duration`. A mock clock jumps instead.
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
-            Some(_) => {
+            Source::Mock(_) => {
                 self.advance(duration);
                 tokio::task::yield_now().await;
             }
-            None => tokio::time::sleep(duration).await,
+            Source::Fast(fast) => tokio::time::sleep(duration / fast.factor).await,
+            Source::System => tokio::time::sleep(duration).await,
         }
     }
 
-    /// Moves a mock clock forward; does nothing to the machine's.
+    /// Moves a mock clock forward; does nothing to others.
     pub fn advance(&self, duration: Duration) {
-        if let Some(mock) = &self.0 {
-            mock.fetch_add(
-                u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-                Ordering::SeqCst,
-            );
+        if let Source::Mock(mock) = &self.0 {
+            mock.fetch_add(millis(duration), Ordering::SeqCst);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

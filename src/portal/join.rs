@@ -24,6 +24,8 @@ const TRIES: u32 = 4;
 pub enum Outcome {
     /// It is over, well or explained.
     Done,
+    /// The ghost is in its room, and this portal is ready.
+    Joined(PortalId),
     /// It goes on later; the task may have changed and is stored again.
     Later,
 }
@@ -41,6 +43,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     let Some(portal) = pseudonym(deps, task, &target, &via).await? else {
         return Ok(Outcome::Done);
     };
+    let _alone = deps.portals.alone(portal.id).await;
     let portal = deps
         .portals
         .update(portal.id, |portal| {
@@ -119,7 +122,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         link.unwrap_or_default()
     );
     deps.report(&mut task.report, "joined", &text).await?;
-    Ok(Outcome::Done)
+    Ok(Outcome::Joined(portal.id))
 }
 
 /// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.

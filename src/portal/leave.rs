@@ -19,6 +19,7 @@ pub async fn run(
     report: &mut Option<Report>,
     attempts: u32,
 ) -> Result<Outcome, PortalError> {
+    let _alone = deps.portals.alone(id).await;
     let portal = match deps.portals.get(id).await {
         Err(PortalError::Gone) => return Ok(Outcome::Done),
         other => other?,

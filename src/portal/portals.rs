@@ -10,7 +10,7 @@ use std::{
 };
 
 use lru::LruCache;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::PortalError;
 use crate::store::{Created, Portal, PortalId, Store, StoreError};
@@ -26,6 +26,8 @@ type Slot = AsyncMutex<Option<Arc<Portal>>>;
 struct Cells {
     live: HashMap<PortalId, Weak<Slot>>,
     recent: LruCache<PortalId, Arc<Slot>>,
+    /// Who works on a portal, apart from its record.
+    work: HashMap<PortalId, Weak<AsyncMutex<()>>>,
 }
 
 /// Read and change portal records. Cheap to clone.
@@ -43,6 +45,7 @@ impl Portals {
         let cells = Cells {
             live: HashMap::new(),
             recent: LruCache::new(CACHED),
+            work: HashMap::new(),
         };
         Self {
             store,
@@ -92,6 +95,20 @@ impl Portals {
         let portal = Arc::new(portal);
         *slot = Some(portal.clone());
         Ok(portal)
+    }
+
+    /// Waits until nobody else works on a portal in long steps (a join, a leave), and keeps others waiting until the guard is
+    /// dropped: two joins of one room must not make two portals. Records can be read and changed meanwhile.
+    pub async fn alone(&self, id: PortalId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.work.retain(|_, turn| turn.strong_count() > 0);
+            let turn = cells.work.get(&id).and_then(Weak::upgrade);
+            let turn = turn.unwrap_or_default();
+            cells.work.insert(id, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
     }
 
     /// Destroys a record through `destroy`, with nobody reading or changing it meanwhile.

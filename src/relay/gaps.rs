@@ -11,30 +11,51 @@ use crate::{
     store::{Direction, Portal, PortalId, PortalState},
 };
 
-/// The missed events of both sides, oldest first on each side.
-pub async fn missed(deps: &Deps, id: PortalId) -> Result<Vec<(Direction, Event)>, PortalError> {
-    let portal = deps.portals.get(id).await?;
-    let mut found = Vec::new();
-    if let Some(room) = &portal.portal_room {
-        let events = walk(deps, &portal, &deps.host(&portal), room).await?;
-        found.extend(events.into_iter().map(|event| (Direction::Outbound, event)));
-    }
-    if portal.state == PortalState::Joined {
-        let events = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
-        found.extend(events.into_iter().map(|event| (Direction::Inbound, event)));
-    }
-    Ok(found)
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Missed {
+    /// The missed events of both sides, oldest first on each side.
+    pub events: Vec<(Direction, Event)>,
+    /// The newest event of the user that was handled. It may have been sent on a moment before the end, without its receipt.
+    pub newest: Option<Event>,
 }
 
-/// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between.
+/// Looks for missed events. `None`: it is too early, the join is not finished; what comes until then must wait or be
+/// looked for again.
+pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalError> {
+    let portal = deps.portals.get(id).await?;
+    let joined = portal.state == PortalState::Joined;
+    if portal.state == PortalState::Joining || joined && portal.portal_room.is_none() {
+        return Ok(None);
+    }
+    let mut found = Missed::default();
+    if let Some(room) = &portal.portal_room {
+        let (events, handled) = walk(deps, &portal, &deps.host(&portal), room).await?;
+        found.newest = handled.filter(|event| event.sender == portal.user);
+        found
+            .events
+            .extend(events.into_iter().map(|event| (Direction::Outbound, event)));
+    }
+    if joined {
+        let (events, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
+        found
+            .events
+            .extend(events.into_iter().map(|event| (Direction::Inbound, event)));
+    }
+    Ok(Some(found))
+}
+
+/// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between, and
+/// the one that was handled.
 async fn walk(
     deps: &Deps,
     portal: &Portal,
     actor: &Actor,
     room: &RoomId,
-) -> Result<Vec<Event>, PortalError> {
+) -> Result<(Vec<Event>, Option<Event>), PortalError> {
     let limit = deps.config.relay.gap_limit as usize;
     let mut missed: Vec<Event> = Vec::new();
+    let mut known = None;
     let mut from: Option<String> = None;
     'pages: while missed.len() < limit {
         let size = if from.is_none() { 20 } else { 100 };
@@ -55,7 +76,11 @@ async fn walk(
         let ids: Vec<_> = events.iter().map(|event| &*event.event_id).collect();
         let handled = deps.store.handled(portal.id, &ids).await?;
         for event in events {
-            if handled.contains(&event.event_id) || is_start(portal, &event) {
+            if is_start(portal, &event) {
+                break 'pages;
+            }
+            if handled.contains(&event.event_id) {
+                known = Some(event);
                 break 'pages;
             }
             if deps.namespace.role(&event.sender).is_none()
@@ -72,7 +97,7 @@ async fn walk(
         }
     }
     missed.reverse();
-    Ok(missed)
+    Ok((missed, known))
 }
 
 /// The event before which nothing concerns the portal: the ghost's join, or the creation of the portal room.

@@ -105,7 +105,7 @@ impl Relay {
             };
             deps.store.replace_link(portal.id, &link).await?;
             self.remember(&link);
-            self.delivered(&answer.event_id);
+            self.delivered(answer);
         }
         deps.store.release(portal.id, &held.event).await?;
         Ok(Done::default())

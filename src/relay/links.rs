@@ -10,10 +10,11 @@ use crate::{
 };
 
 impl Relay {
-    /// Keeps a link in memory, found by either end.
+    /// Keeps a link in memory, found by either end. One without a target is not kept: what the ghost sent comes back from the
+    /// homeserver and is noted as handled, and must not stand in the way of the link that leads to it.
     pub(super) fn remember(&mut self, link: &Link) {
-        self.links.put(link.source.clone(), link.clone());
         if let Some(target) = &link.target {
+            self.links.put(link.source.clone(), link.clone());
             self.links.put(target.clone(), link.clone());
         }
     }

@@ -45,7 +45,7 @@ pub struct Relay {
     mirrors: LruCache<OwnedUserId, Mirror>,
     links: LruCache<OwnedEventId, Link>,
     words: Option<guard::Words>,
-    receipt: Option<OwnedEventId>,
+    receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
     pub filled: bool,
@@ -96,8 +96,30 @@ impl Relay {
     }
 
     /// Notes that an outbound event reached the room, so that the next receipt covers it.
-    pub fn delivered(&mut self, event: &OwnedEventId) {
-        self.receipt = Some(event.clone());
+    pub(super) fn delivered(&mut self, event: &Event) {
+        self.receipt = Some((event.event_id.clone(), event.origin_server_ts));
+    }
+
+    /// An event was handled earlier. If it reached the room, the receipt may not have been sent: the next one covers it, unless
+    /// a later event's waits already.
+    pub async fn handled_before(&mut self, deps: &Deps, event: &Event) -> Result<(), PortalError> {
+        if event.state_key.is_some() || event.kind == "m.room.redaction" {
+            return Ok(());
+        }
+        let link = self.link(deps, &event.event_id).await?;
+        let sent = link.is_some_and(|link| {
+            link.source == event.event_id
+                && link.direction == Direction::Outbound
+                && link.target.is_some()
+        });
+        let later = self
+            .receipt
+            .as_ref()
+            .is_some_and(|(_, ts)| *ts > event.origin_server_ts);
+        if sent && !later {
+            self.delivered(event);
+        }
+        Ok(())
     }
 
     /// Whether a receipt waits.
@@ -111,6 +133,11 @@ impl Relay {
         self.receipt = None;
     }
 
+    /// Lets a receipt wait for its next time: the homeserver does not take it now.
+    pub fn postpone_receipt(&mut self, now: UnixMillis) {
+        self.receipt_at = now;
+    }
+
     /// How long until the waiting receipt may be sent, in milliseconds.
     #[must_use]
     pub fn receipt_due_in(&self, now: UnixMillis) -> u64 {
@@ -119,7 +146,7 @@ impl Relay {
 
     /// Sends the waiting receipt: everything up to it has reached the room.
     pub async fn send_receipt(&mut self, deps: &Deps) -> Result<(), PortalError> {
-        let Some(event) = self.receipt.clone() else {
+        let Some((event, _)) = self.receipt.clone() else {
             return Ok(());
         };
         let portal = deps.portals.get(self.portal).await?;

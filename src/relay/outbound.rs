@@ -119,7 +119,7 @@ impl Relay {
                         .await?
                 }
             };
-        self.delivered(&event.event_id);
+        self.delivered(event);
         Ok(Done { target: Some(sent) })
     }
 

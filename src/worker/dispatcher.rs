@@ -3,19 +3,18 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ruma::OwnedRoomId;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Intake,
-    intake::{Arrival, decode},
+    intake::{Arrival, Arrivals, decode},
     lanes::{Item, LaneKey, Lanes},
     ticket::Transaction,
 };
 use crate::{
     event::Event,
     portal::Deps,
-    store::{Direction, Route, StoreError},
+    store::{Batch, Direction, Route, StoreError},
 };
 
 /// Rooms whose route is remembered.
@@ -26,7 +25,7 @@ const REMEMBERED: usize = 20_000;
 pub struct Dispatcher {
     deps: Deps,
     lanes: Arc<Lanes>,
-    arrivals: mpsc::Receiver<Arrival>,
+    arrivals: Arrivals,
     last: i64,
     routes: HashMap<OwnedRoomId, Route>,
     epoch: u64,
@@ -65,8 +64,12 @@ impl Dispatcher {
                     }
                 }
             }
-            let Some(Some(arrival)) = stop.run_until_cancelled(self.arrivals.recv()).await else {
+            let Some(arrival) = stop.run_until_cancelled(self.arrivals.next()).await else {
                 return;
+            };
+            let Some(arrival) = arrival else {
+                from_store = true;
+                continue;
             };
             if arrival.seq <= self.last {
                 continue;
@@ -134,17 +137,15 @@ impl Dispatcher {
                 }
             }
         }
-        self.last = arrival.seq;
         if items.is_empty() {
-            return self
-                .deps
-                .store
-                .commit(crate::store::Batch {
-                    links: Vec::new(),
-                    done: vec![arrival.seq],
-                })
-                .await;
+            let batch = Batch {
+                links: Vec::new(),
+                done: vec![arrival.seq],
+            };
+            self.deps.store.commit(batch).await?;
         }
+        // Only now: what failed is read from the store once more.
+        self.last = arrival.seq;
         let transaction = Transaction::new(arrival.seq, items.len());
         for (key, direction, event) in items {
             let item = Item {

@@ -1,8 +1,10 @@
 //! The door: a transaction is durable before it is answered.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     clock::{Clock, UnixMillis},
@@ -29,12 +31,34 @@ pub(super) struct Arrival {
     pub(super) events: Vec<Event>,
 }
 
+/// What the dispatcher listens to.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    receiver: mpsc::Receiver<Arrival>,
+    overflow: Arc<Notify>,
+}
+
+impl Arrivals {
+    /// The next transaction; `None`: some did not fit, they are in the store alone.
+    pub(super) async fn next(&mut self) -> Option<Arrival> {
+        tokio::select! {
+            arrival = self.receiver.recv() => match arrival {
+                Some(arrival) => Some(arrival),
+                // The door is closed for good.
+                None => std::future::pending().await,
+            },
+            () = self.overflow.notified() => None,
+        }
+    }
+}
+
 /// Takes transactions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake {
     store: Store,
     clock: Clock,
     arrivals: mpsc::Sender<Arrival>,
+    overflow: Arc<Notify>,
 }
 
 /// Transactions between door and dispatcher; beyond it the dispatcher reads them from the store.
@@ -42,16 +66,20 @@ const WAITING: usize = 64;
 
 impl Intake {
     /// The door, and what the dispatcher listens to.
-    pub(super) fn new(store: Store, clock: Clock) -> (Self, mpsc::Receiver<Arrival>) {
+    pub(super) fn new(store: Store, clock: Clock) -> (Self, Arrivals) {
         let (arrivals, receiver) = mpsc::channel(WAITING);
-        (
-            Self {
-                store,
-                clock,
-                arrivals,
-            },
+        let overflow: Arc<Notify> = Arc::default();
+        let theirs = Arrivals {
             receiver,
-        )
+            overflow: overflow.clone(),
+        };
+        let intake = Self {
+            store,
+            clock,
+            arrivals,
+            overflow,
+        };
+        (intake, theirs)
     }
 
     /// Stores a transaction. When this returns, nothing of it can be lost.
@@ -68,12 +96,15 @@ impl Intake {
         }
         let received = self.clock.now();
         let seq = self.store.push_inbox(body).await?;
-        // When the channel is full, the dispatcher finds the transaction in the store.
-        let _ = self.arrivals.try_send(Arrival {
+        let arrival = Arrival {
             seq,
             received,
             events,
-        });
+        };
+        if self.arrivals.try_send(arrival).is_err() {
+            // The channel is full: the dispatcher finds the transaction in the store, and is told to look.
+            self.overflow.notify_one();
+        }
         Ok(())
     }
 }

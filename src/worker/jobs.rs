@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Lanes;
 use crate::{
     homeserver::Class,
     portal::{Deps, Outcome, PortalError, join, leave},
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(60);
 const GIVE_UP: u32 = 100;
 
 /// Runs jobs until cancelled; then waits for those under way.
-pub async fn run(deps: Deps, stop: CancellationToken) {
+pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
     let running: Arc<Mutex<HashSet<[u8; 16]>>> = Arc::default();
     let slots = Arc::new(Semaphore::new(CONCURRENT));
     let tasks = TaskTracker::new();
@@ -41,12 +42,12 @@ pub async fn run(deps: Deps, stop: CancellationToken) {
             {
                 continue;
             }
-            let (deps, running, slots, stop) =
-                (deps.clone(), running.clone(), slots.clone(), stop.clone());
+            let (deps, lanes) = (deps.clone(), lanes.clone());
+            let (running, slots, stop) = (running.clone(), slots.clone(), stop.clone());
             tasks.spawn(async move {
                 let id = job.id;
                 if let Some(Ok(_slot)) = stop.run_until_cancelled(slots.acquire()).await {
-                    stop.run_until_cancelled(one(&deps, job)).await;
+                    stop.run_until_cancelled(one(&deps, &lanes, job)).await;
                 }
                 running
                     .lock()
@@ -65,7 +66,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = deps.jobs.notified() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = deps.clock.sleep(wait) => {}
         }
     }
     tasks.close();
@@ -73,7 +74,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) {
 }
 
 /// One attempt at a job.
-async fn one(deps: &Deps, mut job: Job) {
+async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let result = match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Leave {
@@ -85,6 +86,11 @@ async fn one(deps: &Deps, mut job: Job) {
     job.attempts += 1;
     let written = match result {
         Ok(Outcome::Done) => deps.store.finish_job(job.id).await,
+        Ok(Outcome::Joined(portal)) => {
+            // What came before the portal was known is looked for now.
+            lanes.visit(portal);
+            deps.store.finish_job(job.id).await
+        }
         Err(error) if error.class() == Class::GiveUp || job.attempts >= GIVE_UP => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {

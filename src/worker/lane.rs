@@ -40,10 +40,8 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
     let mut outcome = Outcome::default();
-    if !relay.filled && lanes.fill_gaps {
-        fill(lanes, id, &mut relay, &mut outcome).await;
-    }
     'lane: while !lanes.stop.is_cancelled() {
+        fill(lanes, id, &mut relay, &mut outcome).await;
         let Some(items) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
@@ -61,11 +59,14 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
+        if items.iter().any(needs_portal) {
+            wait_for_join(lanes, id, &mut relay, &mut outcome).await;
+        }
         let handled = handled(lanes, id, &items).await;
         for item in items {
             let owed = relay.owes_receipt();
             if handled.contains(&item.event.event_id) {
-                again(&mut relay, &item);
+                again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
                 lanes,
                 id,
@@ -95,12 +96,40 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     commit(lanes, &mut outcome).await;
 }
 
-/// Handles what was missed while nobody listened.
+/// Whether an event can only be shown in a portal that is there.
+fn needs_portal(item: &Item) -> bool {
+    item.direction == Direction::Inbound && item.event.state_key.is_none()
+}
+
+/// Waits until a join is over, so that what was missed is handled before what came later.
+async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+    while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
+        if pause(lanes, 0, &PortalError::NotReady, Some(id))
+            .await
+            .is_some()
+        {
+            fill(lanes, id, relay, outcome).await;
+        }
+    }
+}
+
+/// Handles what was missed while nobody listened, once for each portal; not before it is joined.
 async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
-    let Some(missed) = persist(lanes, None, || gaps::missed(&lanes.deps, id)).await else {
-        relay.filled = !lanes.stop.is_cancelled();
+    if relay.filled || !lanes.fill_gaps {
         return;
+    }
+    let missed = match persist(lanes, None, || gaps::missed(&lanes.deps, id)).await {
+        Some(Some(missed)) => missed,
+        Some(None) => return,
+        None => {
+            relay.filled = !lanes.stop.is_cancelled();
+            return;
+        }
     };
+    if let Some(event) = &missed.newest {
+        again(lanes, relay, Direction::Outbound, event).await;
+    }
+    let missed = missed.events;
     if !missed.is_empty() {
         tracing::info!(portal = %id, events = missed.len(), "fetched missed events");
         metrics::counter!("vizard_events_total", "outcome" => "fetched")
@@ -202,14 +231,18 @@ async fn command(
     }))
 }
 
-/// An event that was handled before a crash: its receipt may not have been sent.
-fn again(relay: &mut Relay, item: &Item) {
+/// An event that was handled before: its receipt may not have been sent.
+async fn again(lanes: &Arc<Lanes>, relay: &mut Relay, direction: Direction, event: &Event) {
     metrics::counter!("vizard_events_total", "outcome" => "duplicate").increment(1);
-    if item.direction == Direction::Outbound
-        && item.event.kind == "m.room.message"
-        && !relay.owes_receipt()
-    {
-        relay.delivered(&item.event.event_id);
+    if direction != Direction::Outbound {
+        return;
+    }
+    let mut attempts = 0;
+    while let Err(error) = relay.handled_before(&lanes.deps, event).await {
+        if error.class() == Class::GiveUp || pause(lanes, attempts, &error, None).await.is_none() {
+            return;
+        }
+        attempts += 1;
     }
 }
 
@@ -221,13 +254,10 @@ async fn receipt(
 ) {
     match relay.send_receipt(&lanes.deps).await {
         Ok(()) => {}
+        // What it covers stays stored until it is sent; meanwhile the lane goes on.
         Err(error) if error.class() == Class::Retry => {
-            if pause(lanes, 0, &error, None).await.is_none() {
-                return;
-            }
-            if relay.send_receipt(&lanes.deps).await.is_err() {
-                relay.drop_receipt();
-            }
+            relay.postpone_receipt(lanes.deps.clock.now());
+            return;
         }
         Err(_) => relay.drop_receipt(),
     }

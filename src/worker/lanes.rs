@@ -1,7 +1,7 @@
 //! The lanes: one queue per portal or direct chat, each worked off by at most one task at a time.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -66,7 +66,9 @@ pub struct Lanes {
 struct Relays {
     idle: LruCache<PortalId, Relay>,
     /// Portals whose missed events were fetched since the start, even if their relay is no longer in memory.
-    filled: std::collections::HashSet<PortalId>,
+    filled: HashSet<PortalId>,
+    /// Portals whose lane shall look for missed events before it ends.
+    wanted: HashSet<PortalId>,
 }
 
 impl Lanes {
@@ -83,7 +85,8 @@ impl Lanes {
             queues: Mutex::default(),
             relays: Mutex::new(Relays {
                 idle: LruCache::new(REMEMBERED),
-                filled: std::collections::HashSet::new(),
+                filled: HashSet::new(),
+                wanted: HashSet::new(),
             }),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
@@ -109,10 +112,19 @@ impl Lanes {
     /// Starts a lane that has nothing to do, so that it looks for missed events.
     pub fn visit(self: &Arc<Self>, portal: PortalId) {
         let key = LaneKey::Portal(portal);
-        if lock(&self.queues).contains_key(&key) || lock(&self.relays).filled.contains(&portal) {
+        // Looking and entering under one lock: an event may come at the same time, and a lane has one task.
+        let mut queues = lock(&self.queues);
+        let mut relays = lock(&self.relays);
+        if relays.filled.contains(&portal) {
             return;
         }
-        lock(&self.queues).entry(key.clone()).or_default();
+        if queues.contains_key(&key) {
+            relays.wanted.insert(portal);
+            return;
+        }
+        drop(relays);
+        queues.insert(key.clone(), VecDeque::new());
+        drop(queues);
         self.wake(key);
     }
 
@@ -202,6 +214,9 @@ impl Lanes {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
+        if relays.wanted.remove(&portal) && !relay.filled {
+            return Some(relay);
+        }
         if relay.filled {
             relays.filled.insert(portal);
         }

@@ -41,7 +41,7 @@ async fn ping(deps: &Deps, heard: &AtomicU64) {
             }
         }
         loop {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            deps.clock.sleep(Duration::from_secs(5)).await;
             if deps
                 .clock
                 .now()
@@ -65,7 +65,9 @@ async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
     };
     let pause = (HOUR / (portals.len() as u64 + 1)).min(10_000);
     while !portals.is_empty() {
-        tokio::time::sleep(Duration::from_millis(deps.rng.below(pause * 2 + 1))).await;
+        deps.clock
+            .sleep(Duration::from_millis(deps.rng.below(pause * 2 + 1)))
+            .await;
         let index = usize::try_from(deps.rng.below(portals.len() as u64)).unwrap_or(0);
         lanes.visit(portals.swap_remove(index));
     }
@@ -73,7 +75,9 @@ async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
 
 async fn prune(deps: &Deps) {
     loop {
-        tokio::time::sleep(Duration::from_millis(MINUTE + deps.rng.below(HOUR))).await;
+        deps.clock
+            .sleep(Duration::from_millis(MINUTE + deps.rng.below(HOUR)))
+            .await;
         let now = deps.clock.now();
         let keep = u64::from(deps.config.relay.link_days) * 24 * HOUR;
         let links = if keep == 0 {

@@ -67,6 +67,8 @@ pub struct Config {
     pub seed: u64,
     /// Whether [`Fake::requests`] remembers each request.
     pub record: bool,
+    /// Whether it knows a transaction id again. Only a test that wants to see doubles switches it off.
+    pub deduplicate: bool,
 }
 
 impl Default for Config {
@@ -82,6 +84,7 @@ impl Default for Config {
             clock: Clock::system(),
             seed: 0,
             record: true,
+            deduplicate: true,
         }
     }
 }
@@ -171,6 +174,11 @@ struct Log {
     next: Vec<(&'static str, Fault)>,
     counts: BTreeMap<&'static str, u64>,
     seen: Vec<Seen>,
+    /// Who is sending now, each with a number.
+    sending: Vec<(u64, String)>,
+    sends: u64,
+    /// Who sent while who was sending.
+    overlaps: std::collections::BTreeSet<(String, String)>,
 }
 
 struct Tasks {
@@ -304,6 +312,16 @@ impl Fake {
         self.inner.work.notify_one();
     }
 
+    /// Delivers one of the events that were accepted lately once more, in a new transaction. Whether there is one.
+    pub fn duplicate_accepted(&self, pick: u64) -> bool {
+        let mut outbox = lock(&self.inner.outbox);
+        let found = outbox.accepted_item(pick);
+        let there = found.is_some();
+        outbox.queue.extend(found);
+        self.inner.work.notify_one();
+        there
+    }
+
     /// Delivers anything at all as an event.
     pub fn push_raw(&self, event: Value) {
         lock(&self.inner.outbox)
@@ -355,6 +373,22 @@ impl Fake {
     /// The next request to `endpoint` meets this fault. Calls add up, in order.
     pub fn fail_next(&self, endpoint: &'static str, fault: Fault) {
         lock(&self.inner.log).next.push((endpoint, fault));
+    }
+
+    /// Forgets what it has not yet pushed, as a Synapse that is killed does. Returns the ids of those events.
+    pub fn lose_pushes(&self) -> Vec<String> {
+        let world = lock(&self.inner.world);
+        let items = lock(&self.inner.outbox).lose();
+        items
+            .iter()
+            .filter_map(|item| match item {
+                push::Item::Event(room, place) => {
+                    let event = world.rooms.get(room)?.events.get(*place)?;
+                    event["event_id"].as_str().map(ToOwned::to_owned)
+                }
+                push::Item::Raw(_) => None,
+            })
+            .collect()
     }
 
     /// Forgets what a restart of Synapse forgets: the de-duplication of sends that named no device.

@@ -91,6 +91,21 @@ impl Outbox {
         true
     }
 
+    pub(super) fn accepted_item(&self, pick: u64) -> Option<Item> {
+        let items: Vec<&Item> = self.history.iter().flat_map(|txn| &txn.items).collect();
+        let place = usize::try_from(pick).ok()?.checked_rem(items.len())?;
+        Some(items[place].clone())
+    }
+
+    /// Forgets everything but what is in flight.
+    pub(super) fn lose(&mut self) -> Vec<Item> {
+        let kept = usize::from(self.in_flight).min(self.pending.len());
+        let lost = self.pending.drain(kept..).flat_map(|txn| txn.items);
+        let mut lost: Vec<Item> = lost.collect();
+        lost.extend(self.queue.drain(..));
+        lost
+    }
+
     fn take(&mut self) -> Option<(String, Transaction)> {
         let url = self.url.clone()?;
         if self.held {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Fake, Receipt, Seen, lock, world::World};
+use super::{Fake, Inner, Receipt, Seen, lock, world::World};
 
 impl Fake {
     /// Looks at everything.
@@ -87,5 +87,42 @@ impl Fake {
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         lock(&self.inner.log).seen.clone()
+    }
+
+    /// Pairs of users of whom one sent (or redacted) while the other was still sending.
+    #[must_use]
+    pub fn overlaps(&self) -> Vec<(String, String)> {
+        lock(&self.inner.log).overlaps.iter().cloned().collect()
+    }
+
+    /// Counts nobody as still sending: whoever was, is dead.
+    pub fn forget_senders(&self) {
+        lock(&self.inner.log).sending.clear();
+    }
+}
+
+/// Somebody sends; until it is dropped.
+pub(super) struct Sending<'a>(&'a Inner, u64);
+
+impl Inner {
+    /// Notes that `user` begins to send.
+    pub(super) fn sending(&self, user: &str) -> Sending<'_> {
+        let mut log = lock(&self.log);
+        log.sends += 1;
+        let number = log.sends;
+        let others: Vec<String> = log.sending.iter().map(|(_, other)| other.clone()).collect();
+        for other in others {
+            log.overlaps.insert((other, user.to_owned()));
+        }
+        log.sending.push((number, user.to_owned()));
+        Sending(self, number)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.log)
+            .sending
+            .retain(|(number, _)| *number != self.1);
     }
 }

@@ -89,6 +89,8 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
     inner.note(&route, &req, fault, || {
         format!("{} {}", parts.method, parts.uri)
     });
+    let sends = matches!(route.name, "send" | "redact");
+    let _sending = sends.then(|| inner.sending(req.query("user_id").unwrap_or_default()));
     match fault {
         Some(Fault::Limited(millis)) => {
             let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": millis});

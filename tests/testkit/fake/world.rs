@@ -40,6 +40,8 @@ pub struct World {
     pub receipts: Vec<Receipt>,
     /// Room and place of each event.
     pub by_id: HashMap<String, (String, usize)>,
+    /// Content of each event as it was sent, whatever was redacted since.
+    pub originals: HashMap<String, Value>,
     /// Synapse's first de-duplication: by path alone, whoever sends; lost in a restart.
     pub(super) sent_by_path: HashMap<String, Value>,
     /// Its second: by room, user, device and transaction id; kept in the database.
@@ -71,6 +73,7 @@ impl World {
             media: BTreeMap::new(),
             receipts: Vec::new(),
             by_id: HashMap::new(),
+            originals: HashMap::new(),
             sent_by_path: HashMap::new(),
             sent_by_device: HashMap::new(),
             news: Vec::new(),
@@ -134,6 +137,7 @@ impl World {
                 event["unsigned"]["invite_room_state"] = room.stripped(new.sender);
             }
         }
+        self.originals.insert(id.clone(), event["content"].clone());
         let place = room.push(event);
         if let Some((user, joined)) = namespaced {
             if joined {

@@ -1,0 +1,143 @@
+//! The whole library in this process: started, stopped, and killed.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_util::sync::CancellationToken;
+use vizard::{
+    app::App,
+    clock::Clock,
+    config::{
+        Abuse, Access, AppService, Config, Database, Hidden, Homeserver, Log, Metrics, Portal,
+        Privacy, Relay, Secrets,
+    },
+    crypto::MasterKey,
+    http,
+    rng::Rng,
+    store::Store,
+};
+
+use crate::fake::Fake;
+
+/// What outlives a crash.
+pub struct Ground {
+    pub url: String,
+    pub master: MasterKey,
+    pub clock: Clock,
+    pub seed: u64,
+    pub lives: u64,
+}
+
+/// A running Vizard, on a runtime of its own.
+pub struct Service {
+    runtime: Option<Runtime>,
+    pub app: Arc<App>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Starts on what an earlier life left behind.
+    pub fn start(ground: &mut Ground, fake: &Fake) -> Self {
+        ground.lives += 1;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let stop = CancellationToken::new();
+        let rng = Rng::seeded(ground.seed ^ (ground.lives << 48));
+        let app = runtime.block_on(async {
+            let clock = ground.clock.clone();
+            let store = Store::open(&ground.url, &ground.master, clock.clone(), rng.clone())
+                .await
+                .expect("the database opens after whatever happened");
+            let config = config(ground, fake);
+            let hs_token = Arc::new(Hidden::new(config.hs_token()));
+            let health = http::Health::new(store.clone());
+            let app = App::start(config, store, clock.clone(), rng, stop.child_token())
+                .await
+                .expect("it starts");
+            let app = Arc::new(app);
+            let state = http::State {
+                intake: app.intake(),
+                hs_token,
+                heard: Arc::default(),
+                clock,
+                health,
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let router = http::router(state, 1 << 20);
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            fake.set_appservice(Some(&url));
+            let (begun, stopping) = (app.clone(), stop.clone());
+            tokio::spawn(async move {
+                begun.settle_bot(&stopping).await;
+                begun.begin();
+            });
+            app
+        });
+        Self {
+            runtime: Some(runtime),
+            app,
+            stop,
+        }
+    }
+
+    /// Asks it something.
+    pub fn ask<T>(&self, question: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(question)
+    }
+
+    /// Kills it: every task ends where it stands.
+    pub fn kill(mut self, fake: &Fake) {
+        let runtime = self.runtime.take().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        fake.forget_senders();
+    }
+
+    /// Stops it as SIGTERM does.
+    pub fn stop(mut self) {
+        self.stop.cancel();
+        let runtime = self.runtime.take().unwrap();
+        let stopped = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), self.app.stop()).await
+        });
+        assert!(stopped.is_ok(), "it does not stop");
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+}
+
+pub fn config(ground: &Ground, fake: &Fake) -> Config {
+    let theirs = fake.config();
+    Config {
+        homeserver: Homeserver {
+            server_name: theirs.server.as_str().try_into().unwrap(),
+            url: fake.url().parse().unwrap(),
+            timeout: 30,
+            join_timeout: 30,
+        },
+        appservice: AppService {
+            as_token: Some(Hidden::new(&theirs.as_token)),
+            hs_token: Some(Hidden::new(&theirs.hs_token)),
+            ..AppService::default()
+        },
+        database: Database {
+            url: Hidden::new(&ground.url),
+        },
+        secrets: Secrets {
+            master_key_file: "/nowhere".into(),
+        },
+        access: Access {
+            joins_per_hour: 1000,
+            messages_per_minute: 10_000,
+            ..Access::default()
+        },
+        portal: Portal::default(),
+        relay: Relay::default(),
+        privacy: Privacy::default(),
+        abuse: Abuse::default(),
+        log: Log::default(),
+        metrics: Metrics::default(),
+    }
+}
