@@ -178,6 +178,7 @@ async fn step(
                 #[expect(clippy::cast_precision_loss, reason = "a histogram")]
                 metrics::histogram!("vizard_relay_seconds", "direction" => label(direction))
                     .record(deps.clock.now().saturating_sub(started) as f64 / 1000.0);
+                tracing::debug!(portal = %id, direction = label(direction), sent = link.target.is_some(), "handled an event");
                 return Some(link);
             }
             Err(error) if error.class() == Class::GiveUp => {
