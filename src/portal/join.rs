@@ -99,6 +99,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .update(portal.id, |portal| {
             if portal.state == PortalState::Joining {
                 portal.state = PortalState::Joined;
+                portal.joined_at = state.entered;
             }
         })
         .await?;
@@ -262,6 +263,7 @@ async fn create(
         shown: Shown::default(),
         created: deps.clock.now(),
         successor: None,
+        joined_at: 0,
     };
     Ok(deps.portals.create(&portal).await?)
 }
@@ -336,6 +338,25 @@ async fn knock(
         }
         Err(error) => failed(deps, task, Some(portal), attempts, error.into()).await,
     }
+}
+
+/// A join is given up: whoever asked is told, and may ask again.
+pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
+    if let Ok(room) = <&RoomId>::try_from(&*task.target)
+        && let Some(id) = existing(deps, task, room).await?
+    {
+        let _alone = deps.portals.alone(id).await;
+        deps.portals
+            .update(id, |portal| {
+                if portal.state == PortalState::Joining {
+                    portal.state = PortalState::Left;
+                }
+            })
+            .await?;
+    }
+    let text = "That did not work: your homeserver refused a step of the way. Try the same command again later; if it keeps failing, tell its admin.";
+    deps.report_if_possible(&mut task.report, "abandoned", text)
+        .await
 }
 
 /// A step failed: wait and go on later, or explain.

@@ -25,6 +25,11 @@ pub async fn run(
         other => other?,
     };
     if portal.state != PortalState::Leaving && !forget {
+        // Perhaps this job did it, and stopped before it could say so.
+        if let (PortalState::Left, Some(report)) = (&portal.state, report) {
+            let text = left(&portal);
+            deps.report_if_possible(report, "left", &text).await?;
+        }
         return Ok(Outcome::Done);
     }
     let ghost = deps.ghost(&portal);
@@ -63,15 +68,19 @@ pub async fn run(
         .portals
         .update(id, |portal| portal.state = PortalState::Left)
         .await?;
-    let text = format!(
-        "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
-        portal.ghost.nick
-    );
+    let text = left(&portal);
     match report {
         Some(report) => deps.report_if_possible(report, "left", &text).await?,
         None => tell(deps, &portal, &text).await?,
     }
     Ok(Outcome::Done)
+}
+
+fn left(portal: &Portal) -> String {
+    format!(
+        "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
+        portal.ghost.nick
+    )
 }
 
 /// Says in the portal what no command is waiting to hear.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Deps, PortalError};
-use crate::{config::matches_glob, homeserver::Actor};
+use crate::{clock::UnixMillis, config::matches_glob, homeserver::Actor};
 
 /// The parts of a room's state that matter here.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,8 @@ pub struct RoomState {
     pub banned_users: Vec<String>,
     /// Entities of `m.policy.rule.server` bans, with wildcards.
     pub banned_servers: Vec<String>,
+    /// When the member event of whoever asked was made.
+    pub entered: UnixMillis,
 }
 
 /// `m.room.server_acl` content.
@@ -48,6 +50,10 @@ struct Envelope<'a> {
     kind: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     content: &'a RawValue,
+    #[serde(default, borrow)]
+    state_key: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    origin_server_ts: UnixMillis,
 }
 
 #[derive(Default, Deserialize)]
@@ -77,6 +83,9 @@ impl RoomState {
         for event in deps.homeserver.state(actor, room).await? {
             if let Ok(event) = serde_json::from_str::<Envelope<'_>>(event.get()) {
                 state.apply(&event.kind, event.content);
+                if event.kind == "m.room.member" && event.state_key == actor.user.as_str() {
+                    state.entered = event.origin_server_ts;
+                }
             }
         }
         Ok(state)

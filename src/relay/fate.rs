@@ -38,13 +38,26 @@ impl Relay {
         }
     }
 
-    /// Says that a message waits because the homeserver is slow or away, and will be tried again.
-    pub async fn delayed(&self, deps: &Deps, event: &Event) -> Result<(), PortalError> {
+    /// Says that a message waits because of `error` (the homeserver is slow or away, or the join is not finished), and will be
+    /// tried again.
+    pub async fn delayed(
+        &self,
+        deps: &Deps,
+        event: &Event,
+        error: &PortalError,
+    ) -> Result<(), PortalError> {
         let portal = deps.portals.get(self.portal).await?;
         let Some(room) = &portal.portal_room else {
             return Ok(());
         };
-        let text = "Not sent yet: the homeserver does not take it. It is kept, and tried again until it goes through.";
+        let text = match error {
+            PortalError::NotReady => {
+                "Not sent yet: the join is not finished. It is kept, and sent when it is."
+            }
+            _ => {
+                "Not sent yet: the homeserver does not take it. It is kept, and tried again until it goes through."
+            }
+        };
         let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
         deps.say(
             &deps.host(&portal),

@@ -11,6 +11,9 @@ use crate::{
     store::{Direction, Portal, PortalId, PortalState},
 };
 
+/// How many pages are looked through for an event that seems older than the join.
+const LONGEST_LOOK: usize = 10;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Missed {
@@ -43,6 +46,46 @@ pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalE
             .extend(events.into_iter().map(|event| (Direction::Inbound, event)));
     }
     Ok(Some(found))
+}
+
+/// Whether an event that seems older than the ghost's join came after it all the same: then it lies between the newest event
+/// and the join. What came before the join is not for this portal; it reaches it when another portal leads into the same room,
+/// or when the homeserver delivers something old again. Clocks of other servers differ, so time alone does not tell.
+pub(super) async fn since_join(
+    deps: &Deps,
+    portal: &Portal,
+    event: &Event,
+) -> Result<bool, PortalError> {
+    if event.origin_server_ts > portal.joined_at {
+        return Ok(true);
+    }
+    let ghost = deps.ghost(portal);
+    let mut from: Option<String> = None;
+    for _ in 0..LONGEST_LOOK {
+        let page = match deps
+            .homeserver
+            .messages(&ghost, &portal.room, from.as_deref(), 100)
+            .await
+        {
+            Ok(page) => page,
+            Err(error) if error.class() == Class::GiveUp => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        for found in page.chunk.iter().filter_map(|raw| Event::decode(raw)) {
+            if found.event_id == event.event_id {
+                return Ok(true);
+            }
+            if is_start(portal, &found) {
+                return Ok(false);
+            }
+        }
+        match page.end {
+            Some(end) if !page.chunk.is_empty() => from = Some(end),
+            _ => return Ok(false),
+        }
+    }
+    // Long after the join, so not about it: a clock that is far behind.
+    Ok(true)
 }
 
 /// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between, and

@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, Relay, reconcile};
+use super::{Done, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee,
@@ -25,6 +25,9 @@ impl Relay {
     ) -> Result<Done, PortalError> {
         let portal = deps.portals.get(self.portal).await?;
         if event.sender == portal.ghost.id {
+            return Ok(Done::default());
+        }
+        if portal.state == PortalState::Joined && !gaps::since_join(deps, &portal, event).await? {
             return Ok(Done::default());
         }
         if event.state_key.is_some() {

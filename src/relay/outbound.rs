@@ -51,6 +51,10 @@ impl Relay {
             return self.decide(deps, portal, event, received, decision).await;
         }
         if let Some(why) = cannot_speak(portal) {
+            // A refusal would be wrong a moment later.
+            if portal.state == PortalState::Joining {
+                return Err(PortalError::NotReady);
+            }
             return self.not_sent(deps, portal, event, why).await;
         }
         let content = match self.rewritten(deps, portal, event).await? {

@@ -146,6 +146,10 @@ pub struct Portal {
     /// The room that replaced this one.
     #[serde(default)]
     pub successor: Option<OwnedRoomId>,
+    /// When the ghost last entered its room, by the homeserver's clock: what is older is looked at twice, because another
+    /// portal into the same room lets earlier events reach this one too.
+    #[serde(default)]
+    pub joined_at: UnixMillis,
 }
 
 /// The ghost of a portal.

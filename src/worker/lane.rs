@@ -65,6 +65,11 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         let handled = handled(lanes, id, &items).await;
         for item in items {
             let owed = relay.owes_receipt();
+            if may_change_portal(lanes, item.direction, &item.event) {
+                // What was sent until now must be known when this is done: after a crash in between it would be handled again,
+                // as if it had not been sent, and the portal would be another.
+                commit(lanes, &mut outcome).await;
+            }
             if handled.contains(&item.event.event_id) {
                 again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
@@ -77,7 +82,15 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             )
             .await
             {
+                // A refusal is told; the next life must not think better of it.
+                let refused = link.target.is_none() && item.direction == Direction::Outbound;
                 outcome.links.push((id, link));
+                if refused {
+                    outcome.count += 1;
+                    outcome.closing.add(item.transaction);
+                    commit(lanes, &mut outcome).await;
+                    continue;
+                }
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
@@ -94,6 +107,13 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         commit(lanes, &mut outcome).await;
     }
     commit(lanes, &mut outcome).await;
+}
+
+/// Whether handling an event may change what later ones meet: state, or a command.
+fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool {
+    let prefix = &lanes.deps.config.portal.command_prefix;
+    event.state_key.is_some()
+        || direction == Direction::Outbound && event.content.get().contains(prefix)
 }
 
 /// Whether an event can only be shown in a portal that is there.
@@ -137,8 +157,17 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
     }
     for chunk in missed.chunks(BATCH) {
         for (direction, event) in chunk {
+            if may_change_portal(lanes, *direction, event) {
+                commit(lanes, outcome).await;
+            }
             match step(lanes, id, relay, *direction, event, event.origin_server_ts).await {
-                Some(link) => outcome.links.push((id, link)),
+                Some(link) => {
+                    let refused = link.target.is_none() && *direction == Direction::Outbound;
+                    outcome.links.push((id, link));
+                    if refused {
+                        commit(lanes, outcome).await;
+                    }
+                }
                 None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
                 None => {}
             }
@@ -196,7 +225,7 @@ async fn step(
             Err(error) => {
                 if attempts == SLOW && direction == Direction::Outbound && event.state_key.is_none()
                 {
-                    let _ = relay.delayed(deps, event).await;
+                    let _ = relay.delayed(deps, event, &error).await;
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
                 attempts += 1;
