@@ -1,15 +1,20 @@
 //! Events that never came: what the homeserver owed when it was killed, or what happened while nobody listened.
 //!
-//! A lane asks once after each start, before it handles anything, so that what was missed comes first.
+//! A lane asks after each start, before it handles anything, so that what was missed comes first; and when its watch says so.
 
 use ruma::RoomId;
 
 use crate::{
+    clock::UnixMillis,
     event::{Event, Membership},
     homeserver::{Actor, Class},
     portal::{Deps, PortalError},
     store::{Direction, Portal, PortalId, PortalState},
 };
+
+/// So many events in a row that were handled prove that nothing is missing before them. One alone does not: holes lie between
+/// events that were handed over.
+const CERTAIN: usize = 40;
 
 /// How many pages are looked through for an event that seems older than the join.
 const LONGEST_LOOK: usize = 10;
@@ -24,8 +29,12 @@ pub struct Missed {
 }
 
 /// Looks for missed events. `None`: it is too early, the join is not finished; what comes until then must wait or be
-/// looked for again.
-pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalError> {
+/// looked for again. Holes are expected after `horizon`; before it, a row of handled events ends the search.
+pub async fn missed(
+    deps: &Deps,
+    id: PortalId,
+    horizon: UnixMillis,
+) -> Result<Option<Missed>, PortalError> {
     let portal = deps.portals.get(id).await?;
     let joined = portal.state == PortalState::Joined;
     if portal.state == PortalState::Joining || joined && portal.portal_room.is_none() {
@@ -33,14 +42,14 @@ pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalE
     }
     let mut found = Missed::default();
     if let Some(room) = &portal.portal_room {
-        let (events, handled) = walk(deps, &portal, &deps.host(&portal), room).await?;
+        let (events, handled) = walk(deps, &portal, &deps.host(&portal), room, horizon).await?;
         found.newest = handled.filter(|event| event.sender == portal.user);
         found
             .events
             .extend(events.into_iter().map(|event| (Direction::Outbound, event)));
     }
     if joined {
-        let (events, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
+        let (events, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room, horizon).await?;
         found
             .events
             .extend(events.into_iter().map(|event| (Direction::Inbound, event)));
@@ -88,20 +97,31 @@ pub(super) async fn since_join(
     Ok(true)
 }
 
-/// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between, and
-/// the one that was handled.
+/// Events older than this were forgotten on purpose.
+fn oldest(deps: &Deps) -> UnixMillis {
+    match u64::from(deps.config.relay.link_days) {
+        0 => 0,
+        days => deps.clock.now().saturating_sub(days * 24 * 3_600_000),
+    }
+}
+
+/// Walks back from the newest event to where nothing is missing any more (or to the ghost's own join), and returns what was not
+/// handled, and the newest that was.
 async fn walk(
     deps: &Deps,
     portal: &Portal,
     actor: &Actor,
     room: &RoomId,
+    horizon: UnixMillis,
 ) -> Result<(Vec<Event>, Option<Event>), PortalError> {
     let limit = deps.config.relay.gap_limit as usize;
     let mut missed: Vec<Event> = Vec::new();
     let mut known = None;
     let mut from: Option<String> = None;
+    let oldest = oldest(deps);
+    let mut in_a_row = 0;
     'pages: while missed.len() < limit {
-        let size = if from.is_none() { 20 } else { 100 };
+        let size = if from.is_none() { 50 } else { 100 };
         let page = match deps
             .homeserver
             .messages(actor, room, from.as_deref(), size)
@@ -122,15 +142,24 @@ async fn walk(
             if is_start(portal, &event) {
                 break 'pages;
             }
-            if handled.contains(&event.event_id) {
-                known = Some(event);
+            if event.origin_server_ts < oldest {
                 break 'pages;
+            }
+            if handled.contains(&event.event_id) {
+                in_a_row += 1;
+                if in_a_row >= CERTAIN && event.origin_server_ts < horizon {
+                    break 'pages;
+                }
+                known.get_or_insert(event);
+                continue;
             }
             if deps.namespace.role(&event.sender).is_none()
                 || event.sender.server_name() != deps.namespace.server()
             {
+                in_a_row = 0;
                 missed.push(event);
             } else if event.sender != portal.ghost.id && room == portal.room {
+                in_a_row = 0;
                 missed.push(event); // another user's ghost is a member like any other
             }
         }

@@ -18,6 +18,7 @@ mod links;
 mod members;
 mod outbound;
 mod reconcile;
+mod watch;
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
@@ -30,6 +31,8 @@ use crate::{
     portal::{Deps, PortalError},
     store::{Direction, Link, Mirror, PortalId},
 };
+
+pub use watch::Watch;
 
 /// What a step came to.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +52,8 @@ pub struct Relay {
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
     pub filled: bool,
+    /// When missed events are looked for again.
+    pub watch: Watch,
 }
 
 /// Mirrors and links that a portal keeps in memory.
@@ -69,6 +74,7 @@ impl Relay {
             receipt: None,
             receipt_at: 0,
             filled: false,
+            watch: Watch::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use crate::{
     clock::UnixMillis,
     event::Event,
     portal::Deps,
-    relay::Relay,
+    relay::{Relay, Watch},
     store::{Direction, PortalId},
 };
 
@@ -67,6 +67,8 @@ pub struct Lanes {
     depth: AtomicUsize,
     limit: usize,
     space: Notify,
+    /// Until when every portal expects holes, because the homeserver failed lately.
+    wary_until: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -98,6 +100,7 @@ impl Lanes {
             }),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
+            wary_until: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         })
     }
@@ -215,9 +218,7 @@ impl Lanes {
     /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
     pub(super) fn end(&self, key: &LaneKey, portal: PortalId, relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
-        if queues
-            .get(key)
-            .is_some_and(|queue| !queue.items.is_empty()) {
+        if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
@@ -230,6 +231,17 @@ impl Lanes {
         relays.idle.put(portal, relay);
         queues.remove(key);
         None
+    }
+
+    /// Notes that the homeserver failed: it may have been away, and may owe events.
+    pub(super) fn be_wary(&self) {
+        self.wary_until
+            .store(Watch::wary_from(self.deps.clock.now()), Ordering::SeqCst);
+    }
+
+    /// Until when every portal expects holes.
+    pub(super) fn wary_until(&self) -> UnixMillis {
+        self.wary_until.load(Ordering::SeqCst)
     }
 
     /// Whether nothing is queued or running.

@@ -58,7 +58,14 @@ async fn killed_again_and_again_it_loses_doubles_and_reorders_nothing() -> Resul
     bob.say(&room, "the end, too").await?;
     alice.hears("the end, too").await?;
     if let Err(error) = exactly_once_in_order(&bob, &room, "out").await {
-        let said: Vec<_> = alice.user.timeline(&alice.portal).await.into_iter().filter(|one| one.sender().contains("_vizard_p_")).map(|one| one.event).collect();
+        let said: Vec<_> = alice
+            .user
+            .timeline(&alice.portal)
+            .await
+            .into_iter()
+            .filter(|one| one.sender().contains("_vizard_p_"))
+            .map(|one| one.event)
+            .collect();
         anyhow::bail!("{error}; the host said {said:#?}");
     }
     exactly_once_in_order(&alice.user, &alice.portal, "in").await?;
