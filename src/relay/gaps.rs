@@ -1,6 +1,8 @@
 //! Events that never came: what the homeserver owed when it was killed, or what happened while nobody listened.
 //!
-//! A lane asks once after each start, before it handles anything, so that what was missed comes first.
+//! A lane asks once after each start, before it handles anything, so that what was missed comes first. Much of it is stored,
+//! too, and comes again as a duplicate; but what was redacted since is left to that, because only a stored transaction still
+//! has its content, and without it nobody would know that it was sent, and redact it there.
 
 use ruma::RoomId;
 
@@ -14,10 +16,14 @@ use crate::{
 /// How many pages are looked through for an event that seems older than the join.
 const LONGEST_LOOK: usize = 10;
 
+/// How far before the newest handled event a gap is looked for, in milliseconds: links of long ago are deleted, so that what
+/// has none was not missed.
+const AROUND: u64 = 3_600_000;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Missed {
-    /// The missed events of both sides, oldest first on each side.
+    /// The missed events of both sides, oldest first.
     pub events: Vec<(Direction, Event)>,
     /// The newest event of the user that was handled. It may have been sent on a moment before the end, without its receipt.
     pub newest: Option<Event>,
@@ -31,21 +37,41 @@ pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalE
     if portal.state == PortalState::Joining || joined && portal.portal_room.is_none() {
         return Ok(None);
     }
-    let mut found = Missed::default();
+    let (mut outbound, mut inbound) = (Vec::new(), Vec::new());
+    let mut newest = None;
     if let Some(room) = &portal.portal_room {
-        let (events, handled) = walk(deps, &portal, &deps.host(&portal), room).await?;
-        found.newest = handled.filter(|event| event.sender == portal.user);
-        found
-            .events
-            .extend(events.into_iter().map(|event| (Direction::Outbound, event)));
+        (outbound, newest) = walk(deps, &portal, &deps.host(&portal), room).await?;
     }
     if joined {
-        let (events, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
-        found
-            .events
-            .extend(events.into_iter().map(|event| (Direction::Inbound, event)));
+        (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
     }
-    Ok(Some(found))
+    Ok(Some(Missed {
+        events: in_turn(outbound, inbound),
+        newest: newest.filter(|event| event.sender == portal.user),
+    }))
+}
+
+/// Puts both sides in one order by their times, without changing the order within a side: what one side answers, edits or
+/// reacts to on the other has to come before it.
+fn in_turn(outbound: Vec<Event>, inbound: Vec<Event>) -> Vec<(Direction, Event)> {
+    let mut events = Vec::with_capacity(outbound.len() + inbound.len());
+    let (mut outbound, mut inbound) = (
+        outbound.into_iter().peekable(),
+        inbound.into_iter().peekable(),
+    );
+    loop {
+        let earlier = match (outbound.peek(), inbound.peek()) {
+            (Some(out), Some(come)) => out.origin_server_ts < come.origin_server_ts,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return events,
+        };
+        events.extend(if earlier {
+            outbound.next().map(|event| (Direction::Outbound, event))
+        } else {
+            inbound.next().map(|event| (Direction::Inbound, event))
+        });
+    }
 }
 
 /// Whether an event that seems older than the ghost's join came after it all the same: then it lies between the newest event
@@ -88,8 +114,8 @@ pub(super) async fn since_join(
     Ok(true)
 }
 
-/// Walks back from the newest event to one that was handled (or to the ghost's own join), and returns what lies between, and
-/// the one that was handled.
+/// Walks back from the newest event until it meets what was handled (or the ghost's own join), and returns what was not, and
+/// the newest that was.
 async fn walk(
     deps: &Deps,
     portal: &Portal,
@@ -98,7 +124,7 @@ async fn walk(
 ) -> Result<(Vec<Event>, Option<Event>), PortalError> {
     let limit = deps.config.relay.gap_limit as usize;
     let mut missed: Vec<Event> = Vec::new();
-    let mut known = None;
+    let mut known: Option<Event> = None;
     let mut from: Option<String> = None;
     'pages: while missed.len() < limit {
         let size = if from.is_none() { 20 } else { 100 };
@@ -118,13 +144,20 @@ async fn walk(
             .collect();
         let ids: Vec<_> = events.iter().map(|event| &*event.event_id).collect();
         let handled = deps.store.handled(portal.id, &ids).await?;
+        let before = missed.len();
         for event in events {
-            if is_start(portal, &event) {
+            let long_ago = known
+                .as_ref()
+                .is_some_and(|known| event.origin_server_ts + AROUND < known.origin_server_ts);
+            if is_start(portal, &event) || long_ago {
                 break 'pages;
             }
             if handled.contains(&event.event_id) {
-                known = Some(event);
-                break 'pages;
+                known.get_or_insert(event);
+                continue;
+            }
+            if event.unsigned.redacted_because.is_some() {
+                continue;
             }
             if deps.namespace.role(&event.sender).is_none()
                 || event.sender.server_name() != deps.namespace.server()
@@ -135,7 +168,8 @@ async fn walk(
             }
         }
         match page.end {
-            Some(end) if !page.chunk.is_empty() => from = Some(end),
+            // A gap may lie before something that was handled: a page without any ends the search.
+            Some(end) if known.is_none() || missed.len() > before => from = Some(end),
             _ => break,
         }
     }

@@ -59,10 +59,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
-        if items.iter().any(needs_portal) {
+        if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
         }
-        let handled = handled(lanes, id, &items).await;
+        let mut handled = handled(lanes, id, &items).await;
         for item in items {
             let owed = relay.owes_receipt();
             if may_change_portal(lanes, item.direction, &item.event) {
@@ -84,6 +84,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
+                handled.insert(link.source.clone());
                 outcome.links.push((id, link));
                 if refused {
                     outcome.count += 1;
@@ -116,9 +117,9 @@ fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool
         || direction == Direction::Outbound && event.content.get().contains(prefix)
 }
 
-/// Whether an event can only be shown in a portal that is there.
-fn needs_portal(item: &Item) -> bool {
-    item.direction == Direction::Inbound && item.event.state_key.is_none()
+/// Whether an event can only be carried by a portal that is there; a command can be handled before.
+fn needs_portal(lanes: &Lanes, item: &Item) -> bool {
+    !may_change_portal(lanes, item.direction, &item.event)
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
@@ -155,26 +156,39 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
         metrics::counter!("vizard_events_total", "outcome" => "fetched")
             .increment(missed.len() as u64);
     }
-    for chunk in missed.chunks(BATCH) {
-        for (direction, event) in chunk {
-            if may_change_portal(lanes, *direction, event) {
-                commit(lanes, outcome).await;
-            }
-            match step(lanes, id, relay, *direction, event, event.origin_server_ts).await {
-                Some(link) => {
-                    let refused = link.target.is_none() && *direction == Direction::Outbound;
-                    outcome.links.push((id, link));
-                    if refused {
-                        commit(lanes, outcome).await;
-                    }
-                }
-                None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
-                None => {}
-            }
+    for (direction, event) in missed {
+        if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
+            continue;
         }
+        match step(lanes, id, relay, direction, &event, event.origin_server_ts).await {
+            Some(link) => outcome.links.push((id, link)),
+            None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
+            None => {}
+        }
+        // One by one: no stored transaction would bring these back as they are now.
         commit(lanes, outcome).await;
     }
     relay.filled = true;
+}
+
+/// Whether what a redaction redacts was relayed. If not, it may still be: its transaction may be stored, and then the redaction
+/// is handled after it.
+async fn known(lanes: &Arc<Lanes>, relay: &mut Relay, redaction: &Event) -> bool {
+    let Some(redacted) = redaction.redacted() else {
+        return false;
+    };
+    let mut attempts = 0;
+    loop {
+        match relay.knows(&lanes.deps, &redacted).await {
+            Ok(known) => return known,
+            Err(error) => {
+                if pause(lanes, attempts, &error, None).await.is_none() {
+                    return false;
+                }
+                attempts += 1;
+            }
+        }
+    }
 }
 
 /// One event, tried until it is over. `None`: the process stops, or the portal is gone.
