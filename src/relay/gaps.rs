@@ -29,19 +29,19 @@ pub struct Missed {
     pub newest: Option<Event>,
 }
 
-/// Looks for missed events. `None`: it is too early, the join is not finished; what comes until then must wait or be
-/// looked for again.
+/// Looks for missed events. `None`: it is too early, there is no portal room or the join is not finished; what comes until
+/// then must wait or be looked for again.
 pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalError> {
     let portal = deps.portals.get(id).await?;
     let joined = portal.state == PortalState::Joined;
-    if portal.state == PortalState::Joining || joined && portal.portal_room.is_none() {
+    let Some(portal_room) = &portal.portal_room else {
+        return Ok(None);
+    };
+    if portal.state == PortalState::Joining {
         return Ok(None);
     }
-    let (mut outbound, mut inbound) = (Vec::new(), Vec::new());
-    let mut newest = None;
-    if let Some(room) = &portal.portal_room {
-        (outbound, newest) = walk(deps, &portal, &deps.host(&portal), room).await?;
-    }
+    let (outbound, newest) = walk(deps, &portal, &deps.host(&portal), portal_room).await?;
+    let mut inbound = Vec::new();
     if joined {
         (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
     }

@@ -15,7 +15,7 @@ use crate::{
     homeserver::Class,
     portal::PortalError,
     relay::{Relay, gaps},
-    store::{Batch, Direction, Link, PortalId},
+    store::{Batch, Direction, Link, PortalId, PortalState},
 };
 
 /// Events handled between two commits of one lane.
@@ -106,6 +106,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
         }
         commit(lanes, &mut outcome).await;
+        postponed(lanes, id, &mut relay, &mut outcome).await;
     }
     commit(lanes, &mut outcome).await;
 }
@@ -125,6 +126,15 @@ fn needs_portal(lanes: &Lanes, item: &Item) -> bool {
 /// Waits until a join is over, so that what was missed is handled before what came later.
 async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
+        let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
+        let comes = portal.is_some_and(|portal| match portal.state {
+            PortalState::Joining => true,
+            PortalState::Joined => portal.portal_room.is_none(),
+            _ => false,
+        });
+        if !comes {
+            return;
+        }
         if pause(lanes, 0, &PortalError::NotReady, Some(id))
             .await
             .is_some()
@@ -158,17 +168,51 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
     }
     for (direction, event) in missed {
         if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
             continue;
         }
-        match step(lanes, id, relay, direction, &event, event.origin_server_ts).await {
-            Some(link) => outcome.links.push((id, link)),
-            None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
-            None => {}
+        if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
         }
-        // One by one: no stored transaction would bring these back as they are now.
-        commit(lanes, outcome).await;
     }
     relay.filled = true;
+}
+
+/// Handles one event that was fetched, not delivered. `false`: the process stops.
+async fn fetched(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+    direction: Direction,
+    event: &Event,
+) -> bool {
+    let link = step(lanes, id, relay, direction, event, event.origin_server_ts).await;
+    outcome.links.extend(link.map(|link| (id, link)));
+    // One by one: no stored transaction would bring these back as they are now.
+    commit(lanes, outcome).await;
+    !lanes.stop.is_cancelled()
+}
+
+/// Handles the redactions that came before what they redact, as far as that is relayed now.
+async fn postponed(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+    for (direction, event) in std::mem::take(&mut relay.postponed) {
+        if !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
+        } else if handled_now(lanes, id, &event).await {
+            continue;
+        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
+        }
+    }
+}
+
+async fn handled_now(lanes: &Arc<Lanes>, id: PortalId, event: &Event) -> bool {
+    let done = persist(lanes, Some(id), || async {
+        Ok(lanes.deps.store.handled(id, &[&event.event_id]).await?)
+    })
+    .await;
+    done.is_some_and(|done| !done.is_empty())
 }
 
 /// Whether what a redaction redacts was relayed. If not, it may still be: its transaction may be stored, and then the redaction

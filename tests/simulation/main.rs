@@ -22,7 +22,7 @@
 //!
 //! A failing run prints its seed and the shortest list that was found to fail. `VIZARD_SIM_SEED=n` runs one seed,
 //! `VIZARD_SIM_RUNS=n` changes the number of runs, and with `VIZARD_SIM_ALL=1` all are made, whatever fails, and none is
-//! shortened.
+//! shortened. `VIZARD_SIM_TRACE=1` prints what stands in the rooms after each failure.
 
 #[path = "../testkit/fake/mod.rs"]
 mod fake;
@@ -75,6 +75,9 @@ fn run(setting: &Setting, ops: &[Op], runtime: &tokio::runtime::Runtime) -> Opti
             story.act(*op);
         }
         let wrong = story.end();
+        if wrong.is_some() && std::env::var_os("VIZARD_SIM_TRACE").is_some() {
+            story.fake.look(check::print);
+        }
         if let Some(service) = story.service.take() {
             service.kill(&story.fake);
         }
