@@ -42,6 +42,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     let mut outcome = Outcome::default();
     'lane: while !lanes.stop.is_cancelled() {
         fill(lanes, id, &mut relay, &mut outcome).await;
+        if lanes.stop.is_cancelled() {
+            break; // perhaps in the middle of what was missed: nothing newer may come before the rest
+        }
         let Some(items) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
@@ -61,6 +64,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         };
         if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
+            if lanes.stop.is_cancelled() {
+                break;
+            }
         }
         let mut handled = handled(lanes, id, &items).await;
         for item in items {

@@ -352,7 +352,12 @@ impl<'a> Side<'a> {
                     if one.sender != ghost {
                         found.push(Finding::Wrong(format!("{label} said by {}", one.sender)));
                     }
-                    if refused {
+                    // What was redacted meanwhile is no longer looked for when a crash left open whether it was sent.
+                    let gone = source.redacted
+                        || source
+                            .target()
+                            .is_some_and(|target| self.is_redacted(target));
+                    if refused && !gone {
                         let why: Vec<String> = replies
                             .iter()
                             .map(|event| {
@@ -402,6 +407,12 @@ impl<'a> Side<'a> {
                 found.push(Finding::Wrong(format!("{ghost} left by itself")));
             }
         }
+    }
+
+    fn is_redacted(&self, id: &str) -> bool {
+        self.inside
+            .iter()
+            .any(|event| event.id == id && event.redacted)
     }
 
     /// Whether a message could not be sent although nobody disturbed: it came before the join was over, or refers to

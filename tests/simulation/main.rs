@@ -224,29 +224,3 @@ fn random_lists_on_postgres() {
         assert_eq!(wrong, None, "on Postgres, seed {seed}:\n{}", lines(&ops));
     }
 }
-
-#[test]
-fn tmp_reply() {
-    use operation::How;
-    let say = |how| Op::Say {
-        portal: 0,
-        how,
-        pick: 0,
-    };
-    let speak = |how, pick| Op::Speak {
-        room: 0,
-        member: 0,
-        how,
-        pick,
-    };
-    let ops = [
-        Op::Join { user: 0, room: 0 },
-        Op::Wait(300),
-        say(How::Text),
-        Op::Wait(200),
-        speak(How::Reply, 0),
-        Op::Wait(100),
-        speak(How::React, 0),
-    ];
-    eprintln!("{:?}", run_on_sqlite(1, &ops, true, &runtime()));
-}
