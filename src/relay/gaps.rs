@@ -1,24 +1,25 @@
 //! Events that never came: what the homeserver owed when it was killed, or what happened while nobody listened.
 //!
-//! A lane asks once after each start, before it handles anything, so that what was missed comes first. Much of it is stored,
-//! too, and comes again as a duplicate; but what was redacted since is left to that, because only a stored transaction still
-//! has its content, and without it nobody would know that it was sent, and redact it there.
+//! A lane asks after each start, before it handles anything, so that what was missed comes first; and when its watch says so.
+//! Much of what it finds is stored, too, and comes again as a duplicate; but what was redacted since is left to that, because
+//! only a stored transaction still has its content, and without it nobody would know that it was sent, and redact it there.
 
 use ruma::RoomId;
 
 use crate::{
+    clock::UnixMillis,
     event::{Event, Membership},
     homeserver::{Actor, Class},
     portal::{Deps, PortalError},
     store::{Direction, Portal, PortalId, PortalState},
 };
 
+/// So many events in a row that were handled prove that nothing is missing before them. One alone does not: holes lie between
+/// events that were handed over.
+const CERTAIN: usize = 40;
+
 /// How many pages are looked through for an event that seems older than the join.
 const LONGEST_LOOK: usize = 10;
-
-/// How far before the newest handled event a gap is looked for, in milliseconds: links of long ago are deleted, so that what
-/// has none was not missed.
-const AROUND: u64 = 3_600_000;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -30,8 +31,13 @@ pub struct Missed {
 }
 
 /// Looks for missed events. `None`: it is too early, there is no portal room or the join is not finished; what comes until
-/// then must wait or be looked for again.
-pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalError> {
+/// then must wait or be looked for again. Holes are expected after `horizon`; before it, a row of handled events ends the
+/// search.
+pub async fn missed(
+    deps: &Deps,
+    id: PortalId,
+    horizon: UnixMillis,
+) -> Result<Option<Missed>, PortalError> {
     let portal = deps.portals.get(id).await?;
     let joined = portal.state == PortalState::Joined;
     let Some(portal_room) = &portal.portal_room else {
@@ -40,10 +46,10 @@ pub async fn missed(deps: &Deps, id: PortalId) -> Result<Option<Missed>, PortalE
     if portal.state == PortalState::Joining {
         return Ok(None);
     }
-    let (outbound, newest) = walk(deps, &portal, &deps.host(&portal), portal_room).await?;
+    let (outbound, newest) = walk(deps, &portal, &deps.host(&portal), portal_room, horizon).await?;
     let mut inbound = Vec::new();
     if joined {
-        (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room).await?;
+        (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room, horizon).await?;
     }
     Ok(Some(Missed {
         events: in_turn(outbound, inbound),
@@ -114,20 +120,31 @@ pub(super) async fn since_join(
     Ok(true)
 }
 
-/// Walks back from the newest event until it meets what was handled (or the ghost's own join), and returns what was not, and
-/// the newest that was.
+/// Events older than this were forgotten on purpose.
+fn oldest(deps: &Deps) -> UnixMillis {
+    match u64::from(deps.config.relay.link_days) {
+        0 => 0,
+        days => deps.clock.now().saturating_sub(days * 24 * 3_600_000),
+    }
+}
+
+/// Walks back from the newest event to where nothing is missing any more (or to the ghost's own join), and returns what was not
+/// handled, and the newest that was.
 async fn walk(
     deps: &Deps,
     portal: &Portal,
     actor: &Actor,
     room: &RoomId,
+    horizon: UnixMillis,
 ) -> Result<(Vec<Event>, Option<Event>), PortalError> {
     let limit = deps.config.relay.gap_limit as usize;
     let mut missed: Vec<Event> = Vec::new();
     let mut known: Option<Event> = None;
     let mut from: Option<String> = None;
+    let oldest = oldest(deps);
+    let mut in_a_row = 0;
     'pages: while missed.len() < limit {
-        let size = if from.is_none() { 20 } else { 100 };
+        let size = if from.is_none() { 50 } else { 100 };
         let page = match deps
             .homeserver
             .messages(actor, room, from.as_deref(), size)
@@ -144,15 +161,18 @@ async fn walk(
             .collect();
         let ids: Vec<_> = events.iter().map(|event| &*event.event_id).collect();
         let handled = deps.store.handled(portal.id, &ids).await?;
-        let before = missed.len();
         for event in events {
-            let long_ago = known
-                .as_ref()
-                .is_some_and(|known| event.origin_server_ts + AROUND < known.origin_server_ts);
-            if is_start(portal, &event) || long_ago {
+            if is_start(portal, &event) {
+                break 'pages;
+            }
+            if event.origin_server_ts < oldest {
                 break 'pages;
             }
             if handled.contains(&event.event_id) {
+                in_a_row += 1;
+                if in_a_row >= CERTAIN && event.origin_server_ts < horizon {
+                    break 'pages;
+                }
                 known.get_or_insert(event);
                 continue;
             }
@@ -162,14 +182,15 @@ async fn walk(
             if deps.namespace.role(&event.sender).is_none()
                 || event.sender.server_name() != deps.namespace.server()
             {
+                in_a_row = 0;
                 missed.push(event);
             } else if event.sender != portal.ghost.id && room == portal.room {
+                in_a_row = 0;
                 missed.push(event); // another user's ghost is a member like any other
             }
         }
         match page.end {
-            // A gap may lie before something that was handled: a page without any ends the search.
-            Some(end) if known.is_none() || missed.len() > before => from = Some(end),
+            Some(end) if !page.chunk.is_empty() => from = Some(end),
             _ => break,
         }
     }

@@ -18,6 +18,7 @@ mod links;
 mod members;
 mod outbound;
 mod reconcile;
+mod watch;
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
@@ -30,6 +31,8 @@ use crate::{
     portal::{Deps, PortalError},
     store::{Direction, Link, Mirror, PortalId},
 };
+
+pub use watch::Watch;
 
 /// What a step came to.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +54,8 @@ pub struct Relay {
     pub filled: bool,
     /// Missed redactions of what was not relayed yet, but may be, from a stored transaction.
     pub postponed: Vec<(Direction, Event)>,
+    /// When missed events are looked for again.
+    pub watch: Watch,
 }
 
 /// Mirrors and links that a portal keeps in memory.
@@ -72,6 +77,7 @@ impl Relay {
             receipt_at: 0,
             filled: false,
             postponed: Vec::new(),
+            watch: Watch::default(),
         }
     }
 

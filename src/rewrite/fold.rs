@@ -69,6 +69,11 @@ impl Folded {
         self.text.push('\u{1}');
     }
 
+    /// The folded text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether `id` stands anywhere. It has to be folded.
     pub(super) fn contains(&self, id: &str) -> bool {
         !id.is_empty() && self.text.contains(id)

@@ -18,11 +18,7 @@ pub(super) fn find(content: &Scrubbed, words: &GuardWords) -> Option<String> {
     if words.words.is_empty() && words.ids.is_empty() {
         return None;
     }
-    let Ok(value) = serde_json::from_str::<Value>(content.content().get()) else {
-        return None;
-    };
-    let mut haystack = Folded::default();
-    gather(&value, &mut haystack);
+    let haystack = shown(content)?;
     let id = words.ids.iter().find(|id| haystack.contains(&fold(id)));
     let found = id.or_else(|| {
         words
@@ -31,6 +27,77 @@ pub(super) fn find(content: &Scrubbed, words: &GuardWords) -> Option<String> {
             .find(|word| haystack.contains_word(&fold(word)))
     })?;
     Some(super::text::clean_name(found))
+}
+
+/// All that a reader may see, folded.
+fn shown(content: &Scrubbed) -> Option<Folded> {
+    let value: Value = serde_json::from_str(content.content().get()).ok()?;
+    let mut haystack = Folded::default();
+    gather(&value, &mut haystack);
+    Some(haystack)
+}
+
+/// Says quickly of most contents that nothing in them can be found by [`super::guard()`], however much there is to look for.
+///
+/// Of each word it keeps the hashes of a few short pieces. A content that lacks one of them lacks the word.
+#[derive(Clone, Debug)]
+pub struct Sieve(Vec<[u16; PIECES]>);
+
+/// Pieces kept of each word.
+const PIECES: usize = 4;
+/// A piece's length in bytes; of a shorter word the whole is kept.
+const PIECE: usize = 3;
+
+impl Sieve {
+    /// A sieve for these words.
+    #[must_use]
+    pub fn new(words: &GuardWords) -> Self {
+        let folded = words.words.iter().chain(&words.ids).map(|word| fold(word));
+        Self(
+            folded
+                .filter(|word| !word.is_empty())
+                .map(|word| pieces(word.as_bytes()))
+                .collect(),
+        )
+    }
+
+    /// `false`: [`super::guard()`] would find nothing.
+    #[must_use]
+    pub fn may_match(&self, content: &Scrubbed) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let Some(haystack) = shown(content) else {
+            return false;
+        };
+        let mut there = vec![0_u64; 1 << (u16::BITS - u64::BITS.trailing_zeros())];
+        let text = haystack.text().as_bytes();
+        for length in 1..=PIECE {
+            for piece in text.windows(length) {
+                let hash = hash(piece);
+                there[usize::from(hash >> 6)] |= 1 << (hash & 63);
+            }
+        }
+        let is_there = |hash: &u16| there[usize::from(hash >> 6)] & (1 << (hash & 63)) != 0;
+        self.0.iter().any(|pieces| pieces.iter().all(is_there))
+    }
+}
+
+/// Hashes of pieces spread over a word.
+fn pieces(word: &[u8]) -> [u16; PIECES] {
+    let last = word.len().saturating_sub(PIECE);
+    std::array::from_fn(|nth| {
+        let from = last * nth / (PIECES - 1);
+        hash(&word[from..word.len().min(from + PIECE)])
+    })
+}
+
+fn hash(piece: &[u8]) -> u16 {
+    let value = piece
+        .iter()
+        .fold(0_u32, |value, &byte| value << 8 | u32::from(byte));
+    let [high, low, ..] = value.wrapping_mul(0x9e37_79b1).to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// Gathers every string that a reader may see.

@@ -95,6 +95,7 @@ impl Intake {
             return Ok(());
         }
         let received = self.clock.now();
+        tracing::debug!(events = events.len(), skipped, "a transaction came");
         let seq = self.store.push_inbox(body).await?;
         let arrival = Arrival {
             seq,

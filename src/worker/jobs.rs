@@ -87,6 +87,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let written = match result {
         Ok(Outcome::Done) => deps.store.finish_job(job.id).await,
         Ok(Outcome::Joined(portal)) => {
+            tracing::info!(%portal, "a pseudonym joined its room");
             // What came before the portal was known is looked for now.
             lanes.visit(portal);
             deps.store.finish_job(job.id).await

@@ -18,8 +18,10 @@ use crate::{
     store::{Batch, Direction, Link, PortalId, PortalState},
 };
 
-/// Events handled between two commits of one lane.
+/// Events handled between two commits of one lane. A crash repeats what was not committed, so that little is worth repeating.
 const BATCH: usize = 100;
+/// How often missed events are looked for again while there are more each time.
+const SETTLING_LOOKS: usize = 10;
 
 /// After so many failures in a row the user is told that a message waits.
 const SLOW: u32 = 4;
@@ -64,6 +66,13 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         };
         if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
+            if lanes.stop.is_cancelled() {
+                break;
+            }
+        }
+        if looks_again(lanes, &mut relay, &items) {
+            relay.filled = false;
+            fill(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {
                 break;
             }
@@ -124,6 +133,24 @@ fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool
         || direction == Direction::Outbound && event.content.get().contains(prefix)
 }
 
+/// Whether what was missed is to be looked for before these events are handled. Only events of other servers can follow a hole.
+fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item]) -> bool {
+    let deps = &lanes.deps;
+    let (now, wary_until) = (deps.clock.now(), lanes.wary_until());
+    lanes.fill_gaps
+        && items
+            .iter()
+            .filter(|item| {
+                item.direction == Direction::Inbound
+                    && item.event.sender.server_name() != deps.namespace.server()
+            })
+            .any(|item| {
+                relay
+                    .watch
+                    .is_due(now, item.event.origin_server_ts, item.received, wary_until)
+            })
+}
+
 /// Whether an event can only be carried by a portal that is there; a command can be handled before.
 fn needs_portal(lanes: &Lanes, item: &Item) -> bool {
     !may_change_portal(lanes, item.direction, &item.event)
@@ -155,7 +182,9 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
     if relay.filled || !lanes.fill_gaps {
         return;
     }
-    let missed = match persist(lanes, None, || gaps::missed(&lanes.deps, id)).await {
+    let horizon = relay.watch.horizon(lanes.deps.clock.now());
+    let look = || gaps::missed(&lanes.deps, id, horizon);
+    let mut missed = match persist(lanes, None, look).await {
         Some(Some(missed)) => missed,
         Some(None) => return,
         None => {
@@ -163,10 +192,39 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
             return;
         }
     };
+    let postponed: HashSet<OwnedEventId> = relay
+        .postponed
+        .iter()
+        .map(|(_, event)| event.event_id.clone())
+        .collect();
+    let new = |(_, event): &(Direction, Event)| !postponed.contains(&event.event_id);
+    missed.events.retain(new);
+    // Reading makes the homeserver fetch what it lacks, which takes it a moment: look until there is no more.
+    for _ in 0..SETTLING_LOOKS {
+        if missed.events.is_empty()
+            || pause(lanes, 0, &PortalError::NotReady, None)
+                .await
+                .is_none()
+        {
+            break;
+        }
+        let Some(Some(mut again)) = persist(lanes, None, look).await else {
+            break;
+        };
+        again.events.retain(new);
+        let grown = again.events.len() > missed.events.len();
+        missed.events = again.events;
+        if !grown {
+            break;
+        }
+    }
     if let Some(event) = &missed.newest {
         again(lanes, relay, Direction::Outbound, event).await;
     }
     let missed = missed.events;
+    relay
+        .watch
+        .looked(lanes.deps.clock.now(), !missed.is_empty());
     if !missed.is_empty() {
         tracing::info!(portal = %id, events = missed.len(), "fetched missed events");
         metrics::counter!("vizard_events_total", "outcome" => "fetched")
@@ -271,6 +329,7 @@ async fn step(
                 #[expect(clippy::cast_precision_loss, reason = "a histogram")]
                 metrics::histogram!("vizard_relay_seconds", "direction" => label(direction))
                     .record(deps.clock.now().saturating_sub(started) as f64 / 1000.0);
+                tracing::debug!(portal = %id, direction = label(direction), sent = link.target.is_some(), "handled an event");
                 return Some(link);
             }
             Err(error) if error.class() == Class::GiveUp => {
@@ -439,6 +498,7 @@ async fn pause(
 ) -> Option<()> {
     if !matches!(error, PortalError::NotReady) {
         metrics::counter!("vizard_failures_total", "class" => "retry").increment(1);
+        lanes.be_wary();
         if attempts == SLOW {
             tracing::warn!(portal = id.map(tracing::field::display), %error, "still trying");
         }

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use crate::{
     clock::UnixMillis,
     event::Event,
     portal::Deps,
-    relay::Relay,
+    relay::{Relay, Watch},
     store::{Direction, PortalId},
 };
 
@@ -45,6 +45,14 @@ pub(super) struct Item {
 /// Relays of idle portals that stay in memory with what they remember.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
+/// What waits in a lane that runs.
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Rung with each event.
+    news: Arc<Notify>,
+}
+
 /// All lanes.
 #[derive(Debug)]
 pub struct Lanes {
@@ -54,11 +62,13 @@ pub struct Lanes {
     pub(super) stop: CancellationToken,
     /// Whether missed events are fetched when a lane first runs.
     pub(super) fill_gaps: bool,
-    queues: Mutex<HashMap<LaneKey, VecDeque<Item>>>,
+    queues: Mutex<HashMap<LaneKey, Queue>>,
     relays: Mutex<Relays>,
     depth: AtomicUsize,
     limit: usize,
     space: Notify,
+    /// Until when every portal expects holes, because the homeserver failed lately.
+    wary_until: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -90,6 +100,7 @@ impl Lanes {
             }),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
+            wary_until: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         })
     }
@@ -101,10 +112,15 @@ impl Lanes {
         metrics::gauge!("vizard_lane_depth").set(depth as f64);
         let mut queues = lock(&self.queues);
         if let Some(queue) = queues.get_mut(&key) {
-            queue.push_back(item);
+            queue.items.push_back(item);
+            queue.news.notify_one();
             return;
         }
-        queues.insert(key.clone(), VecDeque::from([item]));
+        let queue = Queue {
+            items: VecDeque::from([item]),
+            ..Queue::default()
+        };
+        queues.insert(key.clone(), queue);
         drop(queues);
         self.wake(key);
     }
@@ -123,7 +139,7 @@ impl Lanes {
             return;
         }
         drop(relays);
-        queues.insert(key.clone(), VecDeque::new());
+        queues.insert(key.clone(), Queue::default());
         drop(queues);
         self.wake(key);
     }
@@ -143,34 +159,26 @@ impl Lanes {
     pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
-        if queue.is_empty() {
+        if queue.items.is_empty() {
             if !keep {
                 queues.remove(key);
             }
             return None;
         }
-        let count = queue.len().min(limit);
-        Some(queue.drain(..count).collect())
+        let count = queue.items.len().min(limit);
+        Some(queue.items.drain(..count).collect())
     }
 
-    /// Waits until a lane has events, at most `longest`, and not at all once the process stops.
+    /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.
     pub(super) async fn wait_for_item(&self, key: &LaneKey, longest: Duration) {
-        let has_item = || {
-            lock(&self.queues)
-                .get(key)
-                .is_some_and(|queue| !queue.is_empty())
+        let news = match lock(&self.queues).get(key) {
+            Some(queue) if queue.items.is_empty() => queue.news.clone(),
+            _ => return,
         };
-        let deadline =
-            self.deps.clock.now() + u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        while !has_item() && !self.stop.is_cancelled() {
-            let left = deadline.saturating_sub(self.deps.clock.now());
-            if left == 0 {
-                return;
-            }
-            self.deps
-                .clock
-                .sleep(Duration::from_millis(left.min(50)))
-                .await;
+        tokio::select! {
+            () = news.notified() => {}
+            () = self.stop.cancelled() => {}
+            () = self.deps.clock.sleep(longest) => {}
         }
     }
 
@@ -210,7 +218,7 @@ impl Lanes {
     /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
     pub(super) fn end(&self, key: &LaneKey, portal: PortalId, relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
-        if queues.get(key).is_some_and(|queue| !queue.is_empty()) {
+        if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
@@ -223,6 +231,17 @@ impl Lanes {
         relays.idle.put(portal, relay);
         queues.remove(key);
         None
+    }
+
+    /// Notes that the homeserver failed: it may have been away, and may owe events.
+    pub(super) fn be_wary(&self) {
+        self.wary_until
+            .store(Watch::wary_from(self.deps.clock.now()), Ordering::SeqCst);
+    }
+
+    /// Until when every portal expects holes.
+    pub(super) fn wary_until(&self) -> UnixMillis {
+        self.wary_until.load(Ordering::SeqCst)
     }
 
     /// Whether nothing is queued or running.

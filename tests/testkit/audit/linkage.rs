@@ -26,6 +26,9 @@ pub struct Link {
 /// Shorter ones (`join`, `true`, a colour) are shared by chance.
 const SHORTEST: usize = 6;
 
+/// Words of Synapse's own bookkeeping that it writes for some events only, such as the first join of a server.
+const ITS_OWN: &[&str] = &["send_on_behalf_of"];
+
 /// Ghost → where.
 type Holders = BTreeMap<String, BTreeSet<String>>;
 
@@ -70,7 +73,7 @@ pub async fn linkage(database: &Path, ghosts: &[&str]) -> Result<Vec<Link>> {
     })
     .await?;
     for (value, holders) in shared {
-        if holders.len() > 1 && !general.contains(&value) {
+        if holders.len() > 1 && !general.contains(&value) && !ITS_OWN.contains(&value.as_str()) {
             links.push(Link {
                 value,
                 places: holders

@@ -1,0 +1,112 @@
+//! When a portal looks for events that its homeserver never handed over.
+//!
+//! An application service is told nothing of events that its homeserver learns afterwards: after an outage a remote server
+//! sends only its newest events, the homeserver fetches the ones before them when somebody reads the room's history, and
+//! those it hands to nobody. Nothing in what is handed over shows the hole. So a portal reads the history itself: now
+//! and then while something happens in its room, and before each batch while there is reason to expect holes, so that what
+//! was missed is shown before what came after it.
+
+use crate::clock::UnixMillis;
+
+/// How often a room in which something happens is looked at, in milliseconds.
+const EVERY: u64 = 60_000;
+/// The same while there is reason to expect holes.
+const EVERY_WARY: u64 = 250;
+/// How long one reason lasts.
+const WARY: u64 = 120_000;
+/// An event that is this much older than its arrival is a reason.
+const LATE: u64 = 5_000;
+
+/// How far before a reason holes may lie. Also how far the first look after a start goes back at least.
+const BEFORE: u64 = 600_000;
+
+/// The memory of one portal's looks.
+#[derive(Debug, Default)]
+pub struct Watch {
+    looked: UnixMillis,
+    wary_since: UnixMillis,
+    wary_until: UnixMillis,
+}
+
+impl Watch {
+    /// Whether to look before handling an event that was sent at `sent` and arrived at `received`. `also_wary_until`: a
+    /// reason that concerns all portals.
+    pub fn is_due(
+        &mut self,
+        now: UnixMillis,
+        sent: UnixMillis,
+        received: UnixMillis,
+        also_wary_until: UnixMillis,
+    ) -> bool {
+        if received.saturating_sub(sent) > LATE {
+            self.be_wary(now);
+        }
+        let wary = now < self.wary_until.max(also_wary_until);
+        now.saturating_sub(self.looked) >= if wary { EVERY_WARY } else { EVERY }
+    }
+
+    /// Notes a look, and whether it found anything.
+    pub fn looked(&mut self, now: UnixMillis, found: bool) {
+        self.looked = now;
+        if found {
+            self.be_wary(now);
+        }
+    }
+
+    /// How far back a look goes at least: before this no holes are expected.
+    #[must_use]
+    pub fn horizon(&self, now: UnixMillis) -> UnixMillis {
+        let since = if now < self.wary_until {
+            self.wary_since
+        } else {
+            self.looked.max(now.saturating_sub(EVERY))
+        };
+        let since = if self.looked == 0 { now } else { since };
+        since.saturating_sub(BEFORE)
+    }
+
+    fn be_wary(&mut self, now: UnixMillis) {
+        if now >= self.wary_until {
+            self.wary_since = now;
+        }
+        self.wary_until = now + WARY;
+    }
+
+    /// Until when a reason that is given now lasts.
+    #[must_use]
+    pub fn wary_from(now: UnixMillis) -> UnixMillis {
+        now + WARY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_rarely_unless_there_is_reason() {
+        let mut watch = Watch::default();
+        let now = 1_000_000;
+        watch.looked(now, false);
+        assert!(!watch.is_due(now + 1000, now + 900, now + 1000, 0));
+        assert!(watch.is_due(now + EVERY, now + EVERY, now + EVERY, 0));
+        assert!(
+            watch.is_due(now + 1000, now - LATE, now + 1000, 0),
+            "a late event"
+        );
+        watch.looked(now + 1000, false);
+        assert!(!watch.is_due(now + 1100, now + 1100, now + 1100, 0));
+        assert!(
+            watch.is_due(now + 1300, now + 1300, now + 1300, 0),
+            "still wary"
+        );
+        assert!(
+            !watch.is_due(now + 1000 + WARY, now + WARY, now + WARY, 0),
+            "wary no more"
+        );
+        assert!(
+            watch.is_due(now + 2000 + WARY, now + WARY, now + WARY, now + 3000 + WARY),
+            "all are"
+        );
+    }
+}
