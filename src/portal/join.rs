@@ -103,6 +103,11 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
+    if portal.state != PortalState::Joined {
+        let text = "The ghost was in the room, but was removed again before your portal was ready.";
+        deps.report(&mut task.report, "removed", text).await?;
+        return Ok(Outcome::Joined(portal.id));
+    }
     let link = portal
         .portal_room
         .as_deref()

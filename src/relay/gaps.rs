@@ -1,6 +1,8 @@
 //! Events that never came: what the homeserver owed when it was killed, or what happened while nobody listened.
 //!
 //! A lane asks after each start, before it handles anything, so that what was missed comes first; and when its watch says so.
+//! Much of what it finds is stored, too, and comes again as a duplicate; but what was redacted since is left to that, because
+//! only a stored transaction still has its content, and without it nobody would know that it was sent, and redact it there.
 
 use ruma::RoomId;
 
@@ -22,14 +24,15 @@ const LONGEST_LOOK: usize = 10;
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Missed {
-    /// The missed events of both sides, oldest first on each side.
+    /// The missed events of both sides, oldest first.
     pub events: Vec<(Direction, Event)>,
     /// The newest event of the user that was handled. It may have been sent on a moment before the end, without its receipt.
     pub newest: Option<Event>,
 }
 
-/// Looks for missed events. `None`: it is too early, the join is not finished; what comes until then must wait or be
-/// looked for again. Holes are expected after `horizon`; before it, a row of handled events ends the search.
+/// Looks for missed events. `None`: it is too early, there is no portal room or the join is not finished; what comes until
+/// then must wait or be looked for again. Holes are expected after `horizon`; before it, a row of handled events ends the
+/// search.
 pub async fn missed(
     deps: &Deps,
     id: PortalId,
@@ -37,24 +40,44 @@ pub async fn missed(
 ) -> Result<Option<Missed>, PortalError> {
     let portal = deps.portals.get(id).await?;
     let joined = portal.state == PortalState::Joined;
-    if portal.state == PortalState::Joining || joined && portal.portal_room.is_none() {
+    let Some(portal_room) = &portal.portal_room else {
+        return Ok(None);
+    };
+    if portal.state == PortalState::Joining {
         return Ok(None);
     }
-    let mut found = Missed::default();
-    if let Some(room) = &portal.portal_room {
-        let (events, handled) = walk(deps, &portal, &deps.host(&portal), room, horizon).await?;
-        found.newest = handled.filter(|event| event.sender == portal.user);
-        found
-            .events
-            .extend(events.into_iter().map(|event| (Direction::Outbound, event)));
-    }
+    let (outbound, newest) = walk(deps, &portal, &deps.host(&portal), portal_room, horizon).await?;
+    let mut inbound = Vec::new();
     if joined {
-        let (events, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room, horizon).await?;
-        found
-            .events
-            .extend(events.into_iter().map(|event| (Direction::Inbound, event)));
+        (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room, horizon).await?;
     }
-    Ok(Some(found))
+    Ok(Some(Missed {
+        events: in_turn(outbound, inbound),
+        newest: newest.filter(|event| event.sender == portal.user),
+    }))
+}
+
+/// Puts both sides in one order by their times, without changing the order within a side: what one side answers, edits or
+/// reacts to on the other has to come before it.
+fn in_turn(outbound: Vec<Event>, inbound: Vec<Event>) -> Vec<(Direction, Event)> {
+    let mut events = Vec::with_capacity(outbound.len() + inbound.len());
+    let (mut outbound, mut inbound) = (
+        outbound.into_iter().peekable(),
+        inbound.into_iter().peekable(),
+    );
+    loop {
+        let earlier = match (outbound.peek(), inbound.peek()) {
+            (Some(out), Some(come)) => out.origin_server_ts < come.origin_server_ts,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return events,
+        };
+        events.extend(if earlier {
+            outbound.next().map(|event| (Direction::Outbound, event))
+        } else {
+            inbound.next().map(|event| (Direction::Inbound, event))
+        });
+    }
 }
 
 /// Whether an event that seems older than the ghost's join came after it all the same: then it lies between the newest event
@@ -116,7 +139,7 @@ async fn walk(
 ) -> Result<(Vec<Event>, Option<Event>), PortalError> {
     let limit = deps.config.relay.gap_limit as usize;
     let mut missed: Vec<Event> = Vec::new();
-    let mut known = None;
+    let mut known: Option<Event> = None;
     let mut from: Option<String> = None;
     let oldest = oldest(deps);
     let mut in_a_row = 0;
@@ -151,6 +174,9 @@ async fn walk(
                     break 'pages;
                 }
                 known.get_or_insert(event);
+                continue;
+            }
+            if event.unsigned.redacted_because.is_some() {
                 continue;
             }
             if deps.namespace.role(&event.sender).is_none()

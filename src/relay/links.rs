@@ -19,6 +19,12 @@ impl Relay {
         }
     }
 
+    /// Whether `event` was relayed, or is what was sent.
+    pub async fn knows(&mut self, deps: &Deps, event: &EventId) -> Result<bool, PortalError> {
+        let link = self.link(deps, event).await?;
+        Ok(link.is_some_and(|link| link.target.is_some()))
+    }
+
     /// The link of which `event` is either end.
     pub(super) async fn link(
         &mut self,

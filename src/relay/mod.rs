@@ -52,6 +52,8 @@ pub struct Relay {
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
     pub filled: bool,
+    /// Missed redactions of what was not relayed yet, but may be, from a stored transaction.
+    pub postponed: Vec<(Direction, Event)>,
     /// When missed events are looked for again.
     pub watch: Watch,
 }
@@ -74,6 +76,7 @@ impl Relay {
             receipt: None,
             receipt_at: 0,
             filled: false,
+            postponed: Vec::new(),
             watch: Watch::default(),
         }
     }
@@ -101,13 +104,19 @@ impl Relay {
         Ok(link)
     }
 
-    /// Notes that an outbound event reached the room, so that the next receipt covers it.
+    /// Notes that an outbound event reached the room, so that the next receipt covers it; a later event's that waits already
+    /// does.
     pub(super) fn delivered(&mut self, event: &Event) {
-        self.receipt = Some((event.event_id.clone(), event.origin_server_ts));
+        let later = self
+            .receipt
+            .as_ref()
+            .is_some_and(|(_, ts)| *ts > event.origin_server_ts);
+        if !later {
+            self.receipt = Some((event.event_id.clone(), event.origin_server_ts));
+        }
     }
 
-    /// An event was handled earlier. If it reached the room, the receipt may not have been sent: the next one covers it, unless
-    /// a later event's waits already.
+    /// An event was handled earlier. If it reached the room, the receipt may not have been sent: the next one covers it.
     pub async fn handled_before(&mut self, deps: &Deps, event: &Event) -> Result<(), PortalError> {
         if event.state_key.is_some() || event.kind == "m.room.redaction" {
             return Ok(());
@@ -118,11 +127,7 @@ impl Relay {
                 && link.direction == Direction::Outbound
                 && link.target.is_some()
         });
-        let later = self
-            .receipt
-            .as_ref()
-            .is_some_and(|(_, ts)| *ts > event.origin_server_ts);
-        if sent && !later {
+        if sent {
             self.delivered(event);
         }
         Ok(())

@@ -15,14 +15,11 @@ use crate::{
     homeserver::Class,
     portal::PortalError,
     relay::{Relay, gaps},
-    store::{Batch, Direction, Link, PortalId},
+    store::{Batch, Direction, Link, PortalId, PortalState},
 };
 
 /// Events handled between two commits of one lane. A crash repeats what was not committed, so that little is worth repeating.
 const BATCH: usize = 100;
-/// The same for missed events, which are the slowest to find again.
-const FETCHED_BATCH: usize = 20;
-
 /// How often missed events are looked for again while there are more each time.
 const SETTLING_LOOKS: usize = 10;
 
@@ -47,6 +44,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     let mut outcome = Outcome::default();
     'lane: while !lanes.stop.is_cancelled() {
         fill(lanes, id, &mut relay, &mut outcome).await;
+        if lanes.stop.is_cancelled() {
+            break; // perhaps in the middle of what was missed: nothing newer may come before the rest
+        }
         let Some(items) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
@@ -64,14 +64,20 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
-        if items.iter().any(needs_portal) {
+        if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
+            if lanes.stop.is_cancelled() {
+                break;
+            }
         }
         if looks_again(lanes, &mut relay, &items) {
             relay.filled = false;
             fill(lanes, id, &mut relay, &mut outcome).await;
+            if lanes.stop.is_cancelled() {
+                break;
+            }
         }
-        let handled = handled(lanes, id, &items).await;
+        let mut handled = handled(lanes, id, &items).await;
         for item in items {
             let owed = relay.owes_receipt();
             if may_change_portal(lanes, item.direction, &item.event) {
@@ -93,6 +99,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
+                handled.insert(link.source.clone());
                 outcome.links.push((id, link));
                 if refused {
                     outcome.count += 1;
@@ -114,6 +121,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
         }
         commit(lanes, &mut outcome).await;
+        postponed(lanes, id, &mut relay, &mut outcome).await;
     }
     commit(lanes, &mut outcome).await;
 }
@@ -143,14 +151,23 @@ fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item]) -> bool {
             })
 }
 
-/// Whether an event can only be shown in a portal that is there.
-fn needs_portal(item: &Item) -> bool {
-    item.direction == Direction::Inbound && item.event.state_key.is_none()
+/// Whether an event can only be carried by a portal that is there; a command can be handled before.
+fn needs_portal(lanes: &Lanes, item: &Item) -> bool {
+    !may_change_portal(lanes, item.direction, &item.event)
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
 async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
+        let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
+        let comes = portal.is_some_and(|portal| match portal.state {
+            PortalState::Joining => true,
+            PortalState::Joined => portal.portal_room.is_none(),
+            _ => false,
+        });
+        if !comes {
+            return;
+        }
         if pause(lanes, 0, &PortalError::NotReady, Some(id))
             .await
             .is_some()
@@ -175,6 +192,13 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
             return;
         }
     };
+    let postponed: HashSet<OwnedEventId> = relay
+        .postponed
+        .iter()
+        .map(|(_, event)| event.event_id.clone())
+        .collect();
+    let new = |(_, event): &(Direction, Event)| !postponed.contains(&event.event_id);
+    missed.events.retain(new);
     // Reading makes the homeserver fetch what it lacks, which takes it a moment: look until there is no more.
     for _ in 0..SETTLING_LOOKS {
         if missed.events.is_empty()
@@ -184,9 +208,10 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
         {
             break;
         }
-        let Some(Some(again)) = persist(lanes, None, look).await else {
+        let Some(Some(mut again)) = persist(lanes, None, look).await else {
             break;
         };
+        again.events.retain(new);
         let grown = again.events.len() > missed.events.len();
         missed.events = again.events;
         if !grown {
@@ -205,26 +230,73 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
         metrics::counter!("vizard_events_total", "outcome" => "fetched")
             .increment(missed.len() as u64);
     }
-    for chunk in missed.chunks(FETCHED_BATCH) {
-        for (direction, event) in chunk {
-            if may_change_portal(lanes, *direction, event) {
-                commit(lanes, outcome).await;
-            }
-            match step(lanes, id, relay, *direction, event, event.origin_server_ts).await {
-                Some(link) => {
-                    let refused = link.target.is_none() && *direction == Direction::Outbound;
-                    outcome.links.push((id, link));
-                    if refused {
-                        commit(lanes, outcome).await;
-                    }
-                }
-                None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
-                None => {}
-            }
+    for (direction, event) in missed {
+        if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
+            continue;
         }
-        commit(lanes, outcome).await;
+        if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
+        }
     }
     relay.filled = true;
+}
+
+/// Handles one event that was fetched, not delivered. `false`: the process stops.
+async fn fetched(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+    direction: Direction,
+    event: &Event,
+) -> bool {
+    let link = step(lanes, id, relay, direction, event, event.origin_server_ts).await;
+    outcome.links.extend(link.map(|link| (id, link)));
+    // One by one: no stored transaction would bring these back as they are now.
+    commit(lanes, outcome).await;
+    !lanes.stop.is_cancelled()
+}
+
+/// Handles the redactions that came before what they redact, as far as that is relayed now.
+async fn postponed(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+    for (direction, event) in std::mem::take(&mut relay.postponed) {
+        if !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
+        } else if handled_now(lanes, id, &event).await {
+            continue;
+        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
+        }
+    }
+}
+
+async fn handled_now(lanes: &Arc<Lanes>, id: PortalId, event: &Event) -> bool {
+    let done = persist(lanes, Some(id), || async {
+        Ok(lanes.deps.store.handled(id, &[&event.event_id]).await?)
+    })
+    .await;
+    done.is_some_and(|done| !done.is_empty())
+}
+
+/// Whether what a redaction redacts was relayed. If not, it may still be: its transaction may be stored, and then the redaction
+/// is handled after it.
+async fn known(lanes: &Arc<Lanes>, relay: &mut Relay, redaction: &Event) -> bool {
+    let Some(redacted) = redaction.redacted() else {
+        return false;
+    };
+    let mut attempts = 0;
+    loop {
+        match relay.knows(&lanes.deps, &redacted).await {
+            Ok(known) => return known,
+            Err(error) => {
+                if pause(lanes, attempts, &error, None).await.is_none() {
+                    return false;
+                }
+                attempts += 1;
+            }
+        }
+    }
 }
 
 /// One event, tried until it is over. `None`: the process stops, or the portal is gone.

@@ -238,7 +238,7 @@ struct Side<'a> {
     room: Vec<Seen<'a>>,
     inside: Vec<Seen<'a>>,
     receipts: Vec<&'a str>,
-    /// The ghost was removed or muted once, or the join did not succeed.
+    /// The ghost was removed or muted once, was told to leave, or did not succeed in joining.
     disturbed: bool,
 }
 
@@ -255,6 +255,7 @@ impl<'a> Side<'a> {
             .iter()
             .filter(|event| event.kind == "m.room.power_levels")
             .any(|event| event.content["users"].get(ghost).is_some());
+        let left = inside.iter().any(|event| event.label == "!vizard leave");
         let told = |event: &Seen<'_>| event.label.contains("does not answer");
         let failed = inside.iter().any(told)
             || known
@@ -275,7 +276,7 @@ impl<'a> Side<'a> {
             room,
             inside,
             receipts,
-            disturbed: removed || muted || failed,
+            disturbed: removed || muted || left || failed,
         }
     }
 
@@ -351,13 +352,30 @@ impl<'a> Side<'a> {
                     if one.sender != ghost {
                         found.push(Finding::Wrong(format!("{label} said by {}", one.sender)));
                     }
-                    if refused {
-                        found.push(Finding::Wrong(format!("{label} was sent and refused")));
+                    // What was redacted meanwhile is no longer looked for when a crash left open whether it was sent.
+                    let gone = source.redacted
+                        || source
+                            .target()
+                            .is_some_and(|target| self.is_redacted(target));
+                    if refused && !gone {
+                        let why: Vec<String> = replies
+                            .iter()
+                            .map(|event| {
+                                format!("{} {}", event.event["origin_server_ts"], event.label)
+                            })
+                            .collect();
+                        found.push(Finding::Wrong(format!(
+                            "{label} was sent {} and refused: {why:?}",
+                            one.event["origin_server_ts"]
+                        )));
                     }
-                    if one.place < last {
+                    // What was redacted before it was handled has no content to be said in time.
+                    if one.place < last && !source.redacted {
                         found.push(Finding::Wrong(format!("{label} overtook (outbound)")));
                     }
-                    last = one.place;
+                    if !source.redacted {
+                        last = one.place;
+                    }
                     self.relation(source, one, &self.inside, &self.room, found);
                 }
                 _ => found.push(Finding::Wrong(format!(
@@ -389,6 +407,12 @@ impl<'a> Side<'a> {
                 found.push(Finding::Wrong(format!("{ghost} left by itself")));
             }
         }
+    }
+
+    fn is_redacted(&self, id: &str) -> bool {
+        self.inside
+            .iter()
+            .any(|event| event.id == id && event.redacted)
     }
 
     /// Whether a message could not be sent although nobody disturbed: it came before the join was over, or refers to
@@ -430,9 +454,13 @@ impl<'a> Side<'a> {
                 })
                 .collect();
             let unknown = source.depends()
-                && source
-                    .target()
-                    .is_none_or(|target| counterpart(&self.room, &self.inside, target).is_none());
+                && source.target().is_none_or(|target| {
+                    counterpart(&self.room, &self.inside, target).is_none()
+                        || self
+                            .room
+                            .iter()
+                            .any(|event| event.id == target && event.redacted)
+                });
             match shown[..] {
                 [] => {
                     if there && !self.disturbed && !source.redacted && !unknown {
@@ -448,10 +476,13 @@ impl<'a> Side<'a> {
                     if !same {
                         found.push(Finding::Wrong(format!("{label} said by another mirror")));
                     }
-                    if one.place < last {
+                    // What was redacted before it was handled has no content to be said in time.
+                    if one.place < last && !source.redacted {
                         found.push(Finding::Wrong(format!("{label} overtook (inbound)")));
                     }
-                    last = one.place;
+                    if !source.redacted {
+                        last = one.place;
+                    }
                     self.relation(source, one, &self.room, &self.inside, found);
                 }
                 _ => found.push(Finding::Wrong(format!(
@@ -474,6 +505,12 @@ impl<'a> Side<'a> {
         let Some(target) = source.target() else {
             return;
         };
+        if here
+            .iter()
+            .any(|event| event.id == target && event.redacted)
+        {
+            return;
+        }
         let expected = counterpart(here, there, target);
         let points = sent.target();
         if points.is_some() && points != expected {
@@ -539,4 +576,37 @@ fn counterpart<'a>(here: &[Seen<'_>], there: &[Seen<'a>], id: &str) -> Option<&'
         .iter()
         .find(|event| event.label == label && event.says())
         .map(|event| event.id)
+}
+
+/// What stands in every room, for whoever looks for the cause of a finding.
+pub fn print(world: &World) {
+    let mut rooms: Vec<&String> = world.rooms.keys().collect();
+    rooms.sort();
+    for room in rooms {
+        eprintln!("{room}");
+        for event in events(world, room) {
+            let short = |id: &str| id.chars().take(16).collect::<String>();
+            eprintln!(
+                "  {:>3} {} {} {:<16} {} {} {}{}{}",
+                event.place,
+                text(&event.event["event_id"])
+                    .chars()
+                    .take(6)
+                    .collect::<String>(),
+                event.event["origin_server_ts"],
+                short(event.sender),
+                event.kind,
+                event
+                    .event
+                    .get("state_key")
+                    .map_or(String::new(), |key| short(text(key))),
+                event.label.lines().next().unwrap_or_default(),
+                event.content["membership"].as_str().unwrap_or_default(),
+                if event.redacted { " (redacted)" } else { "" },
+            );
+        }
+    }
+    for receipt in &world.receipts {
+        eprintln!("  read {} {}", receipt.room, &receipt.event[..6]);
+    }
 }

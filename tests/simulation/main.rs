@@ -22,7 +22,7 @@
 //!
 //! A failing run prints its seed and the shortest list that was found to fail. `VIZARD_SIM_SEED=n` runs one seed,
 //! `VIZARD_SIM_RUNS=n` changes the number of runs, and with `VIZARD_SIM_ALL=1` all are made, whatever fails, and none is
-//! shortened.
+//! shortened. `VIZARD_SIM_TRACE=1` prints what stands in the rooms after each failure.
 
 #[path = "../testkit/fake/mod.rs"]
 mod fake;
@@ -75,6 +75,9 @@ fn run(setting: &Setting, ops: &[Op], runtime: &tokio::runtime::Runtime) -> Opti
             story.act(*op);
         }
         let wrong = story.end();
+        if wrong.is_some() && std::env::var_os("VIZARD_SIM_TRACE").is_some() {
+            story.fake.look(check::print);
+        }
         if let Some(service) = story.service.take() {
             service.kill(&story.fake);
         }
@@ -220,30 +223,4 @@ fn random_lists_on_postgres() {
         let wrong = run(&setting, &ops, &runtime);
         assert_eq!(wrong, None, "on Postgres, seed {seed}:\n{}", lines(&ops));
     }
-}
-
-#[test]
-fn tmp_reply() {
-    use operation::How;
-    let say = |how| Op::Say {
-        portal: 0,
-        how,
-        pick: 0,
-    };
-    let speak = |how, pick| Op::Speak {
-        room: 0,
-        member: 0,
-        how,
-        pick,
-    };
-    let ops = [
-        Op::Join { user: 0, room: 0 },
-        Op::Wait(300),
-        say(How::Text),
-        Op::Wait(200),
-        speak(How::Reply, 0),
-        Op::Wait(100),
-        speak(How::React, 0),
-    ];
-    eprintln!("{:?}", run_on_sqlite(1, &ops, true, &runtime()));
 }

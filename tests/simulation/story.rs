@@ -236,7 +236,12 @@ impl Story {
                 }
             }
             if late || findings.iter().any(Finding::is_final) {
-                let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                let texts: Vec<String> = findings
+                    .iter()
+                    // What is missing early may be on its way.
+                    .filter(|finding| late || finding.is_final())
+                    .map(ToString::to_string)
+                    .collect();
                 return Some(texts.join("\n  "));
             }
             sleep(Duration::from_millis(3));
