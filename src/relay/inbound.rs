@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, Relay, reconcile};
+use super::{Done, MIRRORS, Relay, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee,
@@ -131,10 +131,17 @@ impl Relay {
                     mirror = deps
                         .ready_mirror(portal, &event.sender, Some(mirror))
                         .await?;
-                    self.mirrors.put(event.sender.clone(), mirror.clone());
+                    self.keep_mirror(&mirror);
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn keep_mirror(&mut self, mirror: &Mirror) {
+        self.mirrors.put(mirror.member.clone(), mirror.clone());
+        while self.mirrors.len() > MIRRORS {
+            self.mirrors.pop_lru();
         }
     }
 
@@ -146,7 +153,7 @@ impl Relay {
     ) -> Result<Mirror, PortalError> {
         let known = self.mirrors.get(&event.sender).cloned();
         let mirror = deps.ready_mirror(portal, &event.sender, known).await?;
-        self.mirrors.put(event.sender.clone(), mirror.clone());
+        self.keep_mirror(&mirror);
         Ok(mirror)
     }
 

@@ -1,8 +1,10 @@
 //! Which event became which, from memory or the store; and the translation of everything a content refers to.
 
+use std::sync::Arc;
+
 use ruma::{EventId, OwnedEventId, UserId};
 
-use super::{ByMirror, Relay};
+use super::{ByMirror, LINKS, Relay};
 use crate::{
     portal::{Deps, PortalError},
     rewrite::{Person, References, Translations},
@@ -14,8 +16,12 @@ impl Relay {
     /// homeserver and is noted as handled, and must not stand in the way of the link that leads to it.
     pub(super) fn remember(&mut self, link: &Link) {
         if let Some(target) = &link.target {
-            self.links.put(link.source.clone(), link.clone());
-            self.links.put(target.clone(), link.clone());
+            let kept = Arc::new(link.clone());
+            self.links.put(link.source.clone(), kept.clone());
+            self.links.put(target.clone(), kept);
+            while self.links.len() > LINKS {
+                self.links.pop_lru();
+            }
         }
     }
 
@@ -26,7 +32,7 @@ impl Relay {
         event: &EventId,
     ) -> Result<Option<Link>, PortalError> {
         if let Some(link) = self.links.get(event) {
-            return Ok(Some(link.clone()));
+            return Ok(Some(Link::clone(link)));
         }
         let link = deps.store.link(self.portal, event).await?;
         if let Some(link) = &link {

@@ -19,8 +19,9 @@ mod members;
 mod outbound;
 mod reconcile;
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::{collections::HashMap, sync::Arc};
 
+pub use guard::Guards;
 use lru::LruCache;
 use ruma::{OwnedEventId, OwnedUserId};
 
@@ -43,7 +44,8 @@ pub struct Done {
 pub struct Relay {
     portal: PortalId,
     mirrors: LruCache<OwnedUserId, Mirror>,
-    links: LruCache<OwnedEventId, Link>,
+    links: LruCache<OwnedEventId, Arc<Link>>,
+    guards: Guards,
     words: Option<guard::Words>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
@@ -51,8 +53,14 @@ pub struct Relay {
     pub filled: bool,
 }
 
-/// Mirrors and links that a portal keeps in memory.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+/// Mirrors that a portal keeps in memory.
+const MIRRORS: usize = 128;
+
+/// Ends of links that a portal keeps in memory. What is referred to is mostly recent, and the rest is in the store.
+const LINKS: usize = 64;
+
+/// The same of a portal in which nothing goes on, of which there may be many.
+const IDLE: usize = 8;
 
 /// The least time between two read receipts of one host, in milliseconds: they are coalesced.
 const RECEIPT_EVERY: u64 = 3_000;
@@ -60,16 +68,25 @@ const RECEIPT_EVERY: u64 = 3_000;
 impl Relay {
     /// The relay of a portal.
     #[must_use]
-    pub fn new(portal: PortalId) -> Self {
+    pub fn new(portal: PortalId, guards: Guards) -> Self {
+        // A bounded one would take the room for all its entries at once.
         Self {
             portal,
-            mirrors: LruCache::new(REMEMBERED),
-            links: LruCache::new(REMEMBERED),
+            mirrors: LruCache::unbounded(),
+            links: LruCache::unbounded(),
+            guards,
             words: None,
             receipt: None,
             receipt_at: 0,
             filled: false,
         }
+    }
+
+    /// Keeps little in memory, for a portal in which nothing goes on.
+    pub fn rest(&mut self) {
+        trim(&mut self.mirrors, IDLE);
+        trim(&mut self.links, IDLE);
+        self.words = None;
     }
 
     /// Handles one event. `received` is when Vizard first had it.
@@ -80,16 +97,16 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Link, PortalError> {
-        let event = crate::e2ee::decrypt(event.clone());
+        let event = crate::e2ee::decrypt(event);
         let done = match direction {
             Direction::Inbound => self.inbound(deps, &event, received).await?,
             Direction::Outbound => self.outbound(deps, &event, received).await?,
         };
         let link = Link {
-            source: event.event_id,
+            source: event.event_id.clone(),
             target: done.target,
             direction,
-            sender: event.sender,
+            sender: event.sender.clone(),
         };
         self.remember(&link);
         Ok(link)
@@ -159,6 +176,21 @@ impl Relay {
         self.receipt_at = deps.clock.now();
         Ok(())
     }
+}
+
+/// Forgets what was used longest ago, and gives the room back.
+fn trim<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, most: usize) {
+    if cache.len() <= most {
+        return;
+    }
+    let mut kept = LruCache::unbounded();
+    while cache.len() > most {
+        cache.pop_lru();
+    }
+    while let Some((key, value)) = cache.pop_lru() {
+        kept.put(key, value);
+    }
+    *cache = kept;
 }
 
 /// Mirrors by their own id, for translating what the user writes.

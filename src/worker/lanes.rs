@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +19,7 @@ use crate::{
     clock::UnixMillis,
     event::Event,
     portal::Deps,
-    relay::Relay,
+    relay::{Guards, Relay},
     store::{Direction, PortalId},
 };
 
@@ -43,7 +42,7 @@ pub(super) struct Item {
 }
 
 /// Relays of idle portals that stay in memory with what they remember.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+const REMEMBERED: usize = 4096;
 
 /// What waits in a lane that runs.
 #[derive(Debug, Default)]
@@ -64,6 +63,7 @@ pub struct Lanes {
     pub(super) fill_gaps: bool,
     queues: Mutex<HashMap<LaneKey, Queue>>,
     relays: Mutex<Relays>,
+    guards: Guards,
     depth: AtomicUsize,
     limit: usize,
     space: Notify,
@@ -92,10 +92,11 @@ impl Lanes {
             stop,
             queues: Mutex::default(),
             relays: Mutex::new(Relays {
-                idle: LruCache::new(REMEMBERED),
+                idle: LruCache::unbounded(),
                 filled: HashSet::new(),
                 wanted: HashSet::new(),
             }),
+            guards: Guards::default(),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
             tasks: TaskTracker::new(),
@@ -207,17 +208,15 @@ impl Lanes {
         let mut relay = relays
             .idle
             .pop(&portal)
-            .unwrap_or_else(|| Relay::new(portal));
+            .unwrap_or_else(|| Relay::new(portal, self.guards.clone()));
         relay.filled |= relays.filled.contains(&portal);
         relay
     }
 
     /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
-    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, relay: Relay) -> Option<Relay> {
+    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, mut relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
-        if queues
-            .get(key)
-            .is_some_and(|queue| !queue.items.is_empty()) {
+        if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
@@ -227,7 +226,11 @@ impl Lanes {
         if relay.filled {
             relays.filled.insert(portal);
         }
+        relay.rest();
         relays.idle.put(portal, relay);
+        if relays.idle.len() > REMEMBERED {
+            relays.idle.pop_lru();
+        }
         queues.remove(key);
         None
     }
