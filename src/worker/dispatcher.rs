@@ -161,6 +161,7 @@ impl Dispatcher {
             (key, item)
         });
         self.lanes.push(items.collect());
+        self.lanes.look_up(transaction);
         Ok(())
     }
 
