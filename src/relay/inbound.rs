@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, Relay, gaps, reconcile};
+use super::{Done, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee,
@@ -134,10 +134,17 @@ impl Relay {
                     mirror = deps
                         .ready_mirror(portal, &event.sender, Some(mirror))
                         .await?;
-                    self.mirrors.put(event.sender.clone(), mirror.clone());
+                    self.keep_mirror(&mirror);
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn keep_mirror(&mut self, mirror: &Mirror) {
+        self.mirrors.put(mirror.member.clone(), mirror.clone());
+        while self.mirrors.len() > MIRRORS {
+            self.mirrors.pop_lru();
         }
     }
 
@@ -149,7 +156,7 @@ impl Relay {
     ) -> Result<Mirror, PortalError> {
         let known = self.mirrors.get(&event.sender).cloned();
         let mirror = deps.ready_mirror(portal, &event.sender, known).await?;
-        self.mirrors.put(event.sender.clone(), mirror.clone());
+        self.keep_mirror(&mirror);
         Ok(mirror)
     }
 

@@ -32,7 +32,10 @@ use std::collections::HashMap;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::value::RawValue;
 
-pub use self::text::{clean_name, escape_html};
+pub use self::{
+    guard::Sieve,
+    text::{clean_name, escape_html},
+};
 
 /// Content that passed the allow-list. Its fields are private: it cannot be made elsewhere.
 #[derive(Clone, Debug)]
