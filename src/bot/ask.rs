@@ -72,6 +72,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         knock: wish.knock,
         nick: wish.nick,
         successor_of: wish.successor_of,
+        fresh: false,
         report,
     };
     call.deps

@@ -164,7 +164,8 @@ pub async fn show(
             Some(remote) => copy_avatar(deps, &deps.ghost(portal), host, remote).await?,
             None => None,
         };
-        if copy.is_some() || state.avatar.is_none() {
+        // A new picture that cannot be had takes the old one down all the same.
+        if copy.is_some() || shown.avatar.is_some() {
             let content = copy
                 .as_ref()
                 .map_or_else(|| json!({}), |local| json!({"url": local}));

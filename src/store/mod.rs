@@ -26,6 +26,7 @@ mod records;
 mod rotate;
 mod routes;
 mod seal;
+mod tasks;
 mod users;
 mod writer;
 
@@ -39,6 +40,7 @@ use ruma::UserId;
 use sqlx::Connection as _;
 
 pub use records::*;
+pub use tasks::*;
 
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 
