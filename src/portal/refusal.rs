@@ -70,9 +70,11 @@ pub(super) async fn explain(
         .or_else(|| task.via.first().map(|server| &**server))
         .map_or_else(|| "the room's server".to_owned(), ToString::to_string);
     match why {
-        Why::Away => {
-            format!("{server} does not answer. Try the same command again later.")
-        }
+        // Homeservers say the same about both.
+        Why::Away if portal.is_some() => format!(
+            "{server} does not answer, or does not know this room. Check the id, name another server that is in the room, or try again later."
+        ),
+        Why::Away => format!("{server} does not answer. Try the same command again later."),
         Why::Unknown if portal.is_none() => {
             format!("There is no such alias: {server} does not know it. Check the spelling.")
         }
