@@ -27,6 +27,8 @@ pub enum Outcome {
     Done,
     /// The ghost is in its room, and this portal is ready.
     Joined(PortalId),
+    /// The same, in another room than before: what was said there in between has not been heard.
+    Moved(PortalId),
     /// It goes on later; the task may have changed and is stored again.
     Later,
 }
@@ -81,7 +83,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.report(&mut task.report, "refused", &why).await?;
         return Ok(Outcome::Done);
     }
-    if portal.room != target {
+    let moved = portal.room != target;
+    if moved {
         // An upgrade was followed. Nobody would hear the old room any more; that it could not be left is no reason to stay.
         let _ = deps.homeserver.leave(&ghost, &portal.room).await;
     }
@@ -127,7 +130,11 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         link.unwrap_or_default()
     );
     deps.report(&mut task.report, "joined", &text).await?;
-    Ok(Outcome::Joined(portal.id))
+    Ok(if moved {
+        Outcome::Moved(portal.id)
+    } else {
+        Outcome::Joined(portal.id)
+    })
 }
 
 /// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
@@ -201,8 +208,9 @@ async fn knock(
                 .update(portal.id, |portal| portal.state = PortalState::Knocking)
                 .await?;
             let text = format!(
-                "knocked as {}. When a member lets you in, you are in the room and hear of it here.",
-                portal.ghost.nick
+                "knocked as {}. When a member lets you in, you are in the room and hear of it here. Of a refusal your homeserver may never be told: `{}` takes the knock back.",
+                portal.ghost.nick,
+                refusal::typed(deps, task, "cancel"),
             );
             deps.report(&mut task.report, "knocked", &text).await?;
             Ok(Outcome::Done)

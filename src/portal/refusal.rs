@@ -147,7 +147,7 @@ fn named(task: &JoinTask) -> String {
 }
 
 /// A command as it is typed where this one was.
-fn typed(deps: &Deps, task: &JoinTask, command: &str) -> String {
+pub(super) fn typed(deps: &Deps, task: &JoinTask, command: &str) -> String {
     match task.report.portal {
         Some(_) => format!("{} {command}", deps.config.portal.command_prefix),
         None => command.to_owned(),

@@ -128,6 +128,17 @@ impl Lanes {
         self.wake(key);
     }
 
+    /// Lets a lane look for missed events once more: its portal leads into another room now.
+    pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
+        let mut relays = lock(&self.relays);
+        relays.filled.remove(&portal);
+        if let Some(relay) = relays.idle.peek_mut(&portal) {
+            relay.filled = false;
+        }
+        drop(relays);
+        self.visit(portal);
+    }
+
     fn wake(self: &Arc<Self>, key: LaneKey) {
         let lanes = self.clone();
         self.tasks.spawn(async move {
@@ -208,13 +219,14 @@ impl Lanes {
     }
 
     /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
-    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, relay: Relay) -> Option<Relay> {
+    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, mut relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
         if queues.get(key).is_some_and(|queue| !queue.is_empty()) {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
-        if relays.wanted.remove(&portal) && !relay.filled {
+        if relays.wanted.remove(&portal) {
+            relay.filled = false;
             return Some(relay);
         }
         if relay.filled {

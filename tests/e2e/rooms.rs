@@ -212,14 +212,18 @@ async fn knocking(world: &World, alice: &Client, chat: &str, bob: &Client) -> Re
         one.event["content"]["membership"] == "knock"
     })
     .await?;
-    bob.kick(&shut, knocked.sender(), "not today").await?;
-    alice
-        .wait_for(
-            "that the knock was refused",
-            |one| one.room == *chat && one.body().contains("was not let in (not today)"),
-            PATIENCE,
-        )
-        .await?;
+    // Synapse neither tells the knocking server of a refusal, nor the room that a knock was taken back.
+    let knocker = knocked.sender();
+    ensure!(knocker.starts_with("@_vizard_"), "{knocker}");
+    answers(world, alice, chat, "cancel", &["left."]).await?;
+    answers(
+        world,
+        alice,
+        chat,
+        "list",
+        &["Room door – in the room", " – left"],
+    )
+    .await?;
 
     let (_, open) = bob.create_public_room("open", "Wide open").await?;
     let answer = answers(
