@@ -110,6 +110,16 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
+    announce(deps, task, &portal).await?;
+    Ok(if moved {
+        Outcome::Moved(portal.id)
+    } else {
+        Outcome::Joined(portal.id)
+    })
+}
+
+/// Tells the user that it worked, and where.
+async fn announce(deps: &Deps, task: &mut JoinTask, portal: &Portal) -> Result<(), PortalError> {
     let link = portal
         .portal_room
         .as_deref()
@@ -129,12 +139,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         portal.ghost.nick,
         link.unwrap_or_default()
     );
-    deps.report(&mut task.report, "joined", &text).await?;
-    Ok(if moved {
-        Outcome::Moved(portal.id)
-    } else {
-        Outcome::Joined(portal.id)
-    })
+    deps.report(&mut task.report, "joined", &text).await
 }
 
 /// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
