@@ -86,6 +86,11 @@ impl Relay {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
                 Ok(Done::default())
             }
+            Rewritten::Refused(what) => {
+                let content = Scrubbed::notice(&format!("{what}: cannot be shown here"));
+                self.send_as_mirror(deps, portal, room, event, received, content)
+                    .await
+            }
             Rewritten::Unsupported(what) => {
                 let content = Scrubbed::notice(&format!("{what}: not supported yet"));
                 self.send_as_mirror(deps, portal, room, event, received, content)

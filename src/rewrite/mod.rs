@@ -98,6 +98,8 @@ pub enum Rewritten {
     Unknown(&'static str),
     /// A kind of event that is not relayed yet; the text names it to a person: "a poll".
     Unsupported(String),
+    /// Malformed or too long, and so never relayed; the text names it to a person: "a malformed edit".
+    Refused(&'static str),
     /// Nothing that a person would miss (typing, receipts, an empty redacted event).
     Nothing,
 }

@@ -168,6 +168,17 @@ impl Lanes {
         self.tasks.spawn(work)
     }
 
+    /// Lets a lane look for missed events once more: its portal leads into another room now.
+    pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
+        let mut relays = lock(&self.relays);
+        relays.filled.remove(&portal);
+        if let Some(relay) = relays.idle.peek_mut(&portal) {
+            relay.filled = false;
+        }
+        drop(relays);
+        self.visit(portal);
+    }
+
     fn wake(self: &Arc<Self>, key: LaneKey) {
         let lanes = self.clone();
         self.tasks.spawn(async move {
@@ -252,7 +263,8 @@ impl Lanes {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
-        if relays.wanted.remove(&portal) && !relay.filled {
+        if relays.wanted.remove(&portal) {
+            relay.filled = false;
             return Some(relay);
         }
         if relay.filled {
