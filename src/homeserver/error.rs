@@ -23,7 +23,7 @@ pub enum Error {
         after: Option<Duration>,
     },
     /// The homeserver refused (4xx).
-    #[error("the homeserver refuses: {errcode} {message}")]
+    #[error("the homeserver refuses: {status} {errcode}")]
     Refused {
         /// HTTP status.
         status: u16,
@@ -49,6 +49,12 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Retry { .. } => Class::Retry,
+            // The admin mends the registration; until then nothing is dropped.
+            Self::Refused { errcode, .. }
+                if errcode == "M_UNKNOWN_TOKEN" || errcode == "M_MISSING_TOKEN" =>
+            {
+                Class::Retry
+            }
             Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } => Class::GiveUp,
         }
     }

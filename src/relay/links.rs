@@ -85,9 +85,6 @@ impl Relay {
                 Some(mirror) => Some(mirror.clone()),
                 None => deps.store.mirror(portal.id, user).await?,
             };
-            if mirror.is_none() && deps.namespace.role(user).is_none() {
-                found.users.insert(user.clone(), themselves(user));
-            }
             if let Some(mirror) = mirror {
                 let name = mirror.name.unwrap_or_else(|| user.localpart().to_owned());
                 found.users.insert(

@@ -49,6 +49,8 @@ pub struct Relay {
     mirrors: LruCache<OwnedUserId, Mirror>,
     links: LruCache<OwnedEventId, Arc<Link>>,
     guards: Guards,
+    /// The outbound event that may go, whatever the limits say by now.
+    let_go: Option<OwnedEventId>,
     words: Option<guard::Words>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
@@ -83,6 +85,7 @@ impl Relay {
             links: LruCache::unbounded(),
             guards,
             words: None,
+            let_go: None,
             receipt: None,
             receipt_at: 0,
             filled: false,

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{lane, ticket::Transaction};
+use super::{direct, lane, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -184,7 +184,7 @@ impl Lanes {
         self.tasks.spawn(async move {
             match key {
                 LaneKey::Portal(portal) => lane::portal(&lanes, portal).await,
-                LaneKey::Direct(room) => lane::direct(&lanes, &room).await,
+                LaneKey::Direct(room) => direct::direct(&lanes, &room).await,
             }
         });
     }
