@@ -161,7 +161,6 @@ impl Dispatcher {
             (key, item)
         });
         self.lanes.push(items.collect());
-        self.lanes.look_up(transaction);
         Ok(())
     }
 

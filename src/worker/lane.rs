@@ -3,7 +3,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ruma::{OwnedEventId, RoomId};
-use tokio::task::JoinHandle;
 
 use super::{
     backoff,
@@ -38,8 +37,6 @@ struct Outcome {
 struct Hands {
     outcome: Outcome,
     recent: Recent,
-    /// The commit under way: at most one.
-    writing: Option<JoinHandle<()>>,
 }
 
 impl Hands {
@@ -47,26 +44,6 @@ impl Hands {
     fn note(&mut self, id: PortalId, source: Source, link: Link) {
         self.outcome.links.push((id, link));
         self.recent.note(source);
-    }
-
-    /// Begins to write what was done, when what was done before is written. The lane goes on meanwhile.
-    async fn write(&mut self, lanes: &Arc<Lanes>, relay: &mut Relay) {
-        self.written().await;
-        let mut outcome = std::mem::take(&mut self.outcome);
-        relay.forget_all_but(outcome.links.len());
-        if outcome.count == 0 && outcome.links.is_empty() && outcome.closing.is_empty() {
-            return;
-        }
-        let theirs = lanes.clone();
-        self.writing = Some(lanes.beside(async move { commit(&theirs, &mut outcome).await }));
-    }
-
-    /// Waits for the commit under way.
-    async fn written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // It ends when it is written, or when the process stops.
-            let _ = writing.await;
-        }
     }
 }
 
@@ -86,11 +63,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
                     receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
-                    hands.write(lanes, &mut relay).await;
+                    commit(lanes, &mut hands.outcome).await;
                 }
                 continue;
             }
-            hands.written().await;
             // Between the two looks an event may have come; then the lane goes on.
             match lanes.end(&key, id, relay) {
                 Some(back) => relay = back,
@@ -135,10 +111,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
             receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
         }
-        hands.write(lanes, &mut relay).await;
+        commit(lanes, &mut hands.outcome).await;
     }
-    hands.write(lanes, &mut relay).await;
-    hands.written().await;
+    commit(lanes, &mut hands.outcome).await;
 }
 
 /// Whether an event can only be shown in a portal that is there.
@@ -163,7 +138,6 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut H
     if relay.filled || !lanes.fill_gaps {
         return;
     }
-    hands.written().await;
     let missed = match persist(lanes, None, || gaps::missed(&lanes.deps, id)).await {
         Some(Some(missed)) => missed,
         Some(None) => return,
@@ -185,11 +159,13 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut H
         for (direction, event) in chunk {
             match step(lanes, id, relay, *direction, event, event.origin_server_ts).await {
                 Some(link) => hands.note(id, lanes.deps.store.source(id, &event.event_id), link),
-                None if lanes.stop.is_cancelled() => return,
+                None if lanes.stop.is_cancelled() => {
+                    return commit(lanes, &mut hands.outcome).await;
+                }
                 None => {}
             }
         }
-        hands.write(lanes, relay).await;
+        commit(lanes, &mut hands.outcome).await;
     }
     relay.filled = true;
 }

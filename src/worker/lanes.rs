@@ -11,10 +11,7 @@ use std::{
 
 use lru::LruCache;
 use ruma::OwnedRoomId;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{lane, ticket::Transaction};
@@ -149,20 +146,6 @@ impl Lanes {
         queues.insert(key.clone(), Queue::default());
         drop(queues);
         self.wake(key);
-    }
-
-    /// Begins to look a transaction up whose events are all in their lanes.
-    pub(super) fn look_up(&self, transaction: Arc<Transaction>) {
-        let store = self.deps.store.clone();
-        self.tasks.spawn(async move {
-            // What fails here is tried again by the lanes.
-            let _ = transaction.handled(&store).await;
-        });
-    }
-
-    /// Lets something go on beside the lanes; [`Lanes::settled`] waits for it too.
-    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.tasks.spawn(work)
     }
 
     fn wake(self: &Arc<Self>, key: LaneKey) {

@@ -53,11 +53,10 @@ impl Transaction {
 /// What a running lane handled lately: the look-up of a transaction may be older than that.
 ///
 /// An event is looked up after it was put into its lane. What the lane had committed before then, the look-up found; so only
-/// what was committed later has to be known here. When a lane has taken all that waited, everything that will still be put into
-/// it comes after the commits so far, which are all but the last: so what was noted before is forgotten the second time after.
+/// what came later has to be known here. When a lane has taken all that waited, everything that will still be put into it comes
+/// after the commits so far: what is noted then is of use for the taken events alone.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    oldest: HashSet<Source>,
     older: HashSet<Source>,
     newer: HashSet<Source>,
 }
@@ -70,14 +69,12 @@ impl Recent {
 
     /// Whether it was handled lately.
     pub(super) fn contains(&self, source: &Source) -> bool {
-        [&self.newer, &self.older, &self.oldest]
-            .iter()
-            .any(|noted| noted.contains(source))
+        self.newer.contains(source) || self.older.contains(source)
     }
 
-    /// The lane took all that waited, with everything committed but what it handled since it last took something.
+    /// The lane, with everything committed, took all that waited.
     pub(super) fn took_all(&mut self) {
-        self.oldest = std::mem::replace(&mut self.older, std::mem::take(&mut self.newer));
+        self.older = std::mem::take(&mut self.newer);
     }
 }
 
