@@ -38,7 +38,6 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
-pub use links::Source;
 pub use records::*;
 
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};

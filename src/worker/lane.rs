@@ -7,7 +7,7 @@ use ruma::{OwnedEventId, RoomId};
 use super::{
     backoff,
     lanes::{Item, LaneKey, Lanes},
-    ticket::{Closing, Recent, Transaction},
+    ticket::Closing,
 };
 use crate::{
     bot,
@@ -15,7 +15,7 @@ use crate::{
     homeserver::Class,
     portal::PortalError,
     relay::{Relay, gaps},
-    store::{Batch, Direction, Link, PortalId, Source},
+    store::{Batch, Direction, Link, PortalId},
 };
 
 /// Events handled between two commits of one lane.
@@ -32,21 +32,6 @@ struct Outcome {
     count: usize,
 }
 
-/// What a portal's lane has in its hands.
-#[derive(Default)]
-struct Hands {
-    outcome: Outcome,
-    recent: Recent,
-}
-
-impl Hands {
-    /// Notes that an event was handled.
-    fn note(&mut self, id: PortalId, source: Source, link: Link) {
-        self.outcome.links.push((id, link));
-        self.recent.note(source);
-    }
-}
-
 /// Works off a portal's lane until it is empty or the process stops.
 pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     let key = LaneKey::Portal(id);
@@ -54,16 +39,16 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // Outbound events that reached the room and whose receipt is still to come: their transactions stay stored until
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
-    let mut hands = Hands::default();
+    let mut outcome = Outcome::default();
     'lane: while !lanes.stop.is_cancelled() {
-        fill(lanes, id, &mut relay, &mut hands).await;
-        let Some((items, all)) = lanes.take(&key, BATCH, true) else {
+        fill(lanes, id, &mut relay, &mut outcome).await;
+        let Some(items) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-                    receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
-                    commit(lanes, &mut hands.outcome).await;
+                    receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+                    commit(lanes, &mut outcome).await;
                 }
                 continue;
             }
@@ -74,18 +59,13 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
-        if all {
-            hands.recent.took_all();
-        }
         if items.iter().any(needs_portal) {
-            wait_for_join(lanes, id, &mut relay, &mut hands).await;
+            wait_for_join(lanes, id, &mut relay, &mut outcome).await;
         }
+        let handled = handled(lanes, id, &items).await;
         for item in items {
-            let source = lanes.deps.store.source(id, &item.event.event_id);
-            let handled = hands.recent.contains(&source)
-                || handled(lanes, id, &item.transaction, &source).await;
             let owed = relay.owes_receipt();
-            if handled {
+            if handled.contains(&item.event.event_id) {
                 again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
                 lanes,
@@ -97,23 +77,23 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             )
             .await
             {
-                hands.note(id, source, link);
+                outcome.links.push((id, link));
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            hands.outcome.count += 1;
+            outcome.count += 1;
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {
-                hands.outcome.closing.add(item.transaction);
+                outcome.closing.add(item.transaction);
             }
         }
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-            receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
+            receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
         }
-        commit(lanes, &mut hands.outcome).await;
+        commit(lanes, &mut outcome).await;
     }
-    commit(lanes, &mut hands.outcome).await;
+    commit(lanes, &mut outcome).await;
 }
 
 /// Whether an event can only be shown in a portal that is there.
@@ -122,19 +102,19 @@ fn needs_portal(item: &Item) -> bool {
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
-async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
+async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
         if pause(lanes, 0, &PortalError::NotReady, Some(id))
             .await
             .is_some()
         {
-            fill(lanes, id, relay, hands).await;
+            fill(lanes, id, relay, outcome).await;
         }
     }
 }
 
 /// Handles what was missed while nobody listened, once for each portal; not before it is joined.
-async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
+async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     if relay.filled || !lanes.fill_gaps {
         return;
     }
@@ -158,14 +138,12 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut H
     for chunk in missed.chunks(BATCH) {
         for (direction, event) in chunk {
             match step(lanes, id, relay, *direction, event, event.origin_server_ts).await {
-                Some(link) => hands.note(id, lanes.deps.store.source(id, &event.event_id), link),
-                None if lanes.stop.is_cancelled() => {
-                    return commit(lanes, &mut hands.outcome).await;
-                }
+                Some(link) => outcome.links.push((id, link)),
+                None if lanes.stop.is_cancelled() => return commit(lanes, outcome).await,
                 None => {}
             }
         }
-        commit(lanes, &mut hands.outcome).await;
+        commit(lanes, outcome).await;
     }
     relay.filled = true;
 }
@@ -331,23 +309,7 @@ async fn write(lanes: &Arc<Lanes>, batch: Batch) -> Option<()> {
     .await
 }
 
-/// Whether an event was handled before its transaction was looked up.
-async fn handled(
-    lanes: &Arc<Lanes>,
-    id: PortalId,
-    transaction: &Transaction,
-    source: &Source,
-) -> bool {
-    persist(lanes, Some(id), || async {
-        let handled = transaction.handled(&lanes.deps.store).await?;
-        Ok(handled.contains(source))
-    })
-    .await
-    .unwrap_or_default()
-}
-
-/// The same for the events of a direct chat, of which few come at once.
-async fn answered(lanes: &Arc<Lanes>, id: PortalId, items: &[Item]) -> HashSet<OwnedEventId> {
+async fn handled(lanes: &Arc<Lanes>, id: PortalId, items: &[Item]) -> HashSet<OwnedEventId> {
     let ids: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
     persist(lanes, Some(id), || async {
         Ok(lanes.deps.store.handled(id, &ids).await?)
@@ -402,8 +364,8 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
     let id = PortalId(id);
     let mut outcome = Outcome::default();
-    while let Some((items, _)) = lanes.take(&key, BATCH, false) {
-        let handled = answered(lanes, id, &items).await;
+    while let Some(items) = lanes.take(&key, BATCH, false) {
+        let handled = handled(lanes, id, &items).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
                 if persist(lanes, None, || answer(lanes, room, &item.event))

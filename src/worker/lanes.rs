@@ -103,30 +103,24 @@ impl Lanes {
         })
     }
 
-    /// Appends the events of a transaction to their lanes and wakes these. No lane gets one before every lane has its own.
-    pub(super) fn push(self: &Arc<Self>, items: Vec<(LaneKey, Item)>) {
-        let depth = self.depth.fetch_add(items.len(), Ordering::SeqCst) + items.len();
+    /// Appends an event to a lane and wakes it.
+    pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item) {
+        let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("vizard_lane_depth").set(depth as f64);
-        let mut asleep = Vec::new();
         let mut queues = lock(&self.queues);
-        for (key, item) in items {
-            if let Some(queue) = queues.get_mut(&key) {
-                queue.items.push_back(item);
-                queue.news.notify_one();
-                continue;
-            }
-            asleep.push(key.clone());
-            let queue = Queue {
-                items: VecDeque::from([item]),
-                ..Queue::default()
-            };
-            queues.insert(key, queue);
+        if let Some(queue) = queues.get_mut(&key) {
+            queue.items.push_back(item);
+            queue.news.notify_one();
+            return;
         }
+        let queue = Queue {
+            items: VecDeque::from([item]),
+            ..Queue::default()
+        };
+        queues.insert(key.clone(), queue);
         drop(queues);
-        for key in asleep {
-            self.wake(key);
-        }
+        self.wake(key);
     }
 
     /// Starts a lane that has nothing to do, so that it looks for missed events.
@@ -158,14 +152,9 @@ impl Lanes {
         });
     }
 
-    /// The next events of a lane, at most `limit`, and whether these were all. `None`: it is empty. Then, unless the caller means
-    /// to `keep` it, the lane ends, and the next event starts it anew.
-    pub(super) fn take(
-        &self,
-        key: &LaneKey,
-        limit: usize,
-        keep: bool,
-    ) -> Option<(Vec<Item>, bool)> {
+    /// The next events of a lane, at most `limit`. `None`: it is empty. Then, unless the caller means to `keep` it,
+    /// the lane ends, and the next event starts it anew.
+    pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
         if queue.items.is_empty() {
@@ -175,8 +164,7 @@ impl Lanes {
             return None;
         }
         let count = queue.items.len().min(limit);
-        let items = queue.items.drain(..count).collect();
-        Some((items, queue.items.is_empty()))
+        Some(queue.items.drain(..count).collect())
     }
 
     /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.
