@@ -56,8 +56,8 @@ pub struct Relay {
 /// Mirrors that a portal keeps in memory.
 const MIRRORS: usize = 128;
 
-/// Ends of links that a portal keeps in memory. What is referred to is mostly recent, and the rest is in the store.
-const LINKS: usize = 64;
+/// Ends of links that a portal keeps in memory: all of those that a lane handles before it writes them, and some.
+const LINKS: usize = 256;
 
 /// The same of a portal in which nothing goes on, of which there may be many.
 const IDLE: usize = 8;
