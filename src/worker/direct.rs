@@ -1,13 +1,13 @@
 //! Working off the lane of a direct chat with the bot.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use ruma::{OwnedEventId, RoomId};
+use ruma::RoomId;
 
 use super::{
     attempt::persist,
-    lane::{BATCH, Outcome, commit},
-    lanes::{Item, LaneKey, Lanes},
+    lane::{BATCH, Outcome, commit, handled},
+    lanes::{LaneKey, Lanes},
 };
 use crate::{
     bot,
@@ -23,8 +23,8 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
     let id = PortalId(id);
     let mut outcome = Outcome::default();
-    while let Some((items, _)) = lanes.take(&key, BATCH, false) {
-        let handled = answered(lanes, id, &items).await;
+    while let Some(items) = lanes.take(&key, BATCH, false) {
+        let handled = handled(lanes, id, &items).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
                 if persist(lanes, None, || answer(lanes, room, &item.event))
@@ -50,16 +50,6 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
             return;
         }
     }
-}
-
-/// The same for the events of a direct chat, of which few come at once.
-async fn answered(lanes: &Arc<Lanes>, id: PortalId, items: &[Item]) -> HashSet<OwnedEventId> {
-    let ids: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
-    persist(lanes, Some(id), || async {
-        Ok(lanes.deps.store.handled(id, &ids).await?)
-    })
-    .await
-    .unwrap_or_default()
 }
 
 async fn answer(lanes: &Arc<Lanes>, room: &RoomId, event: &Event) -> Result<(), PortalError> {

@@ -1,20 +1,20 @@
 //! Working off the lane of one portal.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use ruma::OwnedEventId;
 
 use super::{
     attempt::{pause, persist, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
-    ticket::{Closing, Recent, Transaction},
+    ticket::Closing,
 };
 use crate::{
     event::Event,
     homeserver::Class,
     relay::Relay,
-    store::{Batch, Direction, Link, PortalId, Source},
+    store::{Batch, Direction, Link, PortalId},
 };
 
 /// Events handled between two commits of one lane. A crash repeats what was not committed, so that little is worth repeating.
@@ -28,43 +28,6 @@ pub(super) struct Outcome {
     pub(super) count: usize,
 }
 
-/// What a portal's lane has in its hands.
-#[derive(Default)]
-pub(super) struct Hands {
-    pub(super) outcome: Outcome,
-    pub(super) recent: Recent,
-    /// The commit under way: at most one.
-    pub(super) writing: Option<JoinHandle<()>>,
-}
-
-impl Hands {
-    /// Notes that an event was handled.
-    pub(super) fn note(&mut self, id: PortalId, source: Source, link: Link) {
-        self.outcome.links.push((id, link));
-        self.recent.note(source);
-    }
-
-    /// Begins to write what was done, when what was done before is written. The lane goes on meanwhile.
-    pub(super) async fn write(&mut self, lanes: &Arc<Lanes>, relay: &mut Relay) {
-        self.written().await;
-        let mut outcome = std::mem::take(&mut self.outcome);
-        relay.forget_all_but(outcome.links.len());
-        if outcome.count == 0 && outcome.links.is_empty() && outcome.closing.is_empty() {
-            return;
-        }
-        let theirs = lanes.clone();
-        self.writing = Some(lanes.beside(async move { commit(&theirs, &mut outcome).await }));
-    }
-
-    /// Waits for the commit under way.
-    pub(super) async fn written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // It ends when it is written, or when the process stops.
-            let _ = writing.await;
-        }
-    }
-}
-
 /// Works off a portal's lane until it is empty or the process stops.
 pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     let key = LaneKey::Portal(id);
@@ -72,23 +35,22 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // Outbound events that reached the room and whose receipt is still to come: their transactions stay stored until
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
-    let mut hands = Hands::default();
+    let mut outcome = Outcome::default();
     'lane: while !lanes.stop.is_cancelled() {
-        fill(lanes, id, &mut relay, &mut hands).await;
+        fill(lanes, id, &mut relay, &mut outcome).await;
         if lanes.stop.is_cancelled() {
             break; // perhaps in the middle of what was missed: nothing newer may come before the rest
         }
-        let Some((items, all)) = lanes.take(&key, BATCH, true) else {
+        let Some(items) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-                    receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
-                    hands.write(lanes, &mut relay).await;
+                    receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+                    commit(lanes, &mut outcome).await;
                 }
                 continue;
             }
-            hands.written().await;
             // Between the two looks an event may have come; then the lane goes on.
             match lanes.end(&key, id, relay) {
                 Some(back) => relay = back,
@@ -96,26 +58,21 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
-        if all {
-            hands.recent.took_all();
-        }
         if items.iter().any(|item| needs_portal(lanes, item)) {
-            wait_for_join(lanes, id, &mut relay, &mut hands).await;
+            wait_for_join(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {
                 break;
             }
         }
         if looks_again(lanes, &mut relay, &items) {
             relay.filled = false;
-            fill(lanes, id, &mut relay, &mut hands).await;
+            fill(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {
                 break;
             }
         }
+        let mut handled = handled(lanes, id, &items).await;
         for item in items {
-            let source = lanes.deps.store.source(id, &item.event.event_id);
-            let handled = hands.recent.contains(&source)
-                || handled(lanes, id, &item.transaction, &source).await;
             let owed = relay.owes_receipt();
             if lanes.stop.is_cancelled() {
                 break 'lane;
@@ -123,10 +80,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if may_change_portal(lanes, item.direction, &item.event) {
                 // What was sent until now must be known when this is done: after a crash in between it would be handled again,
                 // as if it had not been sent, and the portal would be another.
-                hands.write(lanes, &mut relay).await;
-                hands.written().await;
+                commit(lanes, &mut outcome).await;
             }
-            if handled {
+            if handled.contains(&item.event.event_id) {
                 again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
                 lanes,
@@ -140,32 +96,31 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                hands.note(id, source, link);
+                handled.insert(link.source.clone());
+                outcome.links.push((id, link));
                 if refused {
-                    hands.outcome.count += 1;
-                    hands.outcome.closing.add(item.transaction);
-                    hands.write(lanes, &mut relay).await;
-                    hands.written().await;
+                    outcome.count += 1;
+                    outcome.closing.add(item.transaction);
+                    commit(lanes, &mut outcome).await;
                     continue;
                 }
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            hands.outcome.count += 1;
+            outcome.count += 1;
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {
-                hands.outcome.closing.add(item.transaction);
+                outcome.closing.add(item.transaction);
             }
         }
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-            receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
+            receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
         }
-        hands.write(lanes, &mut relay).await;
-        postponed(lanes, id, &mut relay, &mut hands).await;
+        commit(lanes, &mut outcome).await;
+        postponed(lanes, id, &mut relay, &mut outcome).await;
     }
-    hands.write(lanes, &mut relay).await;
-    hands.written().await;
+    commit(lanes, &mut outcome).await;
 }
 
 /// Whether handling an event may change what later ones meet: state, or a command.
@@ -263,16 +218,15 @@ async fn write(lanes: &Arc<Lanes>, batch: Batch) -> Option<()> {
     .await
 }
 
-/// Whether an event was handled before its transaction was looked up.
-async fn handled(
+/// Which of these events were handled before.
+pub(super) async fn handled(
     lanes: &Arc<Lanes>,
     id: PortalId,
-    transaction: &Transaction,
-    source: &Source,
-) -> bool {
+    items: &[Item],
+) -> HashSet<OwnedEventId> {
+    let ids: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
     persist(lanes, Some(id), || async {
-        let handled = transaction.handled(&lanes.deps.store).await?;
-        Ok(handled.contains(source))
+        Ok(lanes.deps.store.handled(id, &ids).await?)
     })
     .await
     .unwrap_or_default()

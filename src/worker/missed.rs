@@ -6,7 +6,7 @@ use ruma::OwnedEventId;
 
 use super::{
     attempt::{pause, persist, step},
-    lane::{Hands, again},
+    lane::{Outcome, again, commit},
     lanes::{Item, Lanes},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(super) async fn wait_for_join(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    hands: &mut Hands,
+    outcome: &mut Outcome,
 ) {
     while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
         let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
@@ -58,17 +58,21 @@ pub(super) async fn wait_for_join(
             .await
             .is_some()
         {
-            fill(lanes, id, relay, hands).await;
+            fill(lanes, id, relay, outcome).await;
         }
     }
 }
 
 /// Handles what was missed while nobody listened, once for each portal; not before it is joined.
-pub(super) async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
+pub(super) async fn fill(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+) {
     if relay.filled || !lanes.fill_gaps {
         return;
     }
-    hands.written().await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
     let mut missed = match persist(lanes, None, look).await {
@@ -122,7 +126,7 @@ pub(super) async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, ha
             relay.postponed.push((direction, event));
             continue;
         }
-        if !fetched(lanes, id, relay, hands, direction, &event).await {
+        if !fetched(lanes, id, relay, outcome, direction, &event).await {
             return;
         }
     }
@@ -134,15 +138,15 @@ async fn fetched(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    hands: &mut Hands,
+    outcome: &mut Outcome,
     direction: Direction,
     event: &Event,
 ) -> bool {
     if let Some(link) = step(lanes, id, relay, direction, event, event.origin_server_ts).await {
-        hands.note(id, lanes.deps.store.source(id, &event.event_id), link);
+        outcome.links.push((id, link));
     }
     // One by one: no stored transaction would bring these back as they are now.
-    hands.write(lanes, relay).await;
+    commit(lanes, outcome).await;
     !lanes.stop.is_cancelled()
 }
 
@@ -151,17 +155,15 @@ pub(super) async fn postponed(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    hands: &mut Hands,
+    outcome: &mut Outcome,
 ) {
-    if !relay.postponed.is_empty() {
-        hands.written().await;
-    }
+    if !relay.postponed.is_empty() {}
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {
             relay.postponed.push((direction, event));
         } else if handled_now(lanes, id, &event).await {
             continue;
-        } else if !fetched(lanes, id, relay, hands, direction, &event).await {
+        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
             return;
         }
     }
