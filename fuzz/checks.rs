@@ -106,7 +106,7 @@ fn contents(json: &str, rewrite: fn(&str, &RawValue, &Translations) -> Rewritten
         match rewrite(event_type, &content, &translations()) {
             Rewritten::Send(scrubbed) => sent(&scrubbed),
             Rewritten::Unsupported(name) => assert!(name.len() <= 500, "{name}"),
-            Rewritten::Unknown(_) | Rewritten::Nothing => {}
+            Rewritten::Refused(_) | Rewritten::Unknown(_) | Rewritten::Nothing => {}
         }
     }
 }

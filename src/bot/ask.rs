@@ -47,7 +47,8 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
     if let Some(denial) = access.denial(&wish.target.room, &wish.target.via) {
         return Ok(denied(denial).into());
     }
-    let mut returning = wish.successor_of.is_some();
+    // Which room an alias leads to shows when it is asked for: then the cap is looked at once more.
+    let mut capped = wish.successor_of.is_none() && room_id(&wish.target.room).is_some();
     if let Some(room) = room_id(&wish.target.room) {
         if let Some(refusal) = own_room(call, room).await? {
             return Ok(refusal.into());
@@ -56,10 +57,10 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
             if let Some(reply) = already(call, &portal, wish.knock) {
                 return Ok(reply.into());
             }
-            returning = true;
+            capped = false;
         }
     }
-    if let Some(refusal) = limits(call, returning).await? {
+    if let Some(refusal) = limits(call, capped).await? {
         return Ok(refusal.into());
     }
     let mut report = call.new_report();
@@ -72,6 +73,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         knock: wish.knock,
         nick: wish.nick,
         successor_of: wish.successor_of,
+        fresh: false,
         report,
     };
     call.deps
@@ -168,13 +170,13 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
 }
 
 /// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.
-async fn limits(call: &Call<'_>, returning: bool) -> Result<Option<Reply>, PortalError> {
+async fn limits(call: &Call<'_>, capped: bool) -> Result<Option<Reply>, PortalError> {
     let access = &call.deps.config.access;
     let now = call.deps.clock.now();
     let mark = call.mark();
     let counted =
         |user: &crate::store::User| user.recent_joins.iter().any(|join| mark.is_on(*join));
-    if !returning && !counted(&call.user) && call.user.pseudonyms.len() >= access.max_pseudonyms {
+    if capped && !counted(&call.user) && call.user.pseudonyms.len() >= access.max_pseudonyms {
         return Ok(Some(Reply::say(&format!(
             "You have {} pseudonyms, which is as many as one person may have here. `forget` one that you no longer need, or ask the administrator.",
             call.user.pseudonyms.len()

@@ -75,6 +75,7 @@ impl Call<'_> {
             room: self.invocation.room.clone(),
             command: self.invocation.event.clone(),
             portal: self.invocation.portal,
+            unasked: false,
             message: None,
         }
     }

@@ -3,17 +3,18 @@
 //! Each step writes down what it is about to use (keys, ids, "creating the room") before it uses it, and every
 //! request is idempotent or is checked first, so that running the whole again changes nothing that was done.
 
-use std::sync::Arc;
-
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
-use serde_json::json;
 
-use super::{Deps, PortalError, refusal, room, state::RoomState};
+use super::{
+    Deps, PortalError,
+    ghost::{existing, member_extra, pseudonym, ready_ghost},
+    refusal, room,
+    state::RoomState,
+};
 use crate::{
     config::Denial,
     homeserver::{self, Actor, Class},
-    pseudonym::{Mapping, SenderKey, nick_of},
-    store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
+    store::{JoinTask, Portal, PortalId, PortalState},
 };
 
 /// How many times a server that does not answer is asked.
@@ -26,6 +27,8 @@ pub enum Outcome {
     Done,
     /// The ghost is in its room, and this portal is ready.
     Joined(PortalId),
+    /// The same, in another room than before: what was said there in between has not been heard.
+    Moved(PortalId),
     /// It goes on later; the task may have changed and is stored again.
     Later,
 }
@@ -80,6 +83,11 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.report(&mut task.report, "refused", &why).await?;
         return Ok(Outcome::Done);
     }
+    let moved = portal.room != target;
+    if moved {
+        // An upgrade was followed. Nobody would hear the old room any more; that it could not be left is no reason to stay.
+        let _ = deps.homeserver.leave(&ghost, &portal.room).await;
+    }
     let portal = deps
         .portals
         .update(portal.id, |portal| {
@@ -108,6 +116,16 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.report(&mut task.report, "removed", text).await?;
         return Ok(Outcome::Joined(portal.id));
     }
+    announce(deps, task, &portal).await?;
+    Ok(if moved {
+        Outcome::Moved(portal.id)
+    } else {
+        Outcome::Joined(portal.id)
+    })
+}
+
+/// Tells the user that it worked, and where.
+async fn announce(deps: &Deps, task: &mut JoinTask, portal: &Portal) -> Result<(), PortalError> {
     let link = portal
         .portal_room
         .as_deref()
@@ -127,8 +145,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         portal.ghost.nick,
         link.unwrap_or_default()
     );
-    deps.report(&mut task.report, "joined", &text).await?;
-    Ok(Outcome::Joined(portal.id))
+    deps.report(&mut task.report, "joined", &text).await
 }
 
 /// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
@@ -179,139 +196,6 @@ fn denied(deps: &Deps, room: &RoomId, via: &[OwnedServerName]) -> Option<&'stati
     }
 }
 
-/// The portal with its pseudonym: the one the user has in this room, the one of its predecessor, or a new one.
-async fn pseudonym(
-    deps: &Deps,
-    task: &mut JoinTask,
-    room: &RoomId,
-    via: &[OwnedServerName],
-) -> Result<Option<Arc<Portal>>, PortalError> {
-    let id = match existing(deps, task, room).await? {
-        Some(id) => id,
-        None if at_cap(deps, task).await? => {
-            let text = format!(
-                "You have {} pseudonyms, as many as this Vizard allows. `forget` one to make room.",
-                deps.config.access.max_pseudonyms
-            );
-            deps.report(&mut task.report, "cap", &text).await?;
-            return Ok(None);
-        }
-        None => match create(deps, task, room, via).await? {
-            Created::New => match existing(deps, task, room).await? {
-                Some(id) => id,
-                None => return Err(PortalError::Gone),
-            },
-            Created::AlreadyThere(id) => id,
-            Created::Forgotten => {
-                let text = "You forgot your pseudonym in this room. That is final: there is no new one here, ever.";
-                deps.report(&mut task.report, "forgotten", text).await?;
-                return Ok(None);
-            }
-        },
-    };
-    let portal = deps.portals.get(id).await?;
-    if task.successor_of == Some(id) || portal.room == room {
-        return Ok(Some(portal));
-    }
-    Ok(None)
-}
-
-async fn existing(
-    deps: &Deps,
-    task: &JoinTask,
-    room: &RoomId,
-) -> Result<Option<PortalId>, PortalError> {
-    if let Some(predecessor) = task.successor_of {
-        return Ok(Some(predecessor));
-    }
-    let user = deps.store.user(&task.user).await?;
-    Ok(user.and_then(|user| {
-        user.pseudonyms
-            .iter()
-            .find(|entry| entry.room == room)
-            .map(|entry| entry.portal)
-    }))
-}
-
-async fn at_cap(deps: &Deps, task: &JoinTask) -> Result<bool, PortalError> {
-    let user = deps.store.user(&task.user).await?;
-    Ok(user.is_some_and(|user| user.pseudonyms.len() >= deps.config.access.max_pseudonyms))
-}
-
-async fn create(
-    deps: &Deps,
-    task: &JoinTask,
-    room: &RoomId,
-    via: &[OwnedServerName],
-) -> Result<Created, PortalError> {
-    let key = SenderKey::generate(&deps.rng);
-    let portal = Portal {
-        id: PortalId(deps.rng.bytes()),
-        user: task.user.clone(),
-        room: room.to_owned(),
-        via: via.to_vec(),
-        state: PortalState::Joining,
-        ghost: GhostRecord {
-            id: deps.namespace.ghost(&key.id()),
-            seed: key.seed(),
-            device: None,
-            nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
-            ready: false,
-        },
-        host: Puppet {
-            id: deps.namespace.host(&deps.rng),
-            device: None,
-        },
-        portal_room: None,
-        creating_room: false,
-        user_joined: false,
-        shown: Shown::default(),
-        created: deps.clock.now(),
-        successor: None,
-        joined_at: 0,
-    };
-    Ok(deps.portals.create(&portal).await?)
-}
-
-/// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make
-/// Synapse write the member event again without the mapping.
-async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, PortalError> {
-    let device = deps.device_id();
-    let portal = deps
-        .portals
-        .update(portal.id, |portal| {
-            portal.ghost.device.get_or_insert(device);
-        })
-        .await?;
-    let ghost = deps.ghost(&portal);
-    if !portal.ghost.ready {
-        if let Some(device) = &portal.ghost.device {
-            deps.settle(&portal.ghost.id, device).await?;
-        }
-        deps.homeserver
-            .set_displayname(&ghost, &portal.ghost.nick)
-            .await?;
-        deps.portals
-            .update(portal.id, |portal| portal.ghost.ready = true)
-            .await?;
-    }
-    Ok(ghost)
-}
-
-/// What goes into the ghost's member event besides the membership.
-pub(super) fn member_extra(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
-    json!({
-        "displayname": portal.ghost.nick,
-        "org.matrix.msc4014.mxid_mapping": mapping(deps, portal, room),
-    })
-}
-
-/// The ghost's signed mapping for a room.
-pub(super) fn mapping(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
-    let key = SenderKey::from_seed(&portal.ghost.seed);
-    Mapping::sign(&key, deps.namespace.server(), room, &deps.server_key)
-}
-
 fn with_inviters(portal: &Portal, mut via: Vec<OwnedServerName>) -> Vec<OwnedServerName> {
     for server in &portal.via {
         if !via.contains(server) {
@@ -335,8 +219,9 @@ async fn knock(
                 .update(portal.id, |portal| portal.state = PortalState::Knocking)
                 .await?;
             let text = format!(
-                "knocked as {}. When a member lets you in, you are in the room and hear of it here.",
-                portal.ghost.nick
+                "knocked as {}. When a member lets you in, you are in the room and hear of it here. Of a refusal your homeserver may never be told: `{}` takes the knock back.",
+                portal.ghost.nick,
+                refusal::typed(deps, task, "cancel"),
             );
             deps.report(&mut task.report, "knocked", &text).await?;
             Ok(Outcome::Done)
@@ -381,16 +266,40 @@ async fn failed(
             .await?;
         return Ok(Outcome::Later);
     }
-    if let Some(portal) = portal {
+    let why = refusal::Why::of(&error);
+    if let Some(portal) = portal
+        && !(task.fresh && why.is_hopeless() && discard(deps, portal).await?)
+    {
         deps.portals
             .update(portal.id, |portal| {
                 if portal.state == PortalState::Joining {
-                    portal.state = PortalState::Left;
+                    portal.state = match why {
+                        refusal::Why::Banned => PortalState::Banned,
+                        _ => PortalState::Left,
+                    };
                 }
             })
             .await?;
     }
-    let text = refusal::explain(deps, task, portal, &error).await;
+    let text = refusal::explain(deps, task, portal, why, &error).await;
     deps.report(&mut task.report, "failed", &text).await?;
     Ok(Outcome::Done)
+}
+
+/// Undoes a pseudonym that was made for a room which nobody can join, and which nobody has seen: it would only stand
+/// in the user's list. `false`: it has to stay, because the homeserver cannot say that the ghost is outside.
+async fn discard(deps: &Deps, portal: &Portal) -> Result<bool, PortalError> {
+    let ghost = deps.ghost(portal);
+    // A join whose answer was lost may still be under way; the homeserver lets the leave wait for it.
+    if deps.homeserver.leave(&ghost, &portal.room).await.is_err() {
+        return Ok(false);
+    }
+    // A device without a pseudonym is of no use, and does no harm either.
+    let _ = deps.homeserver.delete_device(&ghost).await;
+    deps.portals
+        .destroy(portal.id, |portal| async move {
+            deps.store.discard_portal(&portal).await
+        })
+        .await?;
+    Ok(true)
 }

@@ -21,7 +21,14 @@ pub async fn run(
 ) -> Result<Outcome, PortalError> {
     let _alone = deps.portals.alone(id).await;
     let portal = match deps.portals.get(id).await {
-        Err(PortalError::Gone) => return Ok(Outcome::Done),
+        Err(PortalError::Gone) => {
+            // Forgotten before a crash, which came before the word of it.
+            if let (true, Some(report)) = (forget, report) {
+                let text = "forgotten: the pseudonym is gone, and its keys are erased.";
+                deps.report_if_possible(report, "forgotten", text).await?;
+            }
+            return Ok(Outcome::Done);
+        }
         other => other?,
     };
     if portal.state != PortalState::Leaving && !forget {
@@ -49,11 +56,16 @@ pub async fn run(
         }
         let days = u64::from(deps.config.abuse.escrow_days);
         let escrow: Option<UnixMillis> = (days > 0).then(|| deps.clock.now() + days * 86_400_000);
-        if let Some(report) = report {
-            let text = format!(
-                "forgotten: \"{}\" is gone, and its keys are erased. The room's portal is closed.",
-                portal.ghost.nick
-            );
+        let text = format!(
+            "forgotten: \"{}\" is gone, and its keys are erased. The room's portal is closed.",
+            portal.ghost.nick
+        );
+        // In its own portal it is told while that is open, elsewhere when it is true.
+        let (inside, outside) = match report {
+            Some(report) if report.portal == Some(id) => (Some(report), None),
+            report => (None, report.as_mut()),
+        };
+        if let Some(report) = inside {
             deps.report_if_possible(report, "forgotten", &text).await?;
         }
         close(deps, &portal).await?;
@@ -62,6 +74,9 @@ pub async fn run(
                 deps.store.forget_portal(&portal, escrow).await
             })
             .await?;
+        if let Some(report) = outside {
+            deps.report_if_possible(report, "forgotten", &text).await?;
+        }
         return Ok(Outcome::Done);
     }
     let portal = deps

@@ -6,6 +6,7 @@
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
 mod error;
+mod ghost;
 pub mod join;
 pub mod leave;
 mod limits;
@@ -32,7 +33,7 @@ pub use target::{JoinTarget, ParseTargetError};
 use crate::{
     clock::{Clock, UnixMillis},
     config::Config,
-    homeserver::{Actor, Homeserver},
+    homeserver::{Actor, Class, Homeserver},
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
     rng::Rng,
@@ -144,16 +145,27 @@ impl Deps {
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
     /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
     pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
+        let before = self.portals.get(id).await?.ghost.nick.clone();
         let portal = self
             .portals
             .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
             .await?;
         if portal.state == PortalState::Joined {
-            let member = Scrubbed::ghost_member(nick, &join::mapping(self, &portal, &portal.room));
+            let member = Scrubbed::ghost_member(nick, &ghost::mapping(self, &portal, &portal.room));
             let ghost = self.ghost(&portal);
-            self.homeserver
+            if let Err(error) = self
+                .homeserver
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
-                .await?;
+                .await
+            {
+                // Refused for good: the room goes on showing the old name, and so do the records.
+                if error.class() == Class::GiveUp {
+                    self.portals
+                        .update(id, |portal| portal.ghost.nick = before)
+                        .await?;
+                }
+                return Err(error.into());
+            }
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +15,7 @@ use super::PortalError;
 use crate::store::{Created, Portal, PortalId, Store, StoreError};
 
 /// How many idle records stay in memory.
-const CACHED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const CACHED: usize = 4096;
 
 type Slot = AsyncMutex<Option<Arc<Portal>>>;
 
@@ -44,7 +43,8 @@ impl Portals {
     pub fn new(store: Store) -> Self {
         let cells = Cells {
             live: HashMap::new(),
-            recent: LruCache::new(CACHED),
+            // A bounded one would take the room for all its entries at once.
+            recent: LruCache::unbounded(),
             work: HashMap::new(),
         };
         Self {
@@ -152,11 +152,14 @@ impl Portals {
             .get(&id)
             .and_then(Weak::upgrade)
             .unwrap_or_default();
-        if cells.live.len() >= 4 * CACHED.get() {
+        if cells.live.len() >= 4 * CACHED {
             cells.live.retain(|_, cell| cell.strong_count() > 0);
         }
         cells.live.insert(id, Arc::downgrade(&cell));
         cells.recent.put(id, cell.clone());
+        if cells.recent.len() > CACHED {
+            cells.recent.pop_lru();
+        }
         cell
     }
 }

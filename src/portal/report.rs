@@ -20,6 +20,7 @@ impl Deps {
         let notice = Scrubbed::notice(text);
         let (notice, leg) = match &report.message {
             Some(first) => (notice.replacing(first), format!("report:{step}")),
+            None if report.unasked => (notice, "report".to_owned()),
             None => (notice.in_reply_to(&report.command), "report".to_owned()),
         };
         let event = self

@@ -32,16 +32,15 @@ pub(super) async fn open(
             deps.settle(&portal.host.id, device).await?;
         }
         deps.homeserver.set_displayname(&host, "Vizard").await?;
-        let room = match made_before_crash(deps, &portal, &host).await? {
-            Some(room) => room,
-            None => {
-                deps.portals
-                    .update(portal.id, |portal| portal.creating_room = true)
-                    .await?;
-                deps.homeserver
-                    .create_room(&host, &creation(&portal, state))
-                    .await?
-            }
+        let room = if let Some(room) = made_before_crash(deps, &portal, &host).await? {
+            room
+        } else {
+            deps.portals
+                .update(portal.id, |portal| portal.creating_room = true)
+                .await?;
+            deps.homeserver
+                .create_room(&host, &creation(&portal, state))
+                .await?
         };
         portal = deps
             .portals
@@ -164,7 +163,8 @@ pub async fn show(
             Some(remote) => copy_avatar(deps, &deps.ghost(portal), host, remote).await?,
             None => None,
         };
-        if copy.is_some() || state.avatar.is_none() {
+        // A new picture that cannot be had takes the old one down all the same.
+        if copy.is_some() || shown.avatar.is_some() {
             let content = copy
                 .as_ref()
                 .map_or_else(|| json!({}), |local| json!({"url": local}));

@@ -12,9 +12,9 @@ use crate::{
     store::{Held, Link, Portal},
 };
 
-/// What the user decided about a held message.
+/// What the user decided about a held message; `None`: it is not held any more.
 pub(super) struct Decision {
-    held: Held,
+    held: Option<Held>,
     send: bool,
 }
 
@@ -66,11 +66,13 @@ impl Relay {
         let Some((answered, send)) = word(event) else {
             return Ok(None);
         };
-        Ok(deps
-            .store
-            .held(portal.id, &answered)
-            .await?
-            .map(|held| Decision { held, send }))
+        let held = deps.store.held(portal.id, &answered).await?;
+        // A word about something that was relayed is an ordinary reply. About a notice of the host it is never meant for
+        // the room, not even when it comes twice.
+        if held.is_none() && self.other_end(deps, &answered).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Decision { held, send }))
     }
 
     /// Does what the user decided.
@@ -83,6 +85,11 @@ impl Relay {
         decision: Decision,
     ) -> Result<Done, PortalError> {
         let Decision { held, send } = decision;
+        let Some(held) = held else {
+            let text = "Nothing is held back there any more. Your answer did not go to the room.";
+            self.tell_reply(deps, portal, answer, text).await?;
+            return Ok(Done::default());
+        };
         let original: Option<Event> = serde_json::from_str(&held.json).ok();
         let (true, Some(original)) = (send, original) else {
             deps.store.release(portal.id, &held.event).await?;

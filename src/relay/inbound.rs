@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, Relay, gaps, reconcile};
+use super::{Done, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee,
@@ -86,6 +86,11 @@ impl Relay {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
                 Ok(Done::default())
             }
+            Rewritten::Refused(what) => {
+                let content = Scrubbed::notice(&format!("{what}: cannot be shown here"));
+                self.send_as_mirror(deps, portal, room, event, received, content)
+                    .await
+            }
             Rewritten::Unsupported(what) => {
                 let content = Scrubbed::notice(&format!("{what}: not supported yet"));
                 self.send_as_mirror(deps, portal, room, event, received, content)
@@ -134,10 +139,17 @@ impl Relay {
                     mirror = deps
                         .ready_mirror(portal, &event.sender, Some(mirror))
                         .await?;
-                    self.mirrors.put(event.sender.clone(), mirror.clone());
+                    self.keep_mirror(&mirror);
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn keep_mirror(&mut self, mirror: &Mirror) {
+        self.mirrors.put(mirror.member.clone(), mirror.clone());
+        while self.mirrors.len() > MIRRORS {
+            self.mirrors.pop_lru();
         }
     }
 
@@ -149,7 +161,7 @@ impl Relay {
     ) -> Result<Mirror, PortalError> {
         let known = self.mirrors.get(&event.sender).cloned();
         let mirror = deps.ready_mirror(portal, &event.sender, known).await?;
-        self.mirrors.put(event.sender.clone(), mirror.clone());
+        self.keep_mirror(&mirror);
         Ok(mirror)
     }
 

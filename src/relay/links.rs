@@ -1,5 +1,7 @@
 //! Which event became which, from memory or the store; and the translation of everything a content refers to.
 
+use std::sync::Arc;
+
 use ruma::{EventId, OwnedEventId, UserId};
 
 use super::{ByMirror, Relay};
@@ -14,8 +16,9 @@ impl Relay {
     /// homeserver and is noted as handled, and must not stand in the way of the link that leads to it.
     pub(super) fn remember(&mut self, link: &Link) {
         if let Some(target) = &link.target {
-            self.links.put(link.source.clone(), link.clone());
-            self.links.put(target.clone(), link.clone());
+            let kept = Arc::new(link.clone());
+            self.links.put(link.source.clone(), kept.clone());
+            self.links.put(target.clone(), kept);
         }
     }
 
@@ -31,14 +34,11 @@ impl Relay {
         deps: &Deps,
         event: &EventId,
     ) -> Result<Option<Link>, PortalError> {
-        if let Some(link) = self.links.get(event) {
-            return Ok(Some(link.clone()));
+        // Not moved to the front: those at the front are the ones that the store may not have yet.
+        if let Some(link) = self.links.peek(event) {
+            return Ok(Some(Link::clone(link)));
         }
-        let link = deps.store.link(self.portal, event).await?;
-        if let Some(link) = &link {
-            self.remember(link);
-        }
-        Ok(link)
+        Ok(deps.store.link(self.portal, event).await?)
     }
 
     /// The other end of `event`.

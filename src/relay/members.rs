@@ -3,8 +3,9 @@
 use super::{Done, Relay};
 use crate::{
     event::{Event, Membership},
+    homeserver::Class,
     portal::{Deps, MemberProfile, PortalError, RoomState, room},
-    rewrite::clean_name,
+    rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Portal, PortalState, Report, Task},
 };
 
@@ -88,16 +89,24 @@ impl Relay {
         let reason = reason(event);
         match event.membership() {
             Some(Membership::Leave) if portal.state != PortalState::Left => {
+                let before = portal.state.clone();
                 let portal = deps
                     .portals
                     .update(portal.id, |portal| portal.state = PortalState::Left)
                     .await?;
-                let text = format!(
-                    "{} was removed from this room{reason}. `{} rejoin` tries to return.",
-                    portal.ghost.nick, deps.config.portal.command_prefix
-                );
-                self.tell(deps, &portal, &event.event_id, "kicked", &text)
-                    .await
+                let (nick, prefix) = (&portal.ghost.nick, &deps.config.portal.command_prefix);
+                let text = match before {
+                    PortalState::Knocking => {
+                        format!("{nick} was not let in{reason}: the knock was refused.")
+                    }
+                    PortalState::Banned => {
+                        format!("{nick} is no longer banned. `{prefix} rejoin` tries to return.")
+                    }
+                    _ => format!(
+                        "{nick} was removed from this room{reason}. `{prefix} rejoin` tries to return."
+                    ),
+                };
+                self.tell_user(deps, &portal, event, "kicked", &text).await
             }
             Some(Membership::Ban) => {
                 let portal = deps
@@ -105,8 +114,7 @@ impl Relay {
                     .update(portal.id, |portal| portal.state = PortalState::Banned)
                     .await?;
                 let text = format!("{} was banned from this room{reason}.", portal.ghost.nick);
-                self.tell(deps, &portal, &event.event_id, "banned", &text)
-                    .await
+                self.tell_user(deps, &portal, event, "banned", &text).await
             }
             Some(Membership::Invite) if portal.state == PortalState::Knocking => {
                 let Some(user) = deps.store.user(&portal.user).await? else {
@@ -123,10 +131,12 @@ impl Relay {
                     knock: false,
                     nick: None,
                     successor_of: None,
+                    fresh: false,
                     report: Report {
                         room: chat,
                         command: event.event_id.clone(),
                         portal: None,
+                        unasked: true,
                         message: None,
                     },
                 });
@@ -134,6 +144,32 @@ impl Relay {
                     .await?;
                 Ok(Done::default())
             }
+            _ => Ok(Done::default()),
+        }
+    }
+
+    /// Tells the user what happened to their ghost: in the portal or, as long as there is none, in the chat with the bot.
+    async fn tell_user(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        leg: &str,
+        text: &str,
+    ) -> Result<Done, PortalError> {
+        if portal.portal_room.is_some() {
+            return self.tell(deps, portal, &event.event_id, leg, text).await;
+        }
+        let user = deps.store.user(&portal.user).await?;
+        let Some(chat) = user.and_then(|user| user.direct_chat) else {
+            return Ok(Done::default());
+        };
+        let notice = Scrubbed::notice(text);
+        match deps
+            .say(&deps.bot, &chat, &notice, event.event_id.as_str(), leg, 0)
+            .await
+        {
+            Err(error) if error.class() == Class::Retry => Err(error),
             _ => Ok(Done::default()),
         }
     }

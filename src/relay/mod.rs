@@ -20,8 +20,9 @@ mod outbound;
 mod reconcile;
 mod watch;
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::{collections::HashMap, sync::Arc};
 
+pub use guard::Guards;
 use lru::LruCache;
 use ruma::{OwnedEventId, OwnedUserId};
 
@@ -46,7 +47,8 @@ pub struct Done {
 pub struct Relay {
     portal: PortalId,
     mirrors: LruCache<OwnedUserId, Mirror>,
-    links: LruCache<OwnedEventId, Link>,
+    links: LruCache<OwnedEventId, Arc<Link>>,
+    guards: Guards,
     words: Option<guard::Words>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
@@ -58,8 +60,14 @@ pub struct Relay {
     pub watch: Watch,
 }
 
-/// Mirrors and links that a portal keeps in memory.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+/// Mirrors that a portal keeps in memory.
+const MIRRORS: usize = 128;
+
+/// Ends of links that a portal keeps in memory beside those that may not be in the store yet. What is referred to is mostly recent.
+const LINKS: usize = 64;
+
+/// The same of a portal in which nothing goes on, of which there may be many.
+const IDLE: usize = 8;
 
 /// The least time between two read receipts of one host, in milliseconds: they are coalesced.
 const RECEIPT_EVERY: u64 = 3_000;
@@ -67,17 +75,33 @@ const RECEIPT_EVERY: u64 = 3_000;
 impl Relay {
     /// The relay of a portal.
     #[must_use]
-    pub fn new(portal: PortalId) -> Self {
+    pub fn new(portal: PortalId, guards: Guards) -> Self {
+        // A bounded one would take the room for all its entries at once.
         Self {
             portal,
-            mirrors: LruCache::new(REMEMBERED),
-            links: LruCache::new(REMEMBERED),
+            mirrors: LruCache::unbounded(),
+            links: LruCache::unbounded(),
+            guards,
             words: None,
             receipt: None,
             receipt_at: 0,
             filled: false,
             postponed: Vec::new(),
             watch: Watch::default(),
+        }
+    }
+
+    /// Keeps little in memory, for a portal in which nothing goes on and of which everything is in the store.
+    pub fn rest(&mut self) {
+        trim(&mut self.mirrors, IDLE);
+        trim(&mut self.links, IDLE);
+        self.words = None;
+    }
+
+    /// Forgets links that are in the store: all but the last `unwritten`, and a few.
+    pub fn forget_all_but(&mut self, unwritten: usize) {
+        while self.links.len() > LINKS + 2 * unwritten {
+            self.links.pop_lru();
         }
     }
 
@@ -89,16 +113,16 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Link, PortalError> {
-        let event = crate::e2ee::decrypt(event.clone());
+        let event = crate::e2ee::decrypt(event);
         let done = match direction {
             Direction::Inbound => self.inbound(deps, &event, received).await?,
             Direction::Outbound => self.outbound(deps, &event, received).await?,
         };
         let link = Link {
-            source: event.event_id,
+            source: event.event_id.clone(),
             target: done.target,
             direction,
-            sender: event.sender,
+            sender: event.sender.clone(),
         };
         self.remember(&link);
         Ok(link)
@@ -170,6 +194,21 @@ impl Relay {
         self.receipt_at = deps.clock.now();
         Ok(())
     }
+}
+
+/// Forgets what was used longest ago, and gives the room back.
+fn trim<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, most: usize) {
+    if cache.len() <= most {
+        return;
+    }
+    let mut kept = LruCache::unbounded();
+    while cache.len() > most {
+        cache.pop_lru();
+    }
+    while let Some((key, value)) = cache.pop_lru() {
+        kept.put(key, value);
+    }
+    *cache = kept;
 }
 
 /// Mirrors by their own id, for translating what the user writes.

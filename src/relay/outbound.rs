@@ -61,6 +61,11 @@ impl Relay {
             Rewritten::Send(content) => content,
             Rewritten::Nothing => return Ok(Done::default()),
             Rewritten::Unknown(why) => return self.not_sent(deps, portal, event, why).await,
+            Rewritten::Refused(what) => {
+                return self
+                    .not_sent(deps, portal, event, &format!("{what} cannot be relayed"))
+                    .await;
+            }
             Rewritten::Unsupported(what) => {
                 return self
                     .not_sent(deps, portal, event, &format!("{what}: not supported yet"))

@@ -12,9 +12,7 @@ pub(super) fn rewrite(
     translations: &Translations,
 ) -> Rewritten {
     match event_type {
-        _ if content.get().len() > MAX_INPUT => {
-            Rewritten::Unsupported("a message that is too long".to_owned())
-        }
+        _ if content.get().len() > MAX_INPUT => Rewritten::Refused("a message that is too long"),
         message::TYPE => message::rewrite(content, translations),
         reaction::TYPE => reaction::rewrite(content, translations),
         other => kinds::other(other, content),

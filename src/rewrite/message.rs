@@ -25,7 +25,7 @@ pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewrit
         return Rewritten::Nothing;
     }
     let Some(message) = parse::<Message<'_>>(content) else {
-        return Rewritten::Unsupported(MALFORMED.to_owned());
+        return Rewritten::Refused(MALFORMED);
     };
     if message.is_edit() {
         return edit(&message, translations);
@@ -60,13 +60,13 @@ fn edit(message: &Message<'_>, translations: &Translations) -> Rewritten {
         return Rewritten::Unknown("the message this edits is not known here");
     };
     let Some(replacement) = message.replacement() else {
-        return Rewritten::Unsupported("a malformed edit".to_owned());
+        return Rewritten::Refused("a malformed edit");
     };
     let new = match words(&replacement, true, translations) {
         Ok(new) => new,
         // An edit that leaves nothing is still an edit; without words it is nothing that can be sent.
         Err(Rewritten::Nothing) => {
-            return Rewritten::Unsupported("an edit that leaves the message empty".to_owned());
+            return Rewritten::Refused("an edit that leaves the message empty");
         }
         Err(other) => return other,
     };
@@ -126,7 +126,7 @@ fn fitting(out: &MessageOut<'_>) -> Option<Scrubbed> {
 }
 
 fn too_long() -> Rewritten {
-    Rewritten::Unsupported(TOO_LONG.to_owned())
+    Rewritten::Refused(TOO_LONG)
 }
 
 /// What a message says on the other side; or, as an error, what becomes of it instead.
@@ -136,7 +136,7 @@ fn words<'a>(
     translations: &Translations,
 ) -> Result<Words<'a>, Rewritten> {
     let Some(msgtype) = message.msgtype.as_ref() else {
-        return Err(Rewritten::Unsupported(MALFORMED.to_owned()));
+        return Err(Rewritten::Refused(MALFORMED));
     };
     let msgtype = match msgtype.0.as_ref() {
         "m.text" => "m.text",
@@ -148,7 +148,7 @@ fn words<'a>(
         }
     };
     if message.body.is_none() && message.html().is_none() {
-        return Err(Rewritten::Unsupported(MALFORMED.to_owned()));
+        return Err(Rewritten::Refused(MALFORMED));
     }
     let body = message.body.as_ref().map_or("", |body| body.0.as_ref());
     let body = if strip_reply {

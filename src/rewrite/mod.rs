@@ -32,7 +32,10 @@ use std::collections::HashMap;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::value::RawValue;
 
-pub use self::text::{clean_name, escape_html};
+pub use self::{
+    guard::Sieve,
+    text::{clean_name, escape_html},
+};
 
 /// Content that passed the allow-list. Its fields are private: it cannot be made elsewhere.
 #[derive(Clone, Debug)]
@@ -95,6 +98,8 @@ pub enum Rewritten {
     Unknown(&'static str),
     /// A kind of event that is not relayed yet; the text names it to a person: "a poll".
     Unsupported(String),
+    /// Malformed or too long, and so never relayed; the text names it to a person: "a malformed edit".
+    Refused(&'static str),
     /// Nothing that a person would miss (typing, receipts, an empty redacted event).
     Nothing,
 }

@@ -36,7 +36,7 @@ pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewrit
         return malformed();
     }
     if key.len() > MAX_REACTION {
-        return Rewritten::Unsupported("a reaction that is too long".to_owned());
+        return Rewritten::Refused("a reaction that is too long");
     }
     if matches!(text::strip_media(Cow::Borrowed(&*key)), Cow::Owned(_)) {
         return Rewritten::Unsupported("a reaction with a picture".to_owned());
@@ -56,5 +56,5 @@ pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewrit
 }
 
 fn malformed() -> Rewritten {
-    Rewritten::Unsupported("a malformed reaction".to_owned())
+    Rewritten::Refused("a malformed reaction")
 }

@@ -50,15 +50,45 @@ impl Store {
         escrow_until: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
         let stored = self.read_portal(&mut *tx, portal.id).await?;
-        let mut routes = self.routes_of(portal);
         self.forget_in(tx, &portal.user, &portal.room).await?;
         if let Some(stored) = &stored {
-            routes.extend(self.routes_of(stored));
             self.forget_in(tx, &stored.user, &stored.room).await?;
             // Only now: a second call, after a crash, makes no second copy.
             if let Some(until) = escrow_until {
                 self.escrow_in(tx, stored, until).await?;
             }
+        }
+        self.delete_in(tx, portal, stored.as_ref()).await
+    }
+
+    /// Removes a portal whose pseudonym was never in its room, so that nobody has seen it. Nothing stays of it, and the
+    /// user may try that room again.
+    pub async fn discard_portal(&self, portal: &Portal) -> Result<(), StoreError> {
+        write_tx!(self.0.database, "discard_portal", |tx| self
+            .discard_portal_in(tx, portal))?;
+        self.users_changed();
+        self.0.database.empty_log().await
+    }
+
+    async fn discard_portal_in(
+        &self,
+        tx: &mut AnyConnection,
+        portal: &Portal,
+    ) -> Result<(), StoreError> {
+        let stored = self.read_portal(&mut *tx, portal.id).await?;
+        self.delete_in(tx, portal, stored.as_ref()).await
+    }
+
+    /// Deletes everything that a portal owns, and its place in the user's record.
+    async fn delete_in(
+        &self,
+        tx: &mut AnyConnection,
+        portal: &Portal,
+        stored: Option<&Portal>,
+    ) -> Result<(), StoreError> {
+        let mut routes = self.routes_of(portal);
+        if let Some(stored) = stored {
+            routes.extend(self.routes_of(stored));
         }
         self.change_routes(tx, portal.id, &routes, &BTreeSet::new())
             .await?;

@@ -26,6 +26,7 @@ mod records;
 mod rotate;
 mod routes;
 mod seal;
+mod tasks;
 mod users;
 mod writer;
 
@@ -38,7 +39,9 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
+pub use links::Source;
 pub use records::*;
+pub use tasks::*;
 
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 

@@ -3,10 +3,7 @@
 
 use std::fmt;
 
-use ruma::{
-    OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
-    OwnedUserId,
-};
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMillis;
@@ -274,75 +271,6 @@ pub struct Held {
     pub json: String,
     /// When it was held.
     pub at: UnixMillis,
-}
-
-/// Durable work that is due at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Job {
-    /// Its id: random, or derived so that one job is not queued twice.
-    pub id: [u8; 16],
-    /// When it is due.
-    pub due: UnixMillis,
-    /// How often it was tried.
-    #[serde(default)]
-    pub attempts: u32,
-    /// What to do.
-    pub task: Task,
-}
-
-/// What a job does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
-    /// Join a room, or return to it.
-    Join(JoinTask),
-    /// The ghost leaves its room.
-    Leave {
-        /// The portal.
-        portal: PortalId,
-        /// Destroy the pseudonym afterwards.
-        forget: bool,
-        /// Who is told when it is done.
-        report: Option<Report>,
-    },
-}
-
-/// A join that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinTask {
-    /// Who asked.
-    pub user: OwnedUserId,
-    /// The room's id or alias.
-    pub target: OwnedRoomOrAliasId,
-    /// Servers through which it can be reached.
-    #[serde(default)]
-    pub via: Vec<OwnedServerName>,
-    /// Knock instead of joining.
-    #[serde(default)]
-    pub knock: bool,
-    /// The display name that the user asked for.
-    #[serde(default)]
-    pub nick: Option<String>,
-    /// The portal whose room was replaced by the target: its pseudonym goes along.
-    #[serde(default)]
-    pub successor_of: Option<PortalId>,
-    /// Who is told.
-    pub report: Report,
-}
-
-/// Where the progress of a job is told, as edits of one message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// The room in which the command was given.
-    pub room: OwnedRoomId,
-    /// The command's event: the source of the report's transaction ids.
-    pub command: OwnedEventId,
-    /// The portal whose host reports; `None`: the bot does, in the direct chat.
-    #[serde(default)]
-    pub portal: Option<PortalId>,
-    /// The first message, which later ones edit.
-    #[serde(default)]
-    pub message: Option<OwnedEventId>,
 }
 
 /// What became of an attempt to put a new portal into the store.

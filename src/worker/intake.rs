@@ -111,7 +111,8 @@ impl Intake {
 }
 
 /// The readable events of a transaction and the number of others; `None` when it is not a transaction at all.
-pub(super) fn decode(body: &[u8]) -> Option<(Vec<Event>, u64)> {
+#[must_use]
+pub fn decode(body: &[u8]) -> Option<(Vec<Event>, u64)> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow, default)]

@@ -92,6 +92,10 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.visit(portal);
             deps.store.finish_job(job.id).await
         }
+        Ok(Outcome::Moved(portal)) => {
+            lanes.look_again(portal);
+            deps.store.finish_job(job.id).await
+        }
         Err(error) if error.class() == Class::GiveUp || job.attempts >= GIVE_UP => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {

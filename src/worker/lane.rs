@@ -3,11 +3,12 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ruma::{OwnedEventId, RoomId};
+use tokio::task::JoinHandle;
 
 use super::{
     backoff,
     lanes::{Item, LaneKey, Lanes},
-    ticket::Closing,
+    ticket::{Closing, Recent, Transaction},
 };
 use crate::{
     bot,
@@ -15,7 +16,7 @@ use crate::{
     homeserver::Class,
     portal::PortalError,
     relay::{Relay, gaps},
-    store::{Batch, Direction, Link, PortalId, PortalState},
+    store::{Batch, Direction, Link, PortalId, PortalState, Source},
 };
 
 /// Events handled between two commits of one lane. A crash repeats what was not committed, so that little is worth repeating.
@@ -34,6 +35,43 @@ struct Outcome {
     count: usize,
 }
 
+/// What a portal's lane has in its hands.
+#[derive(Default)]
+struct Hands {
+    outcome: Outcome,
+    recent: Recent,
+    /// The commit under way: at most one.
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Hands {
+    /// Notes that an event was handled.
+    fn note(&mut self, id: PortalId, source: Source, link: Link) {
+        self.outcome.links.push((id, link));
+        self.recent.note(source);
+    }
+
+    /// Begins to write what was done, when what was done before is written. The lane goes on meanwhile.
+    async fn write(&mut self, lanes: &Arc<Lanes>, relay: &mut Relay) {
+        self.written().await;
+        let mut outcome = std::mem::take(&mut self.outcome);
+        relay.forget_all_but(outcome.links.len());
+        if outcome.count == 0 && outcome.links.is_empty() && outcome.closing.is_empty() {
+            return;
+        }
+        let theirs = lanes.clone();
+        self.writing = Some(lanes.beside(async move { commit(&theirs, &mut outcome).await }));
+    }
+
+    /// Waits for the commit under way.
+    async fn written(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // It ends when it is written, or when the process stops.
+            let _ = writing.await;
+        }
+    }
+}
+
 /// Works off a portal's lane until it is empty or the process stops.
 pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     let key = LaneKey::Portal(id);
@@ -41,22 +79,23 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // Outbound events that reached the room and whose receipt is still to come: their transactions stay stored until
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
-    let mut outcome = Outcome::default();
+    let mut hands = Hands::default();
     'lane: while !lanes.stop.is_cancelled() {
-        fill(lanes, id, &mut relay, &mut outcome).await;
+        fill(lanes, id, &mut relay, &mut hands).await;
         if lanes.stop.is_cancelled() {
             break; // perhaps in the middle of what was missed: nothing newer may come before the rest
         }
-        let Some(items) = lanes.take(&key, BATCH, true) else {
+        let Some((items, all)) = lanes.take(&key, BATCH, true) else {
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-                    receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
-                    commit(lanes, &mut outcome).await;
+                    receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
+                    hands.write(lanes, &mut relay).await;
                 }
                 continue;
             }
+            hands.written().await;
             // Between the two looks an event may have come; then the lane goes on.
             match lanes.end(&key, id, relay) {
                 Some(back) => relay = back,
@@ -64,28 +103,37 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
+        if all {
+            hands.recent.took_all();
+        }
         if items.iter().any(|item| needs_portal(lanes, item)) {
-            wait_for_join(lanes, id, &mut relay, &mut outcome).await;
+            wait_for_join(lanes, id, &mut relay, &mut hands).await;
             if lanes.stop.is_cancelled() {
                 break;
             }
         }
         if looks_again(lanes, &mut relay, &items) {
             relay.filled = false;
-            fill(lanes, id, &mut relay, &mut outcome).await;
+            fill(lanes, id, &mut relay, &mut hands).await;
             if lanes.stop.is_cancelled() {
                 break;
             }
         }
-        let mut handled = handled(lanes, id, &items).await;
         for item in items {
+            let source = lanes.deps.store.source(id, &item.event.event_id);
+            let handled = hands.recent.contains(&source)
+                || handled(lanes, id, &item.transaction, &source).await;
             let owed = relay.owes_receipt();
+            if lanes.stop.is_cancelled() {
+                break 'lane;
+            }
             if may_change_portal(lanes, item.direction, &item.event) {
                 // What was sent until now must be known when this is done: after a crash in between it would be handled again,
                 // as if it had not been sent, and the portal would be another.
-                commit(lanes, &mut outcome).await;
+                hands.write(lanes, &mut relay).await;
+                hands.written().await;
             }
-            if handled.contains(&item.event.event_id) {
+            if handled {
                 again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
                 lanes,
@@ -99,31 +147,32 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                handled.insert(link.source.clone());
-                outcome.links.push((id, link));
+                hands.note(id, source, link);
                 if refused {
-                    outcome.count += 1;
-                    outcome.closing.add(item.transaction);
-                    commit(lanes, &mut outcome).await;
+                    hands.outcome.count += 1;
+                    hands.outcome.closing.add(item.transaction);
+                    hands.write(lanes, &mut relay).await;
+                    hands.written().await;
                     continue;
                 }
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            outcome.count += 1;
+            hands.outcome.count += 1;
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {
-                outcome.closing.add(item.transaction);
+                hands.outcome.closing.add(item.transaction);
             }
         }
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-            receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+            receipt(lanes, &mut relay, &mut unreceipted, &mut hands.outcome).await;
         }
-        commit(lanes, &mut outcome).await;
-        postponed(lanes, id, &mut relay, &mut outcome).await;
+        hands.write(lanes, &mut relay).await;
+        postponed(lanes, id, &mut relay, &mut hands).await;
     }
-    commit(lanes, &mut outcome).await;
+    hands.write(lanes, &mut relay).await;
+    hands.written().await;
 }
 
 /// Whether handling an event may change what later ones meet: state, or a command.
@@ -157,7 +206,7 @@ fn needs_portal(lanes: &Lanes, item: &Item) -> bool {
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
-async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
     while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
         let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
         let comes = portal.is_some_and(|portal| match portal.state {
@@ -172,16 +221,17 @@ async fn wait_for_join(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outc
             .await
             .is_some()
         {
-            fill(lanes, id, relay, outcome).await;
+            fill(lanes, id, relay, hands).await;
         }
     }
 }
 
 /// Handles what was missed while nobody listened, once for each portal; not before it is joined.
-async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
     if relay.filled || !lanes.fill_gaps {
         return;
     }
+    hands.written().await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
     let mut missed = match persist(lanes, None, look).await {
@@ -235,7 +285,7 @@ async fn fill(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut
             relay.postponed.push((direction, event));
             continue;
         }
-        if !fetched(lanes, id, relay, outcome, direction, &event).await {
+        if !fetched(lanes, id, relay, hands, direction, &event).await {
             return;
         }
     }
@@ -247,25 +297,29 @@ async fn fetched(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    outcome: &mut Outcome,
+    hands: &mut Hands,
     direction: Direction,
     event: &Event,
 ) -> bool {
-    let link = step(lanes, id, relay, direction, event, event.origin_server_ts).await;
-    outcome.links.extend(link.map(|link| (id, link)));
+    if let Some(link) = step(lanes, id, relay, direction, event, event.origin_server_ts).await {
+        hands.note(id, lanes.deps.store.source(id, &event.event_id), link);
+    }
     // One by one: no stored transaction would bring these back as they are now.
-    commit(lanes, outcome).await;
+    hands.write(lanes, relay).await;
     !lanes.stop.is_cancelled()
 }
 
 /// Handles the redactions that came before what they redact, as far as that is relayed now.
-async fn postponed(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
+async fn postponed(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, hands: &mut Hands) {
+    if !relay.postponed.is_empty() {
+        hands.written().await;
+    }
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {
             relay.postponed.push((direction, event));
         } else if handled_now(lanes, id, &event).await {
             continue;
-        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
+        } else if !fetched(lanes, id, relay, hands, direction, &event).await {
             return;
         }
     }
@@ -461,7 +515,23 @@ async fn write(lanes: &Arc<Lanes>, batch: Batch) -> Option<()> {
     .await
 }
 
-async fn handled(lanes: &Arc<Lanes>, id: PortalId, items: &[Item]) -> HashSet<OwnedEventId> {
+/// Whether an event was handled before its transaction was looked up.
+async fn handled(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    transaction: &Transaction,
+    source: &Source,
+) -> bool {
+    persist(lanes, Some(id), || async {
+        let handled = transaction.handled(&lanes.deps.store).await?;
+        Ok(handled.contains(source))
+    })
+    .await
+    .unwrap_or_default()
+}
+
+/// The same for the events of a direct chat, of which few come at once.
+async fn answered(lanes: &Arc<Lanes>, id: PortalId, items: &[Item]) -> HashSet<OwnedEventId> {
     let ids: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
     persist(lanes, Some(id), || async {
         Ok(lanes.deps.store.handled(id, &ids).await?)
@@ -517,8 +587,8 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
     let id = PortalId(id);
     let mut outcome = Outcome::default();
-    while let Some(items) = lanes.take(&key, BATCH, false) {
-        let handled = handled(lanes, id, &items).await;
+    while let Some((items, _)) = lanes.take(&key, BATCH, false) {
+        let handled = answered(lanes, id, &items).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
                 if persist(lanes, None, || answer(lanes, room, &item.event))

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -12,7 +11,10 @@ use std::{
 
 use lru::LruCache;
 use ruma::OwnedRoomId;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{lane, ticket::Transaction};
@@ -20,7 +22,7 @@ use crate::{
     clock::UnixMillis,
     event::Event,
     portal::Deps,
-    relay::{Relay, Watch},
+    relay::{Guards, Relay, Watch},
     store::{Direction, PortalId},
 };
 
@@ -43,7 +45,7 @@ pub(super) struct Item {
 }
 
 /// Relays of idle portals that stay in memory with what they remember.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+const REMEMBERED: usize = 4096;
 
 /// What waits in a lane that runs.
 #[derive(Debug, Default)]
@@ -64,6 +66,7 @@ pub struct Lanes {
     pub(super) fill_gaps: bool,
     queues: Mutex<HashMap<LaneKey, Queue>>,
     relays: Mutex<Relays>,
+    guards: Guards,
     depth: AtomicUsize,
     limit: usize,
     space: Notify,
@@ -94,10 +97,11 @@ impl Lanes {
             stop,
             queues: Mutex::default(),
             relays: Mutex::new(Relays {
-                idle: LruCache::new(REMEMBERED),
+                idle: LruCache::unbounded(),
                 filled: HashSet::new(),
                 wanted: HashSet::new(),
             }),
+            guards: Guards::default(),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
             wary_until: AtomicU64::new(0),
@@ -105,24 +109,30 @@ impl Lanes {
         })
     }
 
-    /// Appends an event to a lane and wakes it.
-    pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item) {
-        let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
+    /// Appends the events of a transaction to their lanes and wakes these. No lane gets one before every lane has its own.
+    pub(super) fn push(self: &Arc<Self>, items: Vec<(LaneKey, Item)>) {
+        let depth = self.depth.fetch_add(items.len(), Ordering::SeqCst) + items.len();
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("vizard_lane_depth").set(depth as f64);
+        let mut asleep = Vec::new();
         let mut queues = lock(&self.queues);
-        if let Some(queue) = queues.get_mut(&key) {
-            queue.items.push_back(item);
-            queue.news.notify_one();
-            return;
+        for (key, item) in items {
+            if let Some(queue) = queues.get_mut(&key) {
+                queue.items.push_back(item);
+                queue.news.notify_one();
+                continue;
+            }
+            asleep.push(key.clone());
+            let queue = Queue {
+                items: VecDeque::from([item]),
+                ..Queue::default()
+            };
+            queues.insert(key, queue);
         }
-        let queue = Queue {
-            items: VecDeque::from([item]),
-            ..Queue::default()
-        };
-        queues.insert(key.clone(), queue);
         drop(queues);
-        self.wake(key);
+        for key in asleep {
+            self.wake(key);
+        }
     }
 
     /// Starts a lane that has nothing to do, so that it looks for missed events.
@@ -144,6 +154,31 @@ impl Lanes {
         self.wake(key);
     }
 
+    /// Begins to look a transaction up whose events are all in their lanes.
+    pub(super) fn look_up(&self, transaction: Arc<Transaction>) {
+        let store = self.deps.store.clone();
+        self.tasks.spawn(async move {
+            // What fails here is tried again by the lanes.
+            let _ = transaction.handled(&store).await;
+        });
+    }
+
+    /// Lets something go on beside the lanes; [`Lanes::settled`] waits for it too.
+    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn(work)
+    }
+
+    /// Lets a lane look for missed events once more: its portal leads into another room now.
+    pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
+        let mut relays = lock(&self.relays);
+        relays.filled.remove(&portal);
+        if let Some(relay) = relays.idle.peek_mut(&portal) {
+            relay.filled = false;
+        }
+        drop(relays);
+        self.visit(portal);
+    }
+
     fn wake(self: &Arc<Self>, key: LaneKey) {
         let lanes = self.clone();
         self.tasks.spawn(async move {
@@ -154,9 +189,14 @@ impl Lanes {
         });
     }
 
-    /// The next events of a lane, at most `limit`. `None`: it is empty. Then, unless the caller means to `keep` it,
-    /// the lane ends, and the next event starts it anew.
-    pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
+    /// The next events of a lane, at most `limit`, and whether these were all. `None`: it is empty. Then, unless the caller means
+    /// to `keep` it, the lane ends, and the next event starts it anew.
+    pub(super) fn take(
+        &self,
+        key: &LaneKey,
+        limit: usize,
+        keep: bool,
+    ) -> Option<(Vec<Item>, bool)> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
         if queue.items.is_empty() {
@@ -166,7 +206,8 @@ impl Lanes {
             return None;
         }
         let count = queue.items.len().min(limit);
-        Some(queue.items.drain(..count).collect())
+        let items = queue.items.drain(..count).collect();
+        Some((items, queue.items.is_empty()))
     }
 
     /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.
@@ -210,25 +251,30 @@ impl Lanes {
         let mut relay = relays
             .idle
             .pop(&portal)
-            .unwrap_or_else(|| Relay::new(portal));
+            .unwrap_or_else(|| Relay::new(portal, self.guards.clone()));
         relay.filled |= relays.filled.contains(&portal);
         relay
     }
 
     /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
-    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, relay: Relay) -> Option<Relay> {
+    pub(super) fn end(&self, key: &LaneKey, portal: PortalId, mut relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
         if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
-        if relays.wanted.remove(&portal) && !relay.filled {
+        if relays.wanted.remove(&portal) {
+            relay.filled = false;
             return Some(relay);
         }
         if relay.filled {
             relays.filled.insert(portal);
         }
+        relay.rest();
         relays.idle.put(portal, relay);
+        if relays.idle.len() > REMEMBERED {
+            relays.idle.pop_lru();
+        }
         queues.remove(key);
         None
     }

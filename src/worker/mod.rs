@@ -19,7 +19,7 @@ mod ticket;
 mod upkeep;
 
 pub use dispatcher::Dispatcher;
-pub use intake::{Intake, Refused};
+pub use intake::{Intake, Refused, decode};
 pub use jobs::run as run_jobs;
 pub use lanes::Lanes;
 pub use upkeep::run as run_upkeep;

@@ -1,0 +1,13 @@
+//! Decoding of transactions. Run with `cargo +nightly fuzz run transaction`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Some((events, skipped)) = vizard::worker::decode(data) {
+        assert!(events.len() as u64 + skipped <= data.len() as u64);
+        for event in events {
+            let _ = (event.membership(), event.previous_membership(), event.redacted());
+        }
+    }
+});

@@ -1,0 +1,148 @@
+//! The pseudonym with which a user enters a room: found again, or made and dressed.
+
+use std::sync::Arc;
+
+use ruma::{OwnedServerName, RoomId};
+use serde_json::json;
+
+use super::{Deps, PortalError};
+use crate::{
+    homeserver::Actor,
+    pseudonym::{Mapping, SenderKey, nick_of},
+    store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
+};
+
+/// The portal with its pseudonym: the one the user has in this room, the one of its predecessor, or a new one.
+pub(super) async fn pseudonym(
+    deps: &Deps,
+    task: &mut JoinTask,
+    room: &RoomId,
+    via: &[OwnedServerName],
+) -> Result<Option<Arc<Portal>>, PortalError> {
+    let id = match existing(deps, task, room).await? {
+        Some(id) => id,
+        None if at_cap(deps, task).await? => {
+            let text = format!(
+                "You have {} pseudonyms, as many as this Vizard allows. `forget` one to make room.",
+                deps.config.access.max_pseudonyms
+            );
+            deps.report(&mut task.report, "cap", &text).await?;
+            return Ok(None);
+        }
+        None => match create(deps, task, room, via).await? {
+            Created::New => {
+                task.fresh = true;
+                match existing(deps, task, room).await? {
+                    Some(id) => id,
+                    None => return Err(PortalError::Gone),
+                }
+            }
+            Created::AlreadyThere(id) => id,
+            Created::Forgotten => {
+                let text = "You forgot your pseudonym in this room. That is final: there is no new one here, ever.";
+                deps.report(&mut task.report, "forgotten", text).await?;
+                return Ok(None);
+            }
+        },
+    };
+    let portal = deps.portals.get(id).await?;
+    if task.successor_of == Some(id) || portal.room == room {
+        return Ok(Some(portal));
+    }
+    Ok(None)
+}
+
+pub(super) async fn existing(
+    deps: &Deps,
+    task: &JoinTask,
+    room: &RoomId,
+) -> Result<Option<PortalId>, PortalError> {
+    let user = deps.store.user(&task.user).await?;
+    let here = user.and_then(|user| {
+        user.pseudonyms
+            .iter()
+            .find(|entry| entry.room == room)
+            .map(|entry| entry.portal)
+    });
+    // Whoever has a pseudonym in the new room already keeps to that one: a room never sees two of one user.
+    Ok(here.or(task.successor_of))
+}
+
+async fn at_cap(deps: &Deps, task: &JoinTask) -> Result<bool, PortalError> {
+    let user = deps.store.user(&task.user).await?;
+    Ok(user.is_some_and(|user| user.pseudonyms.len() >= deps.config.access.max_pseudonyms))
+}
+
+async fn create(
+    deps: &Deps,
+    task: &JoinTask,
+    room: &RoomId,
+    via: &[OwnedServerName],
+) -> Result<Created, PortalError> {
+    let key = SenderKey::generate(&deps.rng);
+    let portal = Portal {
+        id: PortalId(deps.rng.bytes()),
+        user: task.user.clone(),
+        room: room.to_owned(),
+        via: via.to_vec(),
+        state: PortalState::Joining,
+        ghost: GhostRecord {
+            id: deps.namespace.ghost(&key.id()),
+            seed: key.seed(),
+            device: None,
+            nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
+            ready: false,
+        },
+        host: Puppet {
+            id: deps.namespace.host(&deps.rng),
+            device: None,
+        },
+        portal_room: None,
+        creating_room: false,
+        user_joined: false,
+        shown: Shown::default(),
+        created: deps.clock.now(),
+        successor: None,
+        joined_at: 0,
+    };
+    Ok(deps.portals.create(&portal).await?)
+}
+
+/// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make
+/// Synapse write the member event again without the mapping.
+pub(super) async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, PortalError> {
+    let device = deps.device_id();
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            portal.ghost.device.get_or_insert(device);
+        })
+        .await?;
+    let ghost = deps.ghost(&portal);
+    if !portal.ghost.ready {
+        if let Some(device) = &portal.ghost.device {
+            deps.settle(&portal.ghost.id, device).await?;
+        }
+        deps.homeserver
+            .set_displayname(&ghost, &portal.ghost.nick)
+            .await?;
+        deps.portals
+            .update(portal.id, |portal| portal.ghost.ready = true)
+            .await?;
+    }
+    Ok(ghost)
+}
+
+/// What goes into the ghost's member event besides the membership.
+pub(super) fn member_extra(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
+    json!({
+        "displayname": portal.ghost.nick,
+        "org.matrix.msc4014.mxid_mapping": mapping(deps, portal, room),
+    })
+}
+
+/// The ghost's signed mapping for a room.
+pub(super) fn mapping(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
+    let key = SenderKey::from_seed(&portal.ghost.seed);
+    Mapping::sign(&key, deps.namespace.server(), room, &deps.server_key)
+}

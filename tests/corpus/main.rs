@@ -1,0 +1,61 @@
+//! Runs the seeds of the fuzz targets for transactions and commands, so that they hold without a fuzzer too. (Those of the
+//! rewriting run beside it.)
+
+use std::{fs, path::Path};
+
+use vizard::{bot::parse, portal::JoinTarget, worker};
+
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let seeds: Vec<_> = fs::read_dir(directory)
+        .expect("the corpus is committed")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            (
+                path.display().to_string(),
+                fs::read(path).expect("readable"),
+            )
+        })
+        .collect();
+    assert!(!seeds.is_empty());
+    seeds
+}
+
+#[test]
+fn transactions() {
+    let mut read = 0;
+    for (path, bytes) in seeds("transaction") {
+        let Some((events, skipped)) = worker::decode(&bytes) else {
+            continue;
+        };
+        assert!(
+            events.len() as u64 + skipped <= bytes.len() as u64,
+            "{path}"
+        );
+        for event in events {
+            let _ = (
+                event.membership(),
+                event.previous_membership(),
+                event.redacted(),
+            );
+            read += 1;
+        }
+    }
+    assert!(read > 0, "no seed holds an event");
+}
+
+#[test]
+fn commands() {
+    let mut rooms = 0;
+    for (path, bytes) in seeds("command") {
+        let text = String::from_utf8(bytes).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let _ = parse::line(&text, "!vizard");
+        let words = parse::words(&text);
+        let _ = parse::join(&words);
+        let target = text.strip_prefix("join ").unwrap_or(&text);
+        rooms += usize::from(JoinTarget::parse(target).is_ok());
+    }
+    assert!(rooms > 1, "no seed names a room");
+}
