@@ -19,6 +19,9 @@ use vizard::{
 
 use crate::fake::Fake;
 
+/// The largest transaction, in bytes.
+pub const MAX_BODY: usize = 4 << 20;
+
 /// What outlives a crash.
 pub struct Ground {
     pub url: String,
@@ -32,6 +35,8 @@ pub struct Ground {
 pub struct Service {
     runtime: Option<Runtime>,
     pub app: Arc<App>,
+    /// Where it listens.
+    pub url: String,
     stop: CancellationToken,
 }
 
@@ -46,7 +51,7 @@ impl Service {
             .unwrap();
         let stop = CancellationToken::new();
         let rng = Rng::seeded(ground.seed ^ (ground.lives << 48));
-        let app = runtime.block_on(async {
+        let (app, url) = runtime.block_on(async {
             let clock = ground.clock.clone();
             let store = Store::open(&ground.url, &ground.master, clock.clone(), rng.clone())
                 .await
@@ -67,7 +72,7 @@ impl Service {
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let router = http::router(state, 1 << 20);
+            let router = http::router(state, MAX_BODY);
             tokio::spawn(async move { axum::serve(listener, router).await });
             fake.set_appservice(Some(&url));
             let (begun, stopping) = (app.clone(), stop.clone());
@@ -75,11 +80,12 @@ impl Service {
                 begun.settle_bot(&stopping).await;
                 begun.begin();
             });
-            app
+            (app, url)
         });
         Self {
             runtime: Some(runtime),
             app,
+            url,
             stop,
         }
     }

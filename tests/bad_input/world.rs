@@ -1,0 +1,216 @@
+//! A Vizard, a user in a portal, and somebody to talk to.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use vizard::{clock::Clock, crypto::MasterKey, rng::Rng};
+
+use crate::{
+    fake::{Config, Fake, world::World as Rooms},
+    service::{Ground, Service},
+};
+
+pub const ALICE: &str = "@alice:a.example";
+pub const BOB: &str = "@bob:b.example";
+const BOT: &str = "@vizard:a.example";
+
+/// Everything that runs. Dropping it ends it.
+pub struct World {
+    pub fake: Fake,
+    pub service: Service,
+    pub room: String,
+    pub portal: String,
+    pub chat: String,
+    said: u64,
+    runtime: tokio::runtime::Runtime,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    /// A user in the portal of a room of this version.
+    pub fn with_room(version: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::fast(1_700_000_000_000, 250);
+        let fake = runtime.block_on(Fake::start(Config {
+            clock: clock.clone(),
+            ..Config::default()
+        }));
+        fake.user(ALICE, "Alice");
+        fake.user(BOB, "Bob");
+        let body = json!({"preset": "public_chat", "name": "Tearoom", "room_version": version});
+        let room = fake.create_room(BOB, &body).unwrap().to_string();
+        let mut ground = Ground {
+            url: format!("sqlite:{}", dir.path().join("db").display()),
+            master: MasterKey::generate(&Rng::os()),
+            clock,
+            seed: 1,
+            lives: 0,
+        };
+        let service = Service::start(&mut ground, &fake);
+        let chat = json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [BOT]});
+        let chat = fake.create_room(ALICE, &chat).unwrap().to_string();
+        let mut world = Self {
+            fake,
+            service,
+            room,
+            portal: String::new(),
+            chat,
+            said: 0,
+            runtime,
+            _dir: dir,
+        };
+        world.until("the bot is in the chat", |rooms| {
+            rooms.rooms[&world.chat].membership(BOT) == "join"
+        });
+        world
+            .fake
+            .text(
+                ALICE,
+                &world.chat,
+                &format!("join {} b.example", world.room),
+            )
+            .unwrap();
+        world.until("there is a portal", |rooms| portal(rooms).is_some());
+        world.portal = world.fake.look(|rooms| portal(rooms).unwrap());
+        world.fake.join(ALICE, &world.portal).unwrap();
+        world.goes_on();
+        world
+    }
+
+    pub fn new() -> Self {
+        Self::with_room("12")
+    }
+
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, so: impl Fn(&Rooms) -> bool) {
+        let began = Instant::now();
+        while !self.fake.look(|rooms| so(rooms)) {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "waited in vain until {what}"
+            );
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A normal message goes through both ways, and nothing is left over.
+    pub fn goes_on(&mut self) {
+        self.said += 1;
+        let (out, come) = (format!("out {}", self.said), format!("in {}", self.said));
+        self.fake.text(ALICE, &self.portal, &out).unwrap();
+        self.fake.text(BOB, &self.room, &come).unwrap();
+        self.until("a normal message is in the room", |rooms| {
+            says(rooms, &self.room, ALICE, &out)
+        });
+        self.until("a normal message is in the portal", |rooms| {
+            says(rooms, &self.portal, BOB, &come)
+        });
+        let began = Instant::now();
+        while self.inbox() > 0 {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "the inbox is not empty"
+            );
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn inbox(&self) -> u64 {
+        let store = self.service.app.deps.store.clone();
+        self.service
+            .ask(async move { store.inbox_len().await.unwrap() })
+    }
+
+    /// Pushes an event as the homeserver does, whatever it is.
+    pub fn push(&self, event: Value) {
+        self.fake.push_raw(event);
+    }
+
+    /// A request to Vizard's listener: status and JSON.
+    pub fn request(
+        &self,
+        request: impl FnOnce(&reqwest::Client, &str) -> reqwest::RequestBuilder,
+    ) -> (u16, Value) {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .unwrap();
+        let request = request(&client, &self.service.url);
+        self.runtime.block_on(async {
+            let answer = request.send().await.unwrap();
+            let status = answer.status().as_u16();
+            let text = answer.text().await.unwrap();
+            (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        })
+    }
+
+    /// Bodies of what the host or the bot said in a room, in reply to an event.
+    pub fn replies(&self, room: &str, event: &str) -> Vec<String> {
+        let events = self.fake.events(room);
+        let replies = events
+            .iter()
+            .filter(|reply| reply["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == event);
+        replies
+            .map(|reply| {
+                reply["content"]["body"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    /// Waits for an answer to an event.
+    pub fn answer(&self, room: &str, event: &str) -> String {
+        let began = Instant::now();
+        loop {
+            if let Some(reply) = self.replies(room, event).pop() {
+                return reply;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "no answer to {event}"
+            );
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The mirrors' display names in the portal.
+    pub fn mirrors(&self) -> Vec<String> {
+        self.fake.look(|rooms| {
+            let room = &rooms.rooms[&self.portal];
+            room.joined()
+                .filter(|user| user.starts_with("@_vizard_m_"))
+                .filter_map(|user| {
+                    let member = room.state("m.room.member", user)?;
+                    member["displayname"].as_str().map(ToOwned::to_owned)
+                })
+                .collect()
+        })
+    }
+}
+
+/// Whether somebody else said this.
+fn says(rooms: &Rooms, room: &str, not: &str, body: &str) -> bool {
+    rooms.rooms[room]
+        .events
+        .iter()
+        .any(|event| event["content"]["body"] == body && event["sender"] != not)
+}
+
+fn portal(rooms: &Rooms) -> Option<String> {
+    let mut found = rooms.rooms.iter().filter(|(_, room)| {
+        room.membership(ALICE) != "leave"
+            && room.joined().any(|user| user.starts_with("@_vizard_p_"))
+    });
+    found.next().map(|(id, _)| id.clone())
+}
