@@ -293,13 +293,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], clock: &Clock) 
             },
         };
     }
-    let message = if errcode == "M_UNKNOWN_TOKEN" {
-        "the homeserver does not know the application service's token; is the registration file in \
-         its configuration, with this token, and has it been restarted since?"
-            .to_owned()
-    } else {
-        refusal.error
-    };
+    let message = refusal.error;
     Failure {
         outcome: "refused",
         error: Error::Refused {
