@@ -46,7 +46,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         format!("cannot listen on {listen} (is another Vizard running? appservice.listen changes the address)")
     })?;
     let store = Store::open(
-        &config.database_url(),
+        config.database_url(),
         &config.master_key()?,
         Clock::system(),
         Rng::os(),
@@ -60,8 +60,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         Clock::system(),
         Rng::os(),
         shutdown.child_token(),
-    )
-    .await?;
+    )?;
     let state = http::State {
         intake: app.intake(),
         hs_token,
@@ -92,11 +91,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
                 }
             };
             tokio::select! {
-                served = serve(
+                ended = serve(
                     listener,
                     http::metrics_router(move || rendered.render()),
                     stop_listening.clone(),
-                ) => served?,
+                ) => ended?,
                 () = upkeep => {}
             }
         }
@@ -133,7 +132,7 @@ async fn serve(
 
 impl App {
     /// Assembles the parts. Nothing runs before [`App::begin`]; transactions are taken and stored from now on.
-    pub async fn start(
+    pub fn start(
         config: Config,
         store: Store,
         clock: Clock,
@@ -222,7 +221,7 @@ impl App {
         while let Err(error) = self.try_settle_bot().await {
             match error.class() {
                 Class::GiveUp => {
-                    tracing::error!(%error, "the homeserver does not accept Vizard; run `vizard doctor`")
+                    tracing::error!(%error, "the homeserver does not accept Vizard; run `vizard doctor`");
                 }
                 Class::Retry => tracing::warn!(%error, "waiting for the homeserver"),
             }

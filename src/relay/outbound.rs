@@ -208,23 +208,13 @@ impl Relay {
                         report: None,
                     };
                     // An account that is deactivated leaves all its portals at once; its ghosts must not.
-                    let due = deps.clock.now() + self.until_departure(deps, portal.as_ref());
+                    let due = deps.clock.now() + until_departure(deps, portal.as_ref());
                     deps.add_job(event.event_id.as_str(), due, task).await?;
                 }
             }
             _ => {}
         }
         Ok(Done::default())
-    }
-
-    /// How long a ghost waits before it leaves, in milliseconds: not at all, unless another portal of the user was left
-    /// lately; then some random part of the hours over which such things are spread.
-    fn until_departure(&self, deps: &Deps, portal: &Portal) -> u64 {
-        if deps.limits.departs_alone(&portal.user, deps.clock.now()) {
-            return 0;
-        }
-        deps.rng
-            .below(u64::from(deps.config.privacy.spread_hours) * 3_600_000)
     }
 
     /// Keeps the user's display name for the guard, in their own record alone.
@@ -247,6 +237,16 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// How long a ghost waits before it leaves, in milliseconds: not at all, unless another portal of the user was left
+/// lately; then some random part of the hours over which such things are spread.
+fn until_departure(deps: &Deps, portal: &Portal) -> u64 {
+    if deps.limits.departs_alone(&portal.user, deps.clock.now()) {
+        return 0;
+    }
+    deps.rng
+        .below(u64::from(deps.config.privacy.spread_hours) * 3_600_000)
 }
 
 /// Why the ghost cannot speak now.

@@ -22,6 +22,6 @@ pub(super) fn wait(attempts: u32, error: &PortalError, rng: &Rng) -> Duration {
     let asked = error
         .retry_after()
         .unwrap_or_default()
-        .min(Duration::from_secs(300));
+        .min(Duration::from_mins(5));
     (doubled + jitter).max(asked)
 }

@@ -19,7 +19,7 @@ use crate::{
 /// Jobs under way at once.
 const CONCURRENT: usize = 16;
 /// How often the store is asked even when nothing was heard.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
 

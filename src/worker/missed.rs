@@ -157,7 +157,6 @@ pub(super) async fn postponed(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    if !relay.postponed.is_empty() {}
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {
             relay.postponed.push((direction, event));

@@ -37,7 +37,7 @@ async fn ping(deps: &Deps, heard: &AtomicU64) {
         {
             Ok(_) => heard.store(deps.clock.now(), Ordering::SeqCst),
             Err(error) => {
-                tracing::warn!(%error, "the homeserver does not reach Vizard (run `vizard doctor`)")
+                tracing::warn!(%error, "the homeserver does not reach Vizard (run `vizard doctor`)");
             }
         }
         loop {

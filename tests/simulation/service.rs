@@ -60,7 +60,6 @@ impl Service {
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
             let app = App::start(config, store, clock.clone(), rng, stop.child_token())
-                .await
                 .expect("it starts");
             let app = Arc::new(app);
             let state = http::State {
