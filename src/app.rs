@@ -80,12 +80,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             let listener = TcpListener::bind(address)
                 .await
                 .with_context(|| format!("cannot listen on {address} (metrics.listen)"))?;
-            serve(
-                listener,
-                http::metrics_router(move || metrics.render()),
-                stop_listening.clone(),
-            )
-            .await?;
+            let (rendered, counted) = (metrics.clone(), app.deps.store.clone());
+            let upkeep = async {
+                loop {
+                    metrics.run_upkeep();
+                    if let Ok(pending) = counted.inbox_len().await {
+                        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                        metrics::gauge!("vizard_inbox_pending").set(pending as f64);
+                    }
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                }
+            };
+            tokio::select! {
+                served = serve(
+                    listener,
+                    http::metrics_router(move || rendered.render()),
+                    stop_listening.clone(),
+                ) => served?,
+                () = upkeep => {}
+            }
         }
         anyhow::Ok(())
     };

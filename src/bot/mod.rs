@@ -62,6 +62,19 @@ pub async fn invited(
     direct::invited(deps, room, event, inviter).await
 }
 
+/// Something encrypted was said to the bot: says, once, what to do.
+pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalError> {
+    let text = "I cannot read encrypted messages yet. Please start a chat with me that is not encrypted (switch encryption off when you create it).";
+    let notice = crate::rewrite::Scrubbed::notice(text);
+    match deps
+        .say(&deps.bot, room, &notice, room.as_str(), "encrypted", 0)
+        .await
+    {
+        Err(error) if error.class() == crate::homeserver::Class::Retry => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The text of a message that may be a command: plain text only, and no edits.
 #[must_use]
 pub fn text_of(event: &crate::event::Event) -> Option<String> {

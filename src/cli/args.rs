@@ -51,6 +51,12 @@ pub(super) enum Command {
     Run(ConfigFile),
     /// Replace the master key and seal the whole database anew; Vizard must not be running
     RotateMasterKey(Rotate),
+    /// Check a statement that somebody made with the bot's `prove` command (a file, or standard input)
+    Verify {
+        /// The file with the statement; `-` or nothing: standard input
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Print the version
     Version,
 }

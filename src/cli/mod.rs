@@ -17,6 +17,7 @@ mod report;
 mod rotate;
 mod run;
 mod template;
+mod verify;
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
@@ -75,6 +76,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             let loaded = load(&options.config.config)?;
             runtime(|| rotate::rotate(loaded, options.dry_run))?
         }
+        Command::Verify { file } => verify::verify(file.as_ref()),
         Command::Version => {
             print(concat!("vizard ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(Exit::Success)

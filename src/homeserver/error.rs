@@ -23,7 +23,7 @@ pub enum Error {
         after: Option<Duration>,
     },
     /// The homeserver refused (4xx).
-    #[error("the homeserver refuses: {errcode} {message}")]
+    #[error("the homeserver refuses: {status} {errcode}{}", advice(errcode))]
     Refused {
         /// HTTP status.
         status: u16,
@@ -49,6 +49,12 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Retry { .. } => Class::Retry,
+            // The admin mends the registration; until then nothing is dropped.
+            Self::Refused { errcode, .. }
+                if errcode == "M_UNKNOWN_TOKEN" || errcode == "M_MISSING_TOKEN" =>
+            {
+                Class::Retry
+            }
             Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } => Class::GiveUp,
         }
     }
@@ -69,5 +75,15 @@ impl Error {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
+    }
+}
+
+/// What an admin does about a code that is theirs to mend.
+fn advice(errcode: &str) -> &'static str {
+    match errcode {
+        "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
+            " (it does not know the application service's token: is the registration file in its configuration, with this token, and has it been restarted since?)"
+        }
+        _ => "",
     }
 }

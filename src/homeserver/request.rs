@@ -267,8 +267,16 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], clock: &Clock) 
     } else {
         "M_UNKNOWN"
     };
+    // What speaks no Matrix is not the homeserver: a proxy on the way, or a homeserver that is starting.
+    let foreign = !known
+        && matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        );
     let slow_down = status == StatusCode::TOO_MANY_REQUESTS || errcode == "M_LIMIT_EXCEEDED";
     if slow_down
+        || foreign
+        || status.is_redirection()
         || status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY)
     {
@@ -285,19 +293,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], clock: &Clock) 
             },
         };
     }
-    if status.is_redirection() {
-        return Failure {
-            outcome: "nonsense",
-            error: Error::Answer("a redirect"),
-        };
-    }
-    let message = if errcode == "M_UNKNOWN_TOKEN" {
-        "the homeserver does not know the application service's token; is the registration file in \
-         its configuration, with this token, and has it been restarted since?"
-            .to_owned()
-    } else {
-        refusal.error
-    };
+    let message = refusal.error;
     Failure {
         outcome: "refused",
         error: Error::Refused {

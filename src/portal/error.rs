@@ -22,6 +22,9 @@ pub enum PortalError {
     /// The join is not finished: the portal room is still being made.
     #[error("the portal room is still being made")]
     NotReady,
+    /// It is not the time yet: the user is at a limit, or wants a delay.
+    #[error("it waits")]
+    NotYet(Duration),
 }
 
 impl PortalError {
@@ -31,7 +34,7 @@ impl PortalError {
     pub fn class(&self) -> Class {
         match self {
             Self::Homeserver(error) => error.class(),
-            Self::Store(_) | Self::NotReady => Class::Retry,
+            Self::Store(_) | Self::NotReady | Self::NotYet(_) => Class::Retry,
             Self::Gone => Class::GiveUp,
         }
     }

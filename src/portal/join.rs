@@ -64,6 +64,10 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         if task.knock {
             return knock(deps, task, &portal, &ghost, attempts).await;
         }
+        // A room that would be left again at once had better never see the ghost.
+        if attempts == 0 && !portal.shown.encrypted && is_encrypted(deps, task).await {
+            return keep_out(deps, task, &portal).await;
+        }
         let extra = member_extra(deps, &portal, &target);
         let via = with_inviters(&portal, via);
         if let Err(error) = deps
@@ -122,6 +126,38 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     } else {
         Outcome::Joined(portal.id)
     })
+}
+
+/// Whether the room is known to be encrypted before anybody is in it.
+async fn is_encrypted(deps: &Deps, task: &JoinTask) -> bool {
+    let summary = deps
+        .homeserver
+        .summary(&deps.bot, &task.target, &task.via)
+        .await;
+    summary.ok().flatten().is_some_and(|summary| {
+        ["encryption", "im.nheko.summary.encryption"]
+            .iter()
+            .any(|field| summary[field].is_string())
+    })
+}
+
+/// An encrypted room is not entered at all.
+async fn keep_out(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+) -> Result<Outcome, PortalError> {
+    let left = |portal: &mut Portal| {
+        if portal.state == PortalState::Joining {
+            portal.state = PortalState::Left;
+        }
+    };
+    if !(task.fresh && discard(deps, portal).await?) {
+        deps.portals.update(portal.id, left).await?;
+    }
+    let text = "This room is end-to-end encrypted, which this version does not relay yet. It was not entered.";
+    deps.report(&mut task.report, "encrypted", text).await?;
+    Ok(Outcome::Done)
 }
 
 /// Tells the user that it worked, and where.

@@ -82,7 +82,6 @@ fn creation(portal: &Portal, state: &RoomState) -> Value {
         "invite": [portal.user],
         "creation_content": {"m.federate": true},
         "power_level_content_override": {
-            "users": {},
             "users_default": 0,
             "events_default": 0,
             "state_default": 100,

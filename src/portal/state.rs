@@ -82,7 +82,7 @@ impl RoomState {
         let mut state = Self::default();
         for event in deps.homeserver.state(actor, room).await? {
             if let Ok(event) = serde_json::from_str::<Envelope<'_>>(event.get()) {
-                state.apply(&event.kind, event.content);
+                state.apply(&event.kind, &event.state_key, event.content);
                 if event.kind == "m.room.member" && event.state_key == actor.user.as_str() {
                     state.entered = event.origin_server_ts;
                 }
@@ -92,8 +92,8 @@ impl RoomState {
     }
 
     /// Takes in one state event. Returns whether it is of a kind that a portal shows or obeys.
-    pub fn apply(&mut self, kind: &str, raw: &RawValue) -> bool {
-        if kind == "m.room.member" {
+    pub fn apply(&mut self, kind: &str, key: &str, raw: &RawValue) -> bool {
+        if kind == "m.room.member" || !key.is_empty() && !kind.starts_with("m.policy.rule.") {
             return false;
         }
         let content: Content = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -175,8 +175,14 @@ mod tests {
     fn state(events: &[(&str, &str)]) -> RoomState {
         let mut state = RoomState::default();
         for (kind, content) in events {
+            let key = if kind.starts_with("m.policy") {
+                "rule"
+            } else {
+                ""
+            };
             state.apply(
                 kind,
+                key,
                 &RawValue::from_string((*content).to_owned()).expect("JSON"),
             );
         }

@@ -51,7 +51,7 @@ impl JoinTarget {
     }
 
     fn parse_one(text: &str) -> Result<Self, ParseTargetError> {
-        if text.starts_with(['!', '#']) {
+        if text.len() > 1 && text.starts_with(['!', '#']) {
             let room = RoomOrAliasId::parse(text).map_err(|_| ParseTargetError::Unreadable)?;
             return Ok(Self {
                 room,

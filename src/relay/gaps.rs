@@ -165,10 +165,8 @@ async fn walk(
             if is_start(portal, &event) {
                 break 'pages;
             }
-            if event.origin_server_ts < oldest {
-                break 'pages;
-            }
-            if handled.contains(&event.event_id) {
+            // A time alone does not end the search: another server may have made it up.
+            if event.origin_server_ts < oldest || handled.contains(&event.event_id) {
                 in_a_row += 1;
                 if in_a_row >= CERTAIN && event.origin_server_ts < horizon {
                     break 'pages;

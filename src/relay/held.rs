@@ -100,7 +100,12 @@ impl Relay {
         if let Some(why) = cannot_speak(portal) {
             return self.not_sent(deps, portal, answer, why).await;
         }
-        if let Rewritten::Send(content) = self.rewritten(deps, portal, &original).await? {
+        let rewritten = self.rewritten(deps, portal, &original).await?;
+        if !matches!(rewritten, Rewritten::Send(_)) {
+            let why = "what it refers to is gone meanwhile";
+            self.not_sent(deps, portal, answer, why).await?;
+        }
+        if let Rewritten::Send(content) = rewritten {
             let done = self
                 .send_as_ghost(deps, portal, &original, received, content)
                 .await?;

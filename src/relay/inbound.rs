@@ -121,7 +121,7 @@ impl Relay {
             {
                 return Ok(Done { target: Some(sent) });
             }
-            let late = received.saturating_sub(event.origin_server_ts) > LATE;
+            let late = deps.clock.now().saturating_sub(event.origin_server_ts) > LATE;
             let ts = UInt::new(event.origin_server_ts)
                 .filter(|_| late)
                 .map(MilliSecondsSinceUnixEpoch);

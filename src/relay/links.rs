@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{EventId, OwnedEventId, UserId};
 
-use super::{ByMirror, Relay};
+use super::{ByMirror, LINKS, Relay};
 use crate::{
     portal::{Deps, PortalError},
     rewrite::{Person, References, Translations},
@@ -19,6 +19,9 @@ impl Relay {
             let kept = Arc::new(link.clone());
             self.links.put(link.source.clone(), kept.clone());
             self.links.put(target.clone(), kept);
+            while self.links.len() > LINKS {
+                self.links.pop_lru();
+            }
         }
     }
 
@@ -34,11 +37,14 @@ impl Relay {
         deps: &Deps,
         event: &EventId,
     ) -> Result<Option<Link>, PortalError> {
-        // Not moved to the front: those at the front are the ones that the store may not have yet.
-        if let Some(link) = self.links.peek(event) {
+        if let Some(link) = self.links.get(event) {
             return Ok(Some(Link::clone(link)));
         }
-        Ok(deps.store.link(self.portal, event).await?)
+        let link = deps.store.link(self.portal, event).await?;
+        if let Some(link) = &link {
+            self.remember(link);
+        }
+        Ok(link)
     }
 
     /// The other end of `event`.
@@ -85,9 +91,6 @@ impl Relay {
                 Some(mirror) => Some(mirror.clone()),
                 None => deps.store.mirror(portal.id, user).await?,
             };
-            if mirror.is_none() && deps.namespace.role(user).is_none() {
-                found.users.insert(user.clone(), themselves(user));
-            }
             if let Some(mirror) = mirror {
                 let name = mirror.name.unwrap_or_else(|| user.localpart().to_owned());
                 found.users.insert(

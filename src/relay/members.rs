@@ -24,7 +24,11 @@ impl Relay {
             return self.member(deps, portal, event).await;
         }
         if portal.state != PortalState::Joined
-            || !RoomState::default().apply(&event.kind, &event.content)
+            || !RoomState::default().apply(
+                &event.kind,
+                event.state_key.as_deref().unwrap_or_default(),
+                &event.content,
+            )
         {
             return Ok(Done::default());
         }

@@ -49,6 +49,8 @@ pub struct Relay {
     mirrors: LruCache<OwnedUserId, Mirror>,
     links: LruCache<OwnedEventId, Arc<Link>>,
     guards: Guards,
+    /// The outbound event that may go, whatever the limits say by now.
+    let_go: Option<OwnedEventId>,
     words: Option<guard::Words>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
@@ -63,8 +65,8 @@ pub struct Relay {
 /// Mirrors that a portal keeps in memory.
 const MIRRORS: usize = 128;
 
-/// Ends of links that a portal keeps in memory beside those that may not be in the store yet. What is referred to is mostly recent.
-const LINKS: usize = 64;
+/// Ends of links that a portal keeps in memory: all of those that a lane handles before it writes them, and some.
+const LINKS: usize = 256;
 
 /// The same of a portal in which nothing goes on, of which there may be many.
 const IDLE: usize = 8;
@@ -83,6 +85,7 @@ impl Relay {
             links: LruCache::unbounded(),
             guards,
             words: None,
+            let_go: None,
             receipt: None,
             receipt_at: 0,
             filled: false,
@@ -91,18 +94,11 @@ impl Relay {
         }
     }
 
-    /// Keeps little in memory, for a portal in which nothing goes on and of which everything is in the store.
+    /// Keeps little in memory, for a portal in which nothing goes on.
     pub fn rest(&mut self) {
         trim(&mut self.mirrors, IDLE);
         trim(&mut self.links, IDLE);
         self.words = None;
-    }
-
-    /// Forgets links that are in the store: all but the last `unwritten`, and a few.
-    pub fn forget_all_but(&mut self, unwritten: usize) {
-        while self.links.len() > LINKS + 2 * unwritten {
-            self.links.pop_lru();
-        }
     }
 
     /// Handles one event. `received` is when Vizard first had it.

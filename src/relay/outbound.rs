@@ -104,16 +104,7 @@ impl Relay {
         received: UnixMillis,
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
-        while let Err(wait) = deps.limits.take(&portal.user, deps.clock.now()) {
-            metrics::counter!("vizard_failures_total", "class" => "user_limit").increment(1);
-            deps.clock.sleep(wait).await;
-        }
-        let delay = deps
-            .rng
-            .below(deps.config.privacy.outbound_delay_ms.saturating_add(1));
-        if delay > 0 {
-            deps.clock.sleep(Duration::from_millis(delay)).await;
-        }
+        self.may_go(deps, portal, event)?;
         let content = e2ee::encrypt(content);
         let ghost = deps.ghost(portal);
         let txn_id = deps
@@ -130,6 +121,26 @@ impl Relay {
             };
         self.delivered(event);
         Ok(Done { target: Some(sent) })
+    }
+
+    /// Whether a message may go now: within the user's limit, and after the random delay that the admin may have set. Asked
+    /// again for the same message it does not count twice.
+    fn may_go(&mut self, deps: &Deps, portal: &Portal, event: &Event) -> Result<(), PortalError> {
+        if self.let_go.as_ref() == Some(&event.event_id) {
+            return Ok(());
+        }
+        if let Err(wait) = deps.limits.take(&portal.user, deps.clock.now()) {
+            metrics::counter!("vizard_failures_total", "class" => "user_limit").increment(1);
+            return Err(PortalError::NotYet(wait));
+        }
+        self.let_go = Some(event.event_id.clone());
+        match deps
+            .rng
+            .below(deps.config.privacy.outbound_delay_ms.saturating_add(1))
+        {
+            0 => Ok(()),
+            delay => Err(PortalError::NotYet(Duration::from_millis(delay))),
+        }
     }
 
     /// The user redacts what they wrote. A held message is discarded; one that never went out needs nothing.
@@ -196,13 +207,24 @@ impl Relay {
                         forget: false,
                         report: None,
                     };
-                    deps.add_job(event.event_id.as_str(), deps.clock.now(), task)
-                        .await?;
+                    // An account that is deactivated leaves all its portals at once; its ghosts must not.
+                    let due = deps.clock.now() + self.until_departure(deps, portal.as_ref());
+                    deps.add_job(event.event_id.as_str(), due, task).await?;
                 }
             }
             _ => {}
         }
         Ok(Done::default())
+    }
+
+    /// How long a ghost waits before it leaves, in milliseconds: not at all, unless another portal of the user was left
+    /// lately; then some random part of the hours over which such things are spread.
+    fn until_departure(&self, deps: &Deps, portal: &Portal) -> u64 {
+        if deps.limits.departs_alone(&portal.user, deps.clock.now()) {
+            return 0;
+        }
+        deps.rng
+            .below(u64::from(deps.config.privacy.spread_hours) * 3_600_000)
     }
 
     /// Keeps the user's display name for the guard, in their own record alone.

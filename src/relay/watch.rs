@@ -100,8 +100,9 @@ mod tests {
             watch.is_due(now + 1300, now + 1300, now + 1300, 0),
             "still wary"
         );
+        watch.looked(now + 1500 + WARY, false);
         assert!(
-            !watch.is_due(now + 1000 + WARY, now + WARY, now + WARY, 0),
+            !watch.is_due(now + 2000 + WARY, now + WARY, now + WARY, 0),
             "wary no more"
         );
         assert!(

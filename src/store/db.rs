@@ -87,8 +87,8 @@ const PRAGMAS: &[&str] = &[
     "PRAGMA wal_autocheckpoint = 8000",
 ];
 
-/// Taken (shared) by each running Vizard and (exclusively) by a rotation of the keys: the bytes of
-/// "vizard".
+/// Held (exclusively) by a running Vizard, or by a rotation of the keys: two at once would give out the same positions in
+/// the inbox. Whoever sets up asks for it (shared) first, to be told at once. The bytes of "vizard".
 const LOCK_SHARED: &str = "SELECT pg_advisory_lock_shared(130195396850276)";
 const LOCK: &str = "SELECT pg_advisory_lock(130195396850276)";
 
@@ -107,8 +107,8 @@ async fn prepare(
 async fn prepare_postgres(connection: &mut AnyConnection, role: Role) -> Result<(), StoreError> {
     let lock = match role {
         Role::Reader => return Ok(()),
-        Role::Setup | Role::Writer => LOCK_SHARED,
-        Role::Alone => LOCK,
+        Role::Setup => LOCK_SHARED,
+        Role::Writer | Role::Alone => LOCK,
     };
     // Somebody who has just closed their connection may hold it for another moment.
     connection.execute("SET lock_timeout = '2s'").await?;

@@ -10,7 +10,6 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use super::{
     Batch, Direction, Link, PortalId, Store, StoreError,
     chunks::{Chunked, MOST, pad},
-    portals::portal_id,
     seal::{Cell, Hash, row_of},
     writer::{LinkRow, Work},
 };
@@ -31,55 +30,7 @@ static HANDLED: LazyLock<Chunked> = LazyLock::new(|| {
     )
 });
 
-static HANDLED_ANYWHERE: LazyLock<Chunked> = LazyLock::new(|| {
-    Chunked::rows(
-        "WITH wanted (p, s) AS (VALUES",
-        2,
-        // CROSS: SQLite keeps this order, and looks each one up.
-        ") SELECT portal, source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
-    )
-});
-
-/// An event as a portal's links know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source {
-    portal: PortalId,
-    hash: Hash,
-}
-
 impl Store {
-    /// The name of an event among the links of a portal.
-    pub fn source(&self, portal: PortalId, event: &EventId) -> Source {
-        let hash = self.source_hash(portal, event);
-        Source { portal, hash }
-    }
-
-    /// Which of `sources` were handled already.
-    pub async fn handled_of(&self, sources: &[Source]) -> Result<HashSet<Source>, StoreError> {
-        let mut handled = HashSet::new();
-        for piece in sources.chunks(MOST) {
-            let mut piece = piece.to_vec();
-            pad(&mut piece);
-            let mut query = sqlx::query_as(HANDLED_ANYWHERE.text(piece.len()));
-            for source in &piece {
-                query = query
-                    .bind(source.portal.0.as_slice())
-                    .bind(source.hash.as_slice());
-            }
-            let found: Vec<(Vec<u8>, Vec<u8>)> = query.fetch_all(&self.0.database.readers).await?;
-            for (portal, hash) in found {
-                handled.insert(Source {
-                    portal: portal_id(&portal)?,
-                    hash: hash
-                        .as_slice()
-                        .try_into()
-                        .map_err(|_| crate::crypto::OpenError)?,
-                });
-            }
-        }
-        Ok(handled)
-    }
-
     /// Writes links and removes finished transactions in one durable commit (shared with concurrent callers).
     /// A link whose source is already there is left as it is.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {

@@ -39,7 +39,6 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
-pub use links::Source;
 pub use records::*;
 pub use tasks::*;
 

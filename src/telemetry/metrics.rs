@@ -44,13 +44,10 @@ fn builder() -> PrometheusBuilder {
 }
 
 fn describe() {
-    describe_counter!(
-        "vizard_transactions_total",
-        "Transactions stored and acknowledged"
-    );
+    describe_counter!("vizard_transactions_total", "Transactions received");
     describe_counter!(
         "vizard_events_total",
-        "Events received, by outcome: relayed, duplicate, skipped, malformed, held or failed"
+        "Events received, by outcome: accepted, malformed, duplicate, or fetched (missed, and found in the history)"
     );
     describe_gauge!(
         "vizard_lane_depth",
@@ -63,11 +60,11 @@ fn describe() {
     describe_histogram!(
         "vizard_relay_seconds",
         Unit::Seconds,
-        "Time from a transaction's arrival until an event of it was sent on, by direction"
+        "Time that handling one event took, its waiting in the lane left out, by direction"
     );
     describe_counter!(
         "vizard_failures_total",
-        "Failures, by class: retry, give_up or user"
+        "Failures, by class: retry, give_up, inbound, outbound, job, avatar, user_limit, wrong_token"
     );
     describe_counter!(
         "vizard_homeserver_requests_total",
@@ -89,14 +86,14 @@ mod tests {
         let recorder = builder().build_recorder();
         with_local_recorder(&recorder, || {
             describe();
-            metrics::counter!("vizard_events_total", "outcome" => "relayed").increment(2);
+            metrics::counter!("vizard_events_total", "outcome" => "accepted").increment(2);
             metrics::gauge!("vizard_lane_depth").set(3.0);
             metrics::histogram!("vizard_relay_seconds", "direction" => "inbound").record(0.02);
         });
         let text = recorder.handle().render();
         for line in [
             "# HELP vizard_events_total Events received",
-            "vizard_events_total{outcome=\"relayed\"} 2",
+            "vizard_events_total{outcome=\"accepted\"} 2",
             "vizard_lane_depth 3",
             "vizard_relay_seconds_bucket{direction=\"inbound\",le=\"0.025\"} 1",
             "vizard_relay_seconds_bucket{direction=\"inbound\",le=\"0.01\"} 0",

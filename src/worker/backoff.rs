@@ -13,6 +13,9 @@ pub(super) fn wait(attempts: u32, error: &PortalError, rng: &Rng) -> Duration {
     if matches!(error, PortalError::NotReady) {
         return FIRST;
     }
+    if let PortalError::NotYet(wait) = error {
+        return *wait;
+    }
     let doubled = FIRST.saturating_mul(1 << attempts.min(10)).min(LONGEST);
     let jitter =
         Duration::from_millis(rng.below(u64::try_from(doubled.as_millis()).unwrap_or(0) / 4 + 1));

@@ -146,22 +146,16 @@ impl Dispatcher {
         }
         // Only now: what failed is read from the store once more.
         self.last = arrival.seq;
-        let sources = items.iter().filter_map(|(key, _, event)| match key {
-            LaneKey::Portal(id) => Some(self.deps.store.source(*id, &event.event_id)),
-            LaneKey::Direct(_) => None,
-        });
-        let transaction = Transaction::new(arrival.seq, items.len(), sources.collect());
-        let items = items.into_iter().map(|(key, direction, event)| {
+        let transaction = Transaction::new(arrival.seq, items.len());
+        for (key, direction, event) in items {
             let item = Item {
                 event,
                 direction,
                 received: arrival.received,
                 transaction: transaction.clone(),
             };
-            (key, item)
-        });
-        self.lanes.push(items.collect());
-        self.lanes.look_up(transaction);
+            self.lanes.push(key, item);
+        }
         Ok(())
     }
 

@@ -11,13 +11,10 @@ use std::{
 
 use lru::LruCache;
 use ruma::OwnedRoomId;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{lane, ticket::Transaction};
+use super::{direct, lane, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -109,30 +106,24 @@ impl Lanes {
         })
     }
 
-    /// Appends the events of a transaction to their lanes and wakes these. No lane gets one before every lane has its own.
-    pub(super) fn push(self: &Arc<Self>, items: Vec<(LaneKey, Item)>) {
-        let depth = self.depth.fetch_add(items.len(), Ordering::SeqCst) + items.len();
+    /// Appends an event to a lane and wakes it.
+    pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item) {
+        let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("vizard_lane_depth").set(depth as f64);
-        let mut asleep = Vec::new();
         let mut queues = lock(&self.queues);
-        for (key, item) in items {
-            if let Some(queue) = queues.get_mut(&key) {
-                queue.items.push_back(item);
-                queue.news.notify_one();
-                continue;
-            }
-            asleep.push(key.clone());
-            let queue = Queue {
-                items: VecDeque::from([item]),
-                ..Queue::default()
-            };
-            queues.insert(key, queue);
+        if let Some(queue) = queues.get_mut(&key) {
+            queue.items.push_back(item);
+            queue.news.notify_one();
+            return;
         }
+        let queue = Queue {
+            items: VecDeque::from([item]),
+            ..Queue::default()
+        };
+        queues.insert(key.clone(), queue);
         drop(queues);
-        for key in asleep {
-            self.wake(key);
-        }
+        self.wake(key);
     }
 
     /// Starts a lane that has nothing to do, so that it looks for missed events.
@@ -154,20 +145,6 @@ impl Lanes {
         self.wake(key);
     }
 
-    /// Begins to look a transaction up whose events are all in their lanes.
-    pub(super) fn look_up(&self, transaction: Arc<Transaction>) {
-        let store = self.deps.store.clone();
-        self.tasks.spawn(async move {
-            // What fails here is tried again by the lanes.
-            let _ = transaction.handled(&store).await;
-        });
-    }
-
-    /// Lets something go on beside the lanes; [`Lanes::settled`] waits for it too.
-    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.tasks.spawn(work)
-    }
-
     /// Lets a lane look for missed events once more: its portal leads into another room now.
     pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
         let mut relays = lock(&self.relays);
@@ -184,19 +161,14 @@ impl Lanes {
         self.tasks.spawn(async move {
             match key {
                 LaneKey::Portal(portal) => lane::portal(&lanes, portal).await,
-                LaneKey::Direct(room) => lane::direct(&lanes, &room).await,
+                LaneKey::Direct(room) => direct::direct(&lanes, &room).await,
             }
         });
     }
 
-    /// The next events of a lane, at most `limit`, and whether these were all. `None`: it is empty. Then, unless the caller means
-    /// to `keep` it, the lane ends, and the next event starts it anew.
-    pub(super) fn take(
-        &self,
-        key: &LaneKey,
-        limit: usize,
-        keep: bool,
-    ) -> Option<(Vec<Item>, bool)> {
+    /// The next events of a lane, at most `limit`. `None`: it is empty. Then, unless the caller means to `keep` it,
+    /// the lane ends, and the next event starts it anew.
+    pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
         if queue.items.is_empty() {
@@ -206,8 +178,7 @@ impl Lanes {
             return None;
         }
         let count = queue.items.len().min(limit);
-        let items = queue.items.drain(..count).collect();
-        Some((items, queue.items.is_empty()))
+        Some(queue.items.drain(..count).collect())
     }
 
     /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.

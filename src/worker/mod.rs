@@ -9,12 +9,15 @@
 //! its events. Lanes run concurrently; within one lane everything happens in order. Nothing here knows how a message is
 //! rewritten or sent.
 
+mod attempt;
 mod backoff;
+mod direct;
 mod dispatcher;
 mod intake;
 mod jobs;
 mod lane;
 mod lanes;
+mod missed;
 mod ticket;
 mod upkeep;
 

@@ -1,83 +1,24 @@
 //! How a stored transaction learns that every event of it was handled.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
-
-use tokio::sync::OnceCell;
-
-use crate::store::{Source, Store, StoreError};
 
 /// One stored transaction that is being handled.
 #[derive(Debug)]
 pub(super) struct Transaction {
     seq: i64,
     open: AtomicUsize,
-    /// The parts that lanes of portals handle, until they were looked up.
-    sources: Mutex<Vec<Source>>,
-    handled: OnceCell<HashSet<Source>>,
 }
 
 impl Transaction {
-    /// A transaction of which `open` parts are to be handled; `sources` are those for portals.
-    pub(super) fn new(seq: i64, open: usize, sources: Vec<Source>) -> Arc<Self> {
+    /// A transaction of which `open` parts are to be handled.
+    pub(super) fn new(seq: i64, open: usize) -> Arc<Self> {
         Arc::new(Self {
             seq,
             open: AtomicUsize::new(open),
-            sources: Mutex::new(sources),
-            handled: OnceCell::new(),
         })
-    }
-
-    /// Which parts were handled earlier, looked up once for all lanes. Only to be asked by a lane that has a part in its hands:
-    /// then every lane has its parts, and what one of them does from then on is known to itself (see [`Recent`]).
-    pub(super) async fn handled(&self, store: &Store) -> Result<&HashSet<Source>, StoreError> {
-        let look_up = || async {
-            let sources = self.sources().clone();
-            let handled = store.handled_of(&sources).await?;
-            self.sources().clear();
-            Ok(handled)
-        };
-        self.handled.get_or_try_init(look_up).await
-    }
-
-    fn sources(&self) -> std::sync::MutexGuard<'_, Vec<Source>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a running lane handled lately: the look-up of a transaction may be older than that.
-///
-/// An event is looked up after it was put into its lane. What the lane had committed before then, the look-up found; so only
-/// what was committed later has to be known here. When a lane has taken all that waited, everything that will still be put into
-/// it comes after the commits so far, which are all but the last: so what was noted before is forgotten the second time after.
-#[derive(Debug, Default)]
-pub(super) struct Recent {
-    oldest: HashSet<Source>,
-    older: HashSet<Source>,
-    newer: HashSet<Source>,
-}
-
-impl Recent {
-    /// An event was handled.
-    pub(super) fn note(&mut self, source: Source) {
-        self.newer.insert(source);
-    }
-
-    /// Whether it was handled lately.
-    pub(super) fn contains(&self, source: &Source) -> bool {
-        [&self.newer, &self.older, &self.oldest]
-            .iter()
-            .any(|noted| noted.contains(source))
-    }
-
-    /// The lane took all that waited, with everything committed but what it handled since it last took something.
-    pub(super) fn took_all(&mut self) {
-        self.oldest = std::mem::replace(&mut self.older, std::mem::take(&mut self.newer));
     }
 }
 
@@ -143,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_last_lane_removes_the_transaction() {
-        let transaction = Transaction::new(7, 3, Vec::new());
+        let transaction = Transaction::new(7, 3);
         let (mut one, mut two) = (Closing::default(), Closing::default());
         one.add(transaction.clone());
         one.add(transaction.clone());
@@ -156,7 +97,7 @@ mod tests {
 
     #[test]
     fn two_lanes_at_once_lose_nothing() {
-        let transaction = Transaction::new(7, 2, Vec::new());
+        let transaction = Transaction::new(7, 2);
         let (mut one, mut two) = (Closing::default(), Closing::default());
         one.add(transaction.clone());
         two.add(transaction);

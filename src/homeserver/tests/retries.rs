@@ -89,7 +89,6 @@ async fn refusals_are_final() {
         refuses(403, "M_FORBIDDEN"),
         refuses(401, "M_UNKNOWN_TOKEN"),
         reply(413, "<html>too big</html>"),
-        reply(302, ""),
     ])
     .await;
     let error = test.send().await.unwrap_err();
@@ -98,18 +97,23 @@ async fn refusals_are_final() {
         (Some(403), Some("M_FORBIDDEN"), Class::GiveUp)
     );
     let error = test.send().await.unwrap_err();
-    assert_eq!(error.class(), Class::GiveUp);
+    // Final here, but not for a message: the admin mends it, and then it goes through.
+    assert_eq!(error.class(), Class::Retry);
     assert!(error.to_string().contains("registration file"), "{error}");
     let error = test.send().await.unwrap_err();
     assert_eq!(
         (error.status(), error.errcode()),
         (Some(413), Some("M_UNKNOWN"))
     );
-    assert!(matches!(
-        test.send().await,
-        Err(Error::Answer("a redirect"))
-    ));
-    assert_eq!(test.tries(), 4);
+    assert_eq!(test.tries(), 3);
+}
+
+#[tokio::test]
+async fn what_speaks_no_matrix_is_not_the_homeserver() {
+    for (status, body) in [(302, ""), (404, "<html>no such page</html>"), (405, "")] {
+        let test = Test::new([reply(status, body), sent()]).await;
+        assert!(test.send().await.is_ok(), "{status}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,151 @@
+//! One event, or one write, tried until it is over: what passes is waited for, what will not pass is noted.
+
+use std::sync::Arc;
+
+use super::{backoff, lanes::Lanes};
+use crate::{
+    bot,
+    event::Event,
+    homeserver::Class,
+    portal::PortalError,
+    relay::Relay,
+    store::{Direction, Link, PortalId},
+};
+
+/// After so many failures in a row the user is told that a message waits.
+const SLOW: u32 = 4;
+
+/// One event, tried until it is over. `None`: the process stops, or the portal is gone.
+pub(super) async fn step(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    direction: Direction,
+    event: &Event,
+    received: u64,
+) -> Option<Link> {
+    let deps = &lanes.deps;
+    let mut attempts = 0;
+    loop {
+        let permit = lanes.slots.acquire().await.ok()?;
+        let started = deps.clock.now();
+        let result = match command(lanes, id, direction, event).await {
+            Ok(Some(invocation)) => bot::handle(deps, &invocation).await.map(|()| Link {
+                source: event.event_id.clone(),
+                target: None,
+                direction,
+                sender: event.sender.clone(),
+            }),
+            Ok(None) => relay.step(deps, direction, event, received).await,
+            Err(error) => Err(error),
+        };
+        drop(permit);
+        match result {
+            Ok(link) => {
+                #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+                metrics::histogram!("vizard_relay_seconds", "direction" => label(direction))
+                    .record(deps.clock.now().saturating_sub(started) as f64 / 1000.0);
+                tracing::debug!(portal = %id, direction = label(direction), sent = link.target.is_some(), "handled an event");
+                return Some(link);
+            }
+            Err(error) if error.class() == Class::GiveUp => {
+                metrics::counter!("vizard_failures_total", "class" => "give_up").increment(1);
+                if !matches!(error, PortalError::Gone) {
+                    tracing::warn!(portal = %id, direction = label(direction), "an event could not be handled");
+                }
+                return Some(Link {
+                    source: event.event_id.clone(),
+                    target: None,
+                    direction,
+                    sender: event.sender.clone(),
+                });
+            }
+            Err(error) => {
+                let waits = matches!(error, PortalError::NotYet(_));
+                if attempts == SLOW
+                    && !waits
+                    && direction == Direction::Outbound
+                    && event.state_key.is_none()
+                {
+                    let _ = relay.delayed(deps, event, &error).await;
+                }
+                pause(lanes, attempts, &error, Some(id)).await?;
+                attempts += 1;
+            }
+        }
+    }
+}
+
+/// The command in an outbound event, if it is one.
+async fn command(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    direction: Direction,
+    event: &Event,
+) -> Result<Option<bot::Invocation>, PortalError> {
+    let prefix = &lanes.deps.config.portal.command_prefix;
+    if direction != Direction::Outbound || !event.content.get().contains(prefix.as_str()) {
+        return Ok(None);
+    }
+    let Some(text) = bot::text_of(event).and_then(|text| bot::strip_prefix(&text, prefix)) else {
+        return Ok(None);
+    };
+    let portal = lanes.deps.portals.get(id).await?;
+    if event.sender != portal.user {
+        return Ok(None);
+    }
+    Ok(Some(bot::Invocation {
+        room: event.room_id.clone(),
+        event: event.event_id.clone(),
+        sender: event.sender.clone(),
+        text,
+        portal: Some(id),
+    }))
+}
+
+/// Tries something until it works or will not pass. `None`: it will not, or the process stops.
+pub(super) async fn persist<T, F: Future<Output = Result<T, PortalError>> + Send>(
+    lanes: &Arc<Lanes>,
+    id: Option<PortalId>,
+    attempt: impl Fn() -> F,
+) -> Option<T> {
+    let mut attempts = 0;
+    loop {
+        match attempt().await {
+            Ok(value) => return Some(value),
+            Err(error) if error.class() == Class::GiveUp => return None,
+            Err(error) => {
+                pause(lanes, attempts, &error, id).await?;
+                attempts += 1;
+            }
+        }
+    }
+}
+
+/// Waits before the next attempt. `None`: the process stops.
+pub(super) async fn pause(
+    lanes: &Arc<Lanes>,
+    attempts: u32,
+    error: &PortalError,
+    id: Option<PortalId>,
+) -> Option<()> {
+    if !matches!(error, PortalError::NotReady | PortalError::NotYet(_)) {
+        metrics::counter!("vizard_failures_total", "class" => "retry").increment(1);
+        lanes.be_wary();
+        if attempts == SLOW {
+            tracing::warn!(portal = id.map(tracing::field::display), %error, "still trying");
+        }
+    }
+    let wait = backoff::wait(attempts, error, &lanes.deps.rng);
+    lanes
+        .stop
+        .run_until_cancelled(lanes.deps.clock.sleep(wait))
+        .await
+}
+
+pub(super) fn label(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    }
+}

@@ -1,0 +1,77 @@
+//! Working off the lane of a direct chat with the bot.
+
+use std::sync::Arc;
+
+use ruma::RoomId;
+
+use super::{
+    attempt::persist,
+    lane::{BATCH, Outcome, commit, handled},
+    lanes::{LaneKey, Lanes},
+};
+use crate::{
+    bot,
+    event::{Event, Membership},
+    portal::PortalError,
+    store::{Link, PortalId},
+};
+
+/// Works off the lane of a direct chat.
+pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
+    let key = LaneKey::Direct(room.to_owned());
+    let mut id = [0; 16];
+    id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
+    let id = PortalId(id);
+    let mut outcome = Outcome::default();
+    while let Some(items) = lanes.take(&key, BATCH, false) {
+        let handled = handled(lanes, id, &items).await;
+        for item in items {
+            if !handled.contains(&item.event.event_id) {
+                if persist(lanes, None, || answer(lanes, room, &item.event))
+                    .await
+                    .is_none()
+                    && lanes.stop.is_cancelled()
+                {
+                    return;
+                }
+                let link = Link {
+                    source: item.event.event_id.clone(),
+                    target: None,
+                    direction: item.direction,
+                    sender: item.event.sender.clone(),
+                };
+                outcome.links.push((id, link));
+            }
+            outcome.count += 1;
+            outcome.closing.add(item.transaction);
+        }
+        commit(lanes, &mut outcome).await;
+        if lanes.stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn answer(lanes: &Arc<Lanes>, room: &RoomId, event: &Event) -> Result<(), PortalError> {
+    let deps = &lanes.deps;
+    if event.state_key.as_deref() == Some(deps.namespace.bot().as_str())
+        && event.membership() == Some(Membership::Invite)
+    {
+        return bot::invited(deps, room, &event.event_id, &event.sender).await;
+    }
+    if event.kind == "m.room.encrypted" {
+        return bot::cannot_read(deps, room).await;
+    }
+    let Some(text) = bot::text_of(event) else {
+        return Ok(());
+    };
+    let text = bot::strip_prefix(&text, &deps.config.portal.command_prefix).unwrap_or(text);
+    let invocation = bot::Invocation {
+        room: room.to_owned(),
+        event: event.event_id.clone(),
+        sender: event.sender.clone(),
+        text,
+        portal: None,
+    };
+    bot::handle(deps, &invocation).await
+}

@@ -1,0 +1,198 @@
+//! Looking for what was missed, and handling it before what came later.
+
+use std::{collections::HashSet, sync::Arc};
+
+use ruma::OwnedEventId;
+
+use super::{
+    attempt::{pause, persist, step},
+    lane::{Outcome, again, commit},
+    lanes::{Item, Lanes},
+};
+use crate::{
+    event::Event,
+    portal::PortalError,
+    relay::{Relay, gaps},
+    store::{Direction, PortalId, PortalState},
+};
+
+/// How often missed events are looked for again while there are more each time.
+const SETTLING_LOOKS: usize = 10;
+
+/// Whether what was missed is to be looked for before these events are handled. Only events of other servers can follow a hole.
+pub(super) fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item]) -> bool {
+    let deps = &lanes.deps;
+    let (now, wary_until) = (deps.clock.now(), lanes.wary_until());
+    lanes.fill_gaps
+        && items
+            .iter()
+            .filter(|item| {
+                item.direction == Direction::Inbound
+                    && item.event.sender.server_name() != deps.namespace.server()
+            })
+            .any(|item| {
+                relay
+                    .watch
+                    .is_due(now, item.event.origin_server_ts, item.received, wary_until)
+            })
+}
+
+/// Waits until a join is over, so that what was missed is handled before what came later.
+pub(super) async fn wait_for_join(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+) {
+    while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
+        let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
+        let comes = portal.is_some_and(|portal| match portal.state {
+            PortalState::Joining => true,
+            PortalState::Joined => portal.portal_room.is_none(),
+            _ => false,
+        });
+        if !comes {
+            return;
+        }
+        if pause(lanes, 0, &PortalError::NotReady, Some(id))
+            .await
+            .is_some()
+        {
+            fill(lanes, id, relay, outcome).await;
+        }
+    }
+}
+
+/// Handles what was missed while nobody listened, once for each portal; not before it is joined.
+pub(super) async fn fill(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+) {
+    if relay.filled || !lanes.fill_gaps {
+        return;
+    }
+    let horizon = relay.watch.horizon(lanes.deps.clock.now());
+    let look = || gaps::missed(&lanes.deps, id, horizon);
+    let mut missed = match persist(lanes, None, look).await {
+        Some(Some(missed)) => missed,
+        Some(None) => return,
+        None => {
+            relay.filled = !lanes.stop.is_cancelled();
+            return;
+        }
+    };
+    let postponed: HashSet<OwnedEventId> = relay
+        .postponed
+        .iter()
+        .map(|(_, event)| event.event_id.clone())
+        .collect();
+    let new = |(_, event): &(Direction, Event)| !postponed.contains(&event.event_id);
+    missed.events.retain(new);
+    // Reading makes the homeserver fetch what it lacks, which takes it a moment: look until there is no more.
+    for _ in 0..SETTLING_LOOKS {
+        if missed.events.is_empty()
+            || pause(lanes, 0, &PortalError::NotReady, None)
+                .await
+                .is_none()
+        {
+            break;
+        }
+        let Some(Some(mut again)) = persist(lanes, None, look).await else {
+            break;
+        };
+        again.events.retain(new);
+        let grown = again.events.len() > missed.events.len();
+        missed.events = again.events;
+        if !grown {
+            break;
+        }
+    }
+    if let Some(event) = &missed.newest {
+        again(lanes, relay, Direction::Outbound, event).await;
+    }
+    let missed = missed.events;
+    relay
+        .watch
+        .looked(lanes.deps.clock.now(), !missed.is_empty());
+    if !missed.is_empty() {
+        tracing::info!(portal = %id, events = missed.len(), "fetched missed events");
+        metrics::counter!("vizard_events_total", "outcome" => "fetched")
+            .increment(missed.len() as u64);
+    }
+    for (direction, event) in missed {
+        if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
+            continue;
+        }
+        if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
+        }
+    }
+    relay.filled = true;
+}
+
+/// Handles one event that was fetched, not delivered. `false`: the process stops.
+async fn fetched(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+    direction: Direction,
+    event: &Event,
+) -> bool {
+    if let Some(link) = step(lanes, id, relay, direction, event, event.origin_server_ts).await {
+        outcome.links.push((id, link));
+    }
+    // One by one: no stored transaction would bring these back as they are now.
+    commit(lanes, outcome).await;
+    !lanes.stop.is_cancelled()
+}
+
+/// Handles the redactions that came before what they redact, as far as that is relayed now.
+pub(super) async fn postponed(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+) {
+    if !relay.postponed.is_empty() {}
+    for (direction, event) in std::mem::take(&mut relay.postponed) {
+        if !known(lanes, relay, &event).await {
+            relay.postponed.push((direction, event));
+        } else if handled_now(lanes, id, &event).await {
+            continue;
+        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
+            return;
+        }
+    }
+}
+
+async fn handled_now(lanes: &Arc<Lanes>, id: PortalId, event: &Event) -> bool {
+    let done = persist(lanes, Some(id), || async {
+        Ok(lanes.deps.store.handled(id, &[&event.event_id]).await?)
+    })
+    .await;
+    done.is_some_and(|done| !done.is_empty())
+}
+
+/// Whether what a redaction redacts was relayed. If not, it may still be: its transaction may be stored, and then the redaction
+/// is handled after it.
+async fn known(lanes: &Arc<Lanes>, relay: &mut Relay, redaction: &Event) -> bool {
+    let Some(redacted) = redaction.redacted() else {
+        return false;
+    };
+    let mut attempts = 0;
+    loop {
+        match relay.knows(&lanes.deps, &redacted).await {
+            Ok(known) => return known,
+            Err(error) => {
+                if pause(lanes, attempts, &error, None).await.is_none() {
+                    return false;
+                }
+                attempts += 1;
+            }
+        }
+    }
+}
