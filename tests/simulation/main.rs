@@ -33,6 +33,8 @@ mod postgres;
 mod check;
 mod operation;
 mod service;
+mod side;
+mod speech;
 mod story;
 
 use std::{

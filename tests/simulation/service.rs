@@ -36,6 +36,7 @@ pub struct Service {
     runtime: Option<Runtime>,
     pub app: Arc<App>,
     /// Where it listens.
+    #[allow(dead_code, reason = "the simulation knows only the homeserver's side")]
     pub url: String,
     stop: CancellationToken,
 }
