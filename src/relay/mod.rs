@@ -1,4 +1,4 @@
-//! Carrying messages: from the room into the portal ([`inbound`]), and from the portal into the room ([`outbound`]).
+//! Carrying messages: from the room into the portal (`inbound`), and from the portal into the room (`outbound`).
 //!
 //! A [`Relay`] belongs to one portal and is driven by that portal's lane, one event at a time, in order:
 //!

@@ -160,9 +160,9 @@ pub(super) async fn postponed(
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {
             relay.postponed.push((direction, event));
-        } else if handled_now(lanes, id, &event).await {
-            continue;
-        } else if !fetched(lanes, id, relay, outcome, direction, &event).await {
+        } else if !handled_now(lanes, id, &event).await
+            && !fetched(lanes, id, relay, outcome, direction, &event).await
+        {
             return;
         }
     }

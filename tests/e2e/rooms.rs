@@ -213,8 +213,8 @@ async fn knocking(world: &World, alice: &Client, chat: &str, bob: &Client) -> Re
     })
     .await?;
     // Synapse neither tells the knocking server of a refusal, nor the room that a knock was taken back.
-    let knocker = knocked.sender();
-    ensure!(knocker.starts_with("@_vizard_"), "{knocker}");
+    let asking = knocked.sender();
+    ensure!(asking.starts_with("@_vizard_"), "{asking}");
     answers(world, alice, chat, "cancel", &["left."]).await?;
     answers(
         world,

@@ -12,7 +12,7 @@ use crate::testkit::{
 };
 
 /// How long anything may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Two homeservers and a Vizard on A. Dropping it stops them.
 pub struct World {

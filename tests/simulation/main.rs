@@ -195,7 +195,7 @@ fn a_homeserver_that_forgets_is_found_out() {
     use operation::How;
     let ops = [
         Op::Join { user: 0, room: 0 },
-        Op::Wait(200),
+        Op::Wait(3000),
         Op::Fail("send", Fault::DropAfter),
         Op::Say {
             portal: 0,

@@ -24,7 +24,7 @@ pub const BOT: &str = "@vizard:a.example";
 /// How many times as fast as ours Vizard's time goes: a receipt's three seconds are twelve milliseconds.
 const PACE: u32 = 250;
 /// How long the end is waited for. Nothing in a run takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A run.
 pub struct Story {
