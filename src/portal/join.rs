@@ -47,6 +47,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         return Ok(Outcome::Done);
     };
     let _alone = deps.portals.alone(portal.id).await;
+    room::adopt(deps, &*deps.portals.get(portal.id).await?).await?;
     let portal = deps
         .portals
         .update(portal.id, |portal| {
@@ -266,11 +267,13 @@ async fn knock(
     }
 }
 
-/// A join is given up: whoever asked is told, and may ask again.
-pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
+/// A join is given up: whoever asked is told, and may ask again. Returns the portal, if there is one.
+pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<Option<PortalId>, PortalError> {
+    let mut found = None;
     if let Ok(room) = <&RoomId>::try_from(&*task.target)
         && let Some(id) = existing(deps, task, room).await?
     {
+        found = Some(id);
         let _alone = deps.portals.alone(id).await;
         deps.portals
             .update(id, |portal| {
@@ -282,7 +285,8 @@ pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError
     }
     let text = "That did not work: your homeserver refused a step of the way. Try the same command again later; if it keeps failing, tell its admin.";
     deps.report_if_possible(&mut task.report, "abandoned", text)
-        .await
+        .await?;
+    Ok(found)
 }
 
 /// A step failed: wait and go on later, or explain.

@@ -62,6 +62,22 @@ pub(super) async fn open(
     show(deps, &portal, state).await
 }
 
+/// Finds a portal room whose id was lost: before anything else of a join, because the rest may fail, and the user may be in it.
+pub(super) async fn adopt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
+    if portal.portal_room.is_some() {
+        return Ok(());
+    }
+    if let Some(room) = made_before_crash(deps, portal, &deps.host(portal)).await? {
+        deps.portals
+            .update(portal.id, |portal| {
+                portal.portal_room = Some(room);
+                portal.creating_room = false;
+            })
+            .await?;
+    }
+    Ok(())
+}
+
 /// The host owns one room only, so a room that it is in is the portal whose id was lost in a crash.
 async fn made_before_crash(
     deps: &Deps,

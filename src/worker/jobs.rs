@@ -101,10 +101,15 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             if !matches!(error, PortalError::Gone) {
                 tracing::warn!(attempts = job.attempts, "a job was given up");
             }
-            if let Task::Join(task) = &mut job.task
-                && let Err(error) = join::abandon(deps, task).await
-            {
-                tracing::warn!(%error, "the end of a join could not be told");
+            if let Task::Join(task) = &mut job.task {
+                match join::abandon(deps, task).await {
+                    // Its room may have been made, and used, before that was known.
+                    Ok(Some(portal)) => lanes.visit(portal),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "the end of a join could not be told");
+                    }
+                }
             }
             deps.store.finish_job(job.id).await
         }

@@ -52,6 +52,8 @@ pub(super) async fn wait_for_join(
             _ => false,
         });
         if !comes {
+            // Between the last look and this the join may have ended.
+            fill(lanes, id, relay, outcome).await;
             return;
         }
         if pause(lanes, 0, &PortalError::NotReady, Some(id))

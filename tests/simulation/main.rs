@@ -13,7 +13,7 @@
 //! - an edit, reaction, reply or thread refers to another event than its source does, or a redaction removes another;
 //! - two sends of one lane overlap in time;
 //! - a message of the user has no fate: neither a read receipt of the host that covers it nor a notice in reply to it; or
-//!   a message has both fates; or a receipt stands at a message that was not sent;
+//!   a message has both fates (unless its ghost's rights changed in between); or a receipt stands at a message that was not sent;
 //! - a ghost says or does what nobody asked it for, above all when something happens to another ghost;
 //! - a user's Matrix ID, localpart or display name, the id of a host or mirror, or the id of a portal room or of an event in
 //!   one stands in anything that a ghost sent;

@@ -136,7 +136,13 @@ impl<'a> Side<'a> {
                         || source
                             .target()
                             .is_some_and(|target| gone(&self.inside, &self.room, target));
-                    if refused && !gone {
+                    // Refused, killed before that was noted, and allowed again since: both is the truth.
+                    let sent_at = one.event["origin_server_ts"].as_u64();
+                    let changed = self.disturbed
+                        && replies
+                            .iter()
+                            .all(|reply| reply.event["origin_server_ts"].as_u64() < sent_at);
+                    if refused && !gone && !changed {
                         let why: Vec<String> = replies
                             .iter()
                             .map(|event| {
