@@ -98,6 +98,7 @@ impl World {
         room: &str,
         target: &str,
     ) -> Result<Masked> {
+        let mark = user.mark().await;
         let joined = self
             .command(&user, &chat, &format!("join {target}"), |text| {
                 text.contains("joined as ")
@@ -108,10 +109,16 @@ impl World {
             .split_once("joined as ")
             .and_then(|(_, rest)| rest.lines().next());
         let nick = nick.context("the answer names no mask")?.trim().to_owned();
-        let from_host = |one: &Received| one.sender().starts_with("@_vizard_p_");
-        let portal = user
-            .accept_invite("to the portal", from_host, PATIENCE)
+        // The newest one: an earlier portal of the same user may never have been entered.
+        let invited = |one: &Received| {
+            one.source == Source::Invite
+                && one.sender().starts_with("@_vizard_p_")
+                && one.event["state_key"] == user.id()
+        };
+        let invite = user
+            .wait_after(mark, "the invite to the portal", invited, PATIENCE)
             .await?;
+        let portal = user.join(&invite.room, &[]).await?;
         let whoami = self
             .command(&user, &portal, "!vizard whoami", |text| {
                 text.contains("@_vizard_")
