@@ -10,7 +10,7 @@ use crate::{
         client::{Client, Received, Source},
         synapse::Synapse,
     },
-    world::{Masked, PATIENCE, World, hears, sees},
+    world::{Masked, PATIENCE, World, answers, hears, sees},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,22 +41,6 @@ async fn every_command_answers() -> Result<()> {
     )
     .await?;
     a_third_person(&world, &alice).await
-}
-
-/// Gives a command and wants all of `parts` in one answer.
-async fn answers(
-    world: &World,
-    user: &Client,
-    place: &str,
-    text: &str,
-    parts: &[&str],
-) -> Result<Received> {
-    world
-        .command(user, place, text, |answer| {
-            parts.iter().all(|part| answer.contains(part))
-        })
-        .await
-        .with_context(|| format!("`{text}` should say {parts:?}"))
 }
 
 async fn before_any_room(world: &World, alice: &Client, chat: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::{
         client::{Client, Received, Source, picture},
         site::Site,
     },
-    world::{Masked, PATIENCE, World, hears, redacts, sees},
+    world::{Masked, PATIENCE, World, answers, hears, redacts, sees},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,22 +26,6 @@ async fn refusals_are_explained() -> Result<()> {
     // Whoever waits for a dead server holds up nobody else.
     tokio::try_join!(story, dead_server(&world, &dora, &dora_chat))?;
     banned(&world, alice, chat, &bob).await
-}
-
-/// Gives a command in the chat and wants all of `parts` in one answer.
-async fn answers(
-    world: &World,
-    user: &Client,
-    place: &str,
-    text: &str,
-    parts: &[&str],
-) -> Result<Received> {
-    world
-        .command(user, place, text, |answer| {
-            parts.iter().all(|part| answer.contains(part))
-        })
-        .await
-        .with_context(|| format!("`{text}` should say {parts:?}"))
 }
 
 /// A room of Bob's with an alias.

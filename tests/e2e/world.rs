@@ -166,6 +166,22 @@ impl Masked {
     }
 }
 
+/// Gives a command and wants all of `parts` in one answer.
+pub async fn answers(
+    world: &World,
+    user: &Client,
+    place: &str,
+    text: &str,
+    parts: &[&str],
+) -> Result<Received> {
+    world
+        .command(user, place, text, |answer| {
+            parts.iter().all(|part| answer.contains(part))
+        })
+        .await
+        .with_context(|| format!("`{text}` should say {parts:?}"))
+}
+
 /// Waits for something in a room of an ordinary user.
 pub async fn sees(
     user: &Client,
