@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{EventId, OwnedEventId, UserId};
 
-use super::{ByMirror, LINKS, Relay};
+use super::{ByMirror, LINKS, READ, Relay};
 use crate::{
     portal::{Deps, PortalError},
     rewrite::{Person, References, Translations},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Relay {
-    /// Keeps a link in memory, found by either end. One without a target is not kept: what the ghost sent comes back from the
+    /// Keeps a new link in memory, found by either end. One without a target is not kept: what the ghost sent comes back from the
     /// homeserver and is noted as handled, and must not stand in the way of the link that leads to it.
     pub(super) fn remember(&mut self, link: &Link) {
         if let Some(target) = &link.target {
@@ -37,12 +37,16 @@ impl Relay {
         deps: &Deps,
         event: &EventId,
     ) -> Result<Option<Link>, PortalError> {
-        if let Some(link) = self.links.get(event) {
+        // Peek: the new ones leave in the order in which they are written.
+        if let Some(link) = self.links.peek(event).or_else(|| self.read.get(event)) {
             return Ok(Some(Link::clone(link)));
         }
         let link = deps.store.link(self.portal, event).await?;
-        if let Some(link) = &link {
-            self.remember(link);
+        if let Some(link) = link.as_ref().filter(|link| link.target.is_some()) {
+            self.read.put(event.to_owned(), Arc::new(link.clone()));
+            while self.read.len() > READ {
+                self.read.pop_lru();
+            }
         }
         Ok(link)
     }

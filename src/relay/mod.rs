@@ -48,6 +48,8 @@ pub struct Relay {
     portal: PortalId,
     mirrors: LruCache<OwnedUserId, Mirror>,
     links: LruCache<OwnedEventId, Arc<Link>>,
+    /// Links that were read from the store, by the end that was asked for.
+    read: LruCache<OwnedEventId, Arc<Link>>,
     guards: Guards,
     /// The outbound event that may go, whatever the limits say by now.
     let_go: Option<OwnedEventId>,
@@ -60,13 +62,21 @@ pub struct Relay {
     pub postponed: Vec<(Direction, Event)>,
     /// When missed events are looked for again.
     pub watch: Watch,
+    /// The tick of the lanes at which everything that this portal had handled was durable.
+    pub durable_at: u64,
 }
 
 /// Mirrors that a portal keeps in memory.
 const MIRRORS: usize = 128;
 
-/// Ends of links that a portal keeps in memory: all of those that a lane handles before it writes them, and some.
-const LINKS: usize = 256;
+/// Ends of new links that a portal keeps in memory: all of those that a lane handles before they are written, and some.
+const LINKS: usize = 4 * UNWRITTEN + 16;
+
+/// How many events a lane may hand over to be written, and as many again handle until these are durable.
+pub const UNWRITTEN: usize = 64;
+
+/// Links from the store that a portal keeps in memory.
+const READ: usize = 32;
 
 /// The same of a portal in which nothing goes on, of which there may be many.
 const IDLE: usize = 8;
@@ -83,6 +93,7 @@ impl Relay {
             portal,
             mirrors: LruCache::unbounded(),
             links: LruCache::unbounded(),
+            read: LruCache::unbounded(),
             guards,
             words: None,
             let_go: None,
@@ -91,6 +102,7 @@ impl Relay {
             filled: false,
             postponed: Vec::new(),
             watch: Watch::default(),
+            durable_at: 0,
         }
     }
 
@@ -98,6 +110,7 @@ impl Relay {
     pub fn rest(&mut self) {
         trim(&mut self.mirrors, IDLE);
         trim(&mut self.links, IDLE);
+        trim(&mut self.read, IDLE);
         self.words = None;
     }
 

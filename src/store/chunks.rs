@@ -3,65 +3,95 @@
 
 use std::fmt::Write as _;
 
-/// The sizes: powers of two, so that any number of rows is a handful of statements.
-const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+use super::db::Engine;
 
-/// The greatest number of rows that [`split`] puts into one statement: SQLite finds each placeholder by
-/// walking over those before it.
-const MOST_ROWS: usize = 32;
+/// The sizes: few, so that any number of rows is a handful of statements, and near enough to each other that
+/// [`pad`] adds little.
+const SIZES: [usize; 13] = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
-/// The greatest number of values in one list.
+/// The greatest number of values in one list, or rows in one statement.
 pub(super) const MOST: usize = SIZES[SIZES.len() - 1];
 
 /// One statement's texts, by size. Lives in a `static`: the driver takes only `'static` SQL.
-pub(super) struct Chunked([String; SIZES.len()]);
+///
+/// The two engines' texts differ in their placeholders alone: PostgreSQL knows only `$1`, which is a name to SQLite, and
+/// each name costs a walk over all names before it. So SQLite gets `?`, in the same order.
+pub(super) struct Chunked {
+    numbered: [String; SIZES.len()],
+    plain: [String; SIZES.len()],
+}
 
 impl Chunked {
     /// `head (…), (…) tail`, with `columns` placeholders in each row.
     pub(super) fn rows(head: &str, columns: usize, tail: &str) -> Self {
-        Self(SIZES.map(|size| {
+        let text = |size: usize, mark: Mark| {
             let mut text = format!("{head} ");
             for row in 0..size {
                 text.push_str(if row == 0 { "(" } else { ", (" });
-                placeholders(&mut text, row * columns + 1, columns);
+                placeholders(&mut text, row * columns + 1, columns, mark);
                 text.push(')');
             }
             let _ = write!(text, " {tail}");
             text
-        }))
+        };
+        Self {
+            numbered: SIZES.map(|size| text(size, numbered)),
+            plain: SIZES.map(|size| text(size, plain)),
+        }
     }
 
-    /// `head (…)` with one placeholder for each value, after `fixed` placeholders in `head`.
+    /// `head (…)` with one placeholder for each value, after `fixed` placeholders in `head`, in their order.
     pub(super) fn list(head: &str, fixed: usize) -> Self {
-        Self(SIZES.map(|size| {
+        let text = |head: &str, size: usize, mark: Mark| {
             let mut text = format!("{head} (");
-            placeholders(&mut text, fixed + 1, size);
+            placeholders(&mut text, fixed + 1, size, mark);
             text.push(')');
             text
-        }))
+        };
+        let bare = (1..=fixed).fold(head.to_owned(), |head, at| {
+            head.replace(&numbered(at), &plain(at))
+        });
+        Self {
+            numbered: SIZES.map(|size| text(head, size, numbered)),
+            plain: SIZES.map(|size| text(&bare, size, plain)),
+        }
     }
 
-    /// The text for exactly `size` rows, one of those that [`split`] and [`pad`] give.
-    pub(super) fn text(&'static self, size: usize) -> &'static str {
+    /// The text for exactly `size` rows, one of those that [`pad`] gives.
+    pub(super) fn text(&'static self, engine: Engine, size: usize) -> &'static str {
         let at = SIZES.iter().position(|&known| known >= size);
-        &self.0[at.unwrap_or(SIZES.len() - 1)]
+        let texts = match engine {
+            Engine::Sqlite => &self.plain,
+            Engine::Postgres => &self.numbered,
+        };
+        &texts[at.unwrap_or(SIZES.len() - 1)]
     }
 }
 
-fn placeholders(text: &mut String, first: usize, count: usize) {
+/// Writes the placeholder of a value.
+type Mark = fn(usize) -> String;
+
+fn numbered(at: usize) -> String {
+    format!("${at}")
+}
+
+fn plain(_: usize) -> String {
+    "?".to_owned()
+}
+
+fn placeholders(text: &mut String, first: usize, count: usize, mark: Mark) {
     for at in first..first + count {
-        let _ = write!(text, "{}${at}", if at == first { "" } else { ", " });
+        let _ = write!(text, "{}{}", if at == first { "" } else { ", " }, mark(at));
     }
 }
 
-/// Cuts `items` into pieces of the known sizes, greatest first.
-pub(super) fn split<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let fits = |size: &&usize| **size <= items.len().min(MOST_ROWS);
-        let size = SIZES.iter().rev().find(fits)?;
-        let (piece, rest) = items.split_at(*size);
-        items = rest;
-        Some(piece)
+/// `items` in pieces of the known sizes; the last is made up to one by repeating its last item. For items of which
+/// repetition changes nothing.
+pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = Vec<&T>> {
+    items.chunks(MOST).map(|chunk| {
+        let mut piece: Vec<&T> = chunk.iter().collect();
+        pad(&mut piece);
+        piece
     })
 }
 
@@ -90,12 +120,20 @@ mod tests {
     #[test]
     fn texts() {
         assert_eq!(
-            ROWS.text(2),
+            ROWS.text(Engine::Postgres, 2),
             "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING"
         );
         assert_eq!(
-            LIST.text(2),
+            ROWS.text(Engine::Sqlite, 2),
+            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(
+            LIST.text(Engine::Postgres, 2),
             "SELECT a FROM t WHERE b = $1 AND c IN ($2, $3)"
+        );
+        assert_eq!(
+            LIST.text(Engine::Sqlite, 2),
+            "SELECT a FROM t WHERE b = ? AND c IN (?, ?)"
         );
     }
 
@@ -103,11 +141,12 @@ mod tests {
     fn pieces_cover_everything_in_order() {
         for count in 0..300 {
             let items: Vec<usize> = (0..count).collect();
-            let pieces: Vec<&[usize]> = split(&items).collect();
-            assert_eq!(pieces.concat(), items);
+            let pieces: Vec<Vec<&usize>> = pieces(&items).collect();
             assert!(pieces.iter().all(|piece| SIZES.contains(&piece.len())));
+            let mut all: Vec<usize> = pieces.concat().into_iter().copied().collect();
+            all.dedup();
+            assert_eq!(all, items);
         }
-        assert_eq!(split(&[0; 100]).count(), 4);
     }
 
     #[test]

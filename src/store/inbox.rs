@@ -29,7 +29,7 @@ impl Store {
             })
             .await?;
         drop(next);
-        answer.durable().await?;
+        answer.await?;
         Ok(seq)
     }
 

@@ -2,16 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::Pin,
     sync::LazyLock,
+    task::{Context, Poll},
 };
 
 use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 
 use super::{
     Batch, Direction, Link, PortalId, Store, StoreError,
-    chunks::{Chunked, MOST, pad},
+    chunks::{Chunked, MOST, pad, pieces},
     seal::{Cell, Hash, row_of},
-    writer::{LinkRow, Work},
+    writer::{Answer, LinkRow, Work},
 };
 use crate::clock::UnixMillis;
 
@@ -30,12 +32,50 @@ static HANDLED: LazyLock<Chunked> = LazyLock::new(|| {
     )
 });
 
+static HANDLED_ANYWHERE: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "WITH wanted (p, s) AS (VALUES",
+        2,
+        // CROSS: SQLite keeps this order, and looks each one up.
+        ") SELECT source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
+    )
+});
+
+/// An event as the links of one portal know it. Events of two portals are never equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(Hash);
+
+/// A commit that was handed over, in its place among the others. Resolves when it is durable.
+#[derive(Debug)]
+pub struct Committing(Option<Answer>);
+
+impl Future for Committing {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Some(answer) => Pin::new(answer).poll(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl Store {
+    /// The name of an event among the links of a portal.
+    pub fn source(&self, portal: PortalId, event: &EventId) -> Source {
+        Source(self.source_hash(portal, event))
+    }
+
     /// Writes links and removes finished transactions in one durable commit (shared with concurrent callers).
     /// A link whose source is already there is left as it is.
-    pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+    pub async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.begin_commit(batch).await?.await
+    }
+
+    /// The same, to be waited for later.
+    pub async fn begin_commit(&self, batch: &Batch) -> Result<Committing, StoreError> {
         if batch.links.is_empty() && batch.done.is_empty() {
-            return Ok(());
+            return Ok(Committing(None));
         }
         let day = day_of(self.0.clock.now());
         let links = batch
@@ -46,9 +86,9 @@ impl Store {
         let work = Work {
             inbox: Vec::new(),
             links,
-            done: batch.done,
+            done: batch.done.clone(),
         };
-        self.0.writer.submit(work).await?.durable().await
+        Ok(Committing(Some(self.0.writer.submit(work).await?)))
     }
 
     /// Writes a link, in the place of the one with the same source.
@@ -130,7 +170,8 @@ impl Store {
                 .collect();
             let mut hashes: Vec<Hash> = by_hash.keys().copied().collect();
             pad(&mut hashes);
-            let mut query = sqlx::query_scalar(HANDLED.text(hashes.len())).bind(portal.0.to_vec());
+            let mut query = sqlx::query_scalar(HANDLED.text(self.0.database.engine, hashes.len()))
+                .bind(portal.0.to_vec());
             for hash in &hashes {
                 query = query.bind(hash.as_slice());
             }
@@ -140,6 +181,29 @@ impl Store {
                     .iter()
                     .filter_map(|hash| by_hash.get(hash.as_slice()))
                     .map(|&event| event.to_owned()),
+            );
+        }
+        Ok(handled)
+    }
+
+    /// Which of these events were handled already, each in its own portal.
+    pub async fn handled_of(
+        &self,
+        sources: &[(PortalId, Source)],
+    ) -> Result<HashSet<Source>, StoreError> {
+        let mut handled = HashSet::new();
+        for piece in pieces(sources) {
+            let text = HANDLED_ANYWHERE.text(self.0.database.engine, piece.len());
+            let mut query = sqlx::query_scalar(text);
+            for (portal, source) in piece {
+                query = query.bind(portal.0.as_slice()).bind(source.0.as_slice());
+            }
+            let found: Vec<Vec<u8>> = query.fetch_all(&self.0.database.readers).await?;
+            handled.extend(
+                found
+                    .iter()
+                    .filter_map(|hash| hash.as_slice().try_into().ok())
+                    .map(Source),
             );
         }
         Ok(handled)

@@ -39,6 +39,7 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
+pub use links::{Committing, Source};
 pub use records::*;
 pub use tasks::*;
 

@@ -4,15 +4,19 @@
 //! what has come, writes it, and answers each caller when it is durable, or with the error if it is not.
 //! Every write here may be repeated without harm, so a lost connection is simply tried again.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
 
 use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     StoreError,
-    chunks::{Chunked, split},
-    db::{Database, RETRIES, aborted},
+    chunks::{Chunked, pieces},
+    db::{Database, Engine, RETRIES, aborted},
     seal::Hash,
 };
 
@@ -22,14 +26,11 @@ const QUEUE: usize = 1024;
 /// nothing: the pages that they touch no longer fit SQLite's cache.
 const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
+/// How often a group lets others go first before it is written, to be joined by them.
+const PATIENCE: u32 = 16;
 
-static INSERT_INBOX: LazyLock<Chunked> = LazyLock::new(|| {
-    Chunked::rows(
-        "INSERT INTO inbox (seq, sealed) VALUES",
-        2,
-        "ON CONFLICT (seq) DO NOTHING",
-    )
-});
+const INSERT_INBOX: &str =
+    "INSERT INTO inbox (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
 static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::rows(
         "INSERT INTO links (portal, source, target, day, sealed) VALUES",
@@ -112,11 +113,16 @@ impl Writer {
 }
 
 /// The outcome to come of a [`Writer::submit`].
+#[derive(Debug)]
 pub(super) struct Answer(oneshot::Receiver<Result<(), StoreError>>);
 
-impl Answer {
-    pub(super) async fn durable(self) -> Result<(), StoreError> {
-        self.0.await.unwrap_or(Err(StoreError::Closed))
+impl Future for Answer {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
     }
 }
 
@@ -126,26 +132,35 @@ async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Request>) {
         let mut all = Work::default();
         let mut answers = Vec::new();
         let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                Request::Write(work, answer) => {
+        let mut patience = PATIENCE;
+        loop {
+            match next {
+                Some(Request::Write(work, answer)) => {
                     all.append(work);
                     answers.push(answer);
                 }
-                Request::Close(answer) => {
+                Some(Request::Close(answer)) => {
                     queue.close();
                     closing.push(answer);
                 }
+                // Whoever is about to call may do so now. When nobody has anything to do this takes no time.
+                None if patience > 0 => {
+                    patience -= 1;
+                    tokio::task::yield_now().await;
+                }
+                None => break,
             }
-            next = if all.rows() < MOST_ROWS && all.bytes() < MOST_BYTES {
-                queue.try_recv().ok()
-            } else {
-                None
-            };
+            if all.rows() >= MOST_ROWS || all.bytes() >= MOST_BYTES {
+                break;
+            }
+            next = queue.try_recv().ok();
         }
         if answers.is_empty() {
             continue;
         }
+        // Neighbours in the table follow each other.
+        all.links
+            .sort_unstable_by_key(|row| (row.portal, row.source));
         let outcome = write(&database, &all).await.map_err(Arc::new);
         for answer in answers {
             let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
@@ -162,7 +177,7 @@ async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
         let mut connection = database.writer.acquire().await?;
         let outcome = async {
             let mut tx = connection.begin_with(database.engine.begin()).await?;
-            write_in(&mut tx, work).await?;
+            write_in(&mut tx, database.engine, work).await?;
             tx.commit().await
         }
         .await;
@@ -181,16 +196,17 @@ async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
     }
 }
 
-async fn write_in(tx: &mut AnyConnection, work: &Work) -> Result<(), sqlx::Error> {
-    for piece in split(&work.inbox) {
-        let mut query = sqlx::query(INSERT_INBOX.text(piece.len()));
-        for (seq, sealed) in piece {
-            query = query.bind(*seq).bind(sealed.as_slice());
-        }
-        query.execute(&mut *tx).await?;
+async fn write_in(tx: &mut AnyConnection, engine: Engine, work: &Work) -> Result<(), sqlx::Error> {
+    // Not padded: each is large.
+    for (seq, sealed) in &work.inbox {
+        sqlx::query(INSERT_INBOX)
+            .bind(*seq)
+            .bind(sealed.as_slice())
+            .execute(&mut *tx)
+            .await?;
     }
-    for piece in split(&work.links) {
-        let mut query = sqlx::query(INSERT_LINKS.text(piece.len()));
+    for piece in pieces(&work.links) {
+        let mut query = sqlx::query(INSERT_LINKS.text(engine, piece.len()));
         for row in piece {
             query = query
                 .bind(row.portal.as_slice())
@@ -201,8 +217,8 @@ async fn write_in(tx: &mut AnyConnection, work: &Work) -> Result<(), sqlx::Error
         }
         query.execute(&mut *tx).await?;
     }
-    for piece in split(&work.done) {
-        let mut query = sqlx::query(DELETE_INBOX.text(piece.len()));
+    for piece in pieces(&work.done) {
+        let mut query = sqlx::query(DELETE_INBOX.text(engine, piece.len()));
         for seq in piece {
             query = query.bind(*seq);
         }
@@ -273,10 +289,10 @@ mod tests {
             Err(StoreError::Commit(_))
         ));
         tell_writer(&store, "PRAGMA max_page_count = 60").await;
-        assert!(store.commit(batch()).await.is_err());
+        assert!(store.commit(&batch()).await.is_err());
         assert_eq!(store.inbox_len().await.unwrap(), 1);
         assert_eq!(store.counts().await.unwrap().links, 0);
-        store.commit(batch()).await.unwrap();
+        store.commit(&batch()).await.unwrap();
         assert_eq!(store.inbox_len().await.unwrap(), 0);
         store.close().await;
     }
@@ -288,7 +304,7 @@ mod tests {
         tell_writer(&store, "PRAGMA query_only = ON").await;
         assert!(store.push_inbox(b"lost?".to_vec()).await.is_err());
         tell_writer(&store, "PRAGMA query_only = ON").await;
-        assert!(store.commit(batch()).await.is_err());
+        assert!(store.commit(&batch()).await.is_err());
         tell_writer(&store, "PRAGMA query_only = ON").await;
         let user = "@a:b.example".try_into().unwrap();
         assert!(store.update_user(user, |_| ()).await.is_err());

@@ -6,8 +6,9 @@ use ruma::RoomId;
 
 use super::{
     attempt::persist,
-    lane::{BATCH, Outcome, commit, handled},
+    lane::handled,
     lanes::{LaneKey, Lanes},
+    outcome::Outcome,
 };
 use crate::{
     bot,
@@ -16,15 +17,19 @@ use crate::{
     store::{Link, PortalId},
 };
 
+/// Events handled between two commits.
+const BATCH: usize = 100;
+
 /// Works off the lane of a direct chat.
 pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     let key = LaneKey::Direct(room.to_owned());
     let mut id = [0; 16];
     id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
     let id = PortalId(id);
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome::new(0);
     while let Some(items) = lanes.take(&key, BATCH, false) {
-        let handled = handled(lanes, id, &items).await;
+        let asked: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
+        let handled = handled(lanes, id, &asked).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
                 if persist(lanes, None, || answer(lanes, room, &item.event))
@@ -45,7 +50,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
             outcome.count += 1;
             outcome.closing.add(item.transaction);
         }
-        commit(lanes, &mut outcome).await;
+        outcome.commit(lanes).await;
         if lanes.stop.is_cancelled() {
             return;
         }

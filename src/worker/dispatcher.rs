@@ -1,6 +1,10 @@
 //! From stored transactions to lanes, in order.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ruma::OwnedRoomId;
 use tokio_util::sync::CancellationToken;
@@ -9,12 +13,13 @@ use super::{
     Intake,
     intake::{Arrival, Arrivals, decode},
     lanes::{Item, LaneKey, Lanes},
+    seen::Look,
     ticket::Transaction,
 };
 use crate::{
     event::Event,
     portal::Deps,
-    store::{Batch, Direction, Route, StoreError},
+    store::{Batch, Direction, PortalId, Route, Source, StoreError},
 };
 
 /// Rooms whose route is remembered.
@@ -74,9 +79,13 @@ impl Dispatcher {
             if arrival.seq <= self.last {
                 continue;
             }
-            if arrival.seq != self.last + 1 || self.lanes.is_full() {
+            if arrival.seq != self.last + 1 {
                 from_store = true;
                 continue;
+            }
+            let space = self.lanes.wait_for_space();
+            if stop.run_until_cancelled(space).await.is_none() {
+                return;
             }
             if let Err(error) = self.dispatch(arrival).await {
                 tracing::error!(%error, "a transaction cannot be routed; trying again");
@@ -142,21 +151,50 @@ impl Dispatcher {
                 links: Vec::new(),
                 done: vec![arrival.seq],
             };
-            self.deps.store.commit(batch).await?;
+            self.deps.store.commit(&batch).await?;
         }
+        let looks = self.look(&items).await;
         // Only now: what failed is read from the store once more.
         self.last = arrival.seq;
         let transaction = Transaction::new(arrival.seq, items.len());
-        for (key, direction, event) in items {
+        for ((key, direction, event), look) in items.into_iter().zip(looks) {
             let item = Item {
                 event,
                 direction,
                 received: arrival.received,
+                look,
                 transaction: transaction.clone(),
             };
             self.lanes.push(key, item);
         }
         Ok(())
+    }
+
+    /// Asks, once for all, which of these events were handled before. If that fails, the lanes ask again.
+    async fn look(&self, items: &[(LaneKey, Direction, Arc<Event>)]) -> Vec<Look> {
+        let store = &self.deps.store;
+        let sources: Vec<(PortalId, Source)> = items
+            .iter()
+            .map(|(key, _, event)| {
+                // A direct chat's lane asks itself.
+                let portal = match key {
+                    LaneKey::Portal(portal) => *portal,
+                    LaneKey::Direct(_) => PortalId([0; 16]),
+                };
+                (portal, store.source(portal, &event.event_id))
+            })
+            .collect();
+        let at = self.lanes.tick();
+        let (at, found) = match store.handled_of(&sources).await {
+            Ok(found) => (at, found),
+            Err(_) => (0, HashSet::new()),
+        };
+        let look = |(_, source)| Look {
+            source,
+            at,
+            found: found.contains(&source),
+        };
+        sources.into_iter().map(look).collect()
     }
 
     async fn route(&mut self, event: &Event) -> Result<Route, StoreError> {

@@ -2,31 +2,21 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use ruma::OwnedEventId;
+use ruma::{EventId, OwnedEventId};
 
 use super::{
     attempt::{pause, persist, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
+    outcome::Outcome,
     ticket::Closing,
 };
 use crate::{
     event::Event,
     homeserver::Class,
-    relay::Relay,
-    store::{Batch, Direction, Link, PortalId},
+    relay::{Relay, UNWRITTEN},
+    store::{Direction, PortalId},
 };
-
-/// Events handled between two commits of one lane. A crash repeats what was not committed, so that little is worth repeating.
-pub(super) const BATCH: usize = 100;
-
-/// What a batch came to, until it is committed.
-#[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) links: Vec<(PortalId, Link)>,
-    pub(super) closing: Closing,
-    pub(super) count: usize,
-}
 
 /// Works off a portal's lane until it is empty or the process stops.
 pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
@@ -35,19 +25,23 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // Outbound events that reached the room and whose receipt is still to come: their transactions stay stored until
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome::new(relay.durable_at);
     'lane: while !lanes.stop.is_cancelled() {
         fill(lanes, id, &mut relay, &mut outcome).await;
         if lanes.stop.is_cancelled() {
             break; // perhaps in the middle of what was missed: nothing newer may come before the rest
         }
-        let Some(items) = lanes.take(&key, BATCH, true) else {
+        let Some(items) = lanes.take(&key, outcome.room(UNWRITTEN), true) else {
+            if !outcome.is_durable() {
+                outcome.rest(lanes, &key).await;
+                continue;
+            }
             if relay.owes_receipt() {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
                     receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
-                    commit(lanes, &mut outcome).await;
+                    outcome.commit(lanes).await;
                 }
                 continue;
             }
@@ -71,7 +65,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 break;
             }
         }
-        let mut handled = handled(lanes, id, &items).await;
+        let unknown = items.iter().filter(|item| !outcome.seen.knows(item));
+        let asked: Vec<&EventId> = unknown.map(|item| &*item.event.event_id).collect();
+        let handled = handled(lanes, id, &asked).await;
         for item in items {
             let owed = relay.owes_receipt();
             if lanes.stop.is_cancelled() {
@@ -80,9 +76,13 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if may_change_portal(lanes, item.direction, &item.event) {
                 // What was sent until now must be known when this is done: after a crash in between it would be handled again,
                 // as if it had not been sent, and the portal would be another.
-                commit(lanes, &mut outcome).await;
+                outcome.commit(lanes).await;
             }
-            if handled.contains(&item.event.event_id) {
+            let source = item.look.source;
+            if item.look.found
+                || outcome.seen.contains(source)
+                || handled.contains(&item.event.event_id)
+            {
                 again(lanes, &mut relay, item.direction, &item.event).await;
             } else if let Some(link) = step(
                 lanes,
@@ -96,12 +96,11 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                handled.insert(link.source.clone());
-                outcome.links.push((id, link));
+                outcome.note(lanes, id, source, link);
                 if refused {
                     outcome.count += 1;
                     outcome.closing.add(item.transaction);
-                    commit(lanes, &mut outcome).await;
+                    outcome.commit(lanes).await;
                     continue;
                 }
             } else if lanes.stop.is_cancelled() {
@@ -117,10 +116,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
             receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
         }
-        commit(lanes, &mut outcome).await;
+        outcome.flow(lanes, UNWRITTEN).await;
         postponed(lanes, id, &mut relay, &mut outcome).await;
     }
-    commit(lanes, &mut outcome).await;
+    outcome.commit(lanes).await;
 }
 
 /// Whether handling an event may change what later ones meet: state, or a command.
@@ -173,60 +172,17 @@ async fn receipt(
     outcome.closing.append(std::mem::take(unreceipted));
 }
 
-/// Writes what was done, however often it takes: until then the transactions stay stored.
-pub(super) async fn commit(lanes: &Arc<Lanes>, outcome: &mut Outcome) {
-    let Outcome {
-        links,
-        closing,
-        count,
-    } = std::mem::take(outcome);
-    if !links.is_empty() || !closing.is_empty() {
-        let done = closing.complete();
-        if write(
-            lanes,
-            Batch {
-                links,
-                done: done.clone(),
-            },
-        )
-        .await
-        .is_none()
-        {
-            return;
-        }
-        let late = closing.close(&done);
-        if !late.is_empty() {
-            write(
-                lanes,
-                Batch {
-                    links: Vec::new(),
-                    done: late,
-                },
-            )
-            .await;
-        }
-    }
-    if count > 0 {
-        lanes.finished(count);
-    }
-}
-
-async fn write(lanes: &Arc<Lanes>, batch: Batch) -> Option<()> {
-    persist(lanes, None, || async {
-        Ok(lanes.deps.store.commit(batch.clone()).await?)
-    })
-    .await
-}
-
 /// Which of these events were handled before.
 pub(super) async fn handled(
     lanes: &Arc<Lanes>,
     id: PortalId,
-    items: &[Item],
+    events: &[&EventId],
 ) -> HashSet<OwnedEventId> {
-    let ids: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
+    if events.is_empty() {
+        return HashSet::new();
+    }
     persist(lanes, Some(id), || async {
-        Ok(lanes.deps.store.handled(id, &ids).await?)
+        Ok(lanes.deps.store.handled(id, events).await?)
     })
     .await
     .unwrap_or_default()

@@ -14,7 +14,7 @@ use ruma::OwnedRoomId;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{direct, lane, ticket::Transaction};
+use super::{direct, lane, seen::Look, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -38,6 +38,7 @@ pub(super) struct Item {
     pub(super) event: Arc<Event>,
     pub(super) direction: Direction,
     pub(super) received: UnixMillis,
+    pub(super) look: Look,
     pub(super) transaction: Arc<Transaction>,
 }
 
@@ -70,6 +71,8 @@ pub struct Lanes {
     /// Until when every portal expects holes, because the homeserver failed lately.
     wary_until: AtomicU64,
     tasks: TaskTracker,
+    /// See [`Seen`](super::seen::Seen).
+    tick: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,8 @@ struct Relays {
     filled: HashSet<PortalId>,
     /// Portals whose lane shall look for missed events before it ends.
     wanted: HashSet<PortalId>,
+    /// The tick at which everything was durable that lanes had handled whose relays are no longer in memory.
+    forgotten_at: u64,
 }
 
 impl Lanes {
@@ -97,13 +102,20 @@ impl Lanes {
                 idle: LruCache::unbounded(),
                 filled: HashSet::new(),
                 wanted: HashSet::new(),
+                forgotten_at: 0,
             }),
             guards: Guards::default(),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
             wary_until: AtomicU64::new(0),
             tasks: TaskTracker::new(),
+            tick: AtomicU64::new(1),
         })
+    }
+
+    /// The present tick, which is over.
+    pub(super) fn tick(&self) -> u64 {
+        self.tick.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Appends an event to a lane and wakes it.
@@ -181,11 +193,17 @@ impl Lanes {
         Some(queue.items.drain(..count).collect())
     }
 
+    /// Rung when a lane that is empty gets an event. `None`: it has some.
+    pub(super) fn news(&self, key: &LaneKey) -> Option<Arc<Notify>> {
+        let queues = lock(&self.queues);
+        let queue = queues.get(key)?;
+        queue.items.is_empty().then(|| queue.news.clone())
+    }
+
     /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.
     pub(super) async fn wait_for_item(&self, key: &LaneKey, longest: Duration) {
-        let news = match lock(&self.queues).get(key) {
-            Some(queue) if queue.items.is_empty() => queue.news.clone(),
-            _ => return,
+        let Some(news) = self.news(key) else {
+            return;
         };
         tokio::select! {
             () = news.notified() => {}
@@ -219,15 +237,16 @@ impl Lanes {
     /// The relay of a portal, with what it remembers.
     pub(super) fn relay(&self, portal: PortalId) -> Relay {
         let mut relays = lock(&self.relays);
-        let mut relay = relays
-            .idle
-            .pop(&portal)
-            .unwrap_or_else(|| Relay::new(portal, self.guards.clone()));
+        let mut relay = relays.idle.pop(&portal).unwrap_or_else(|| {
+            let mut relay = Relay::new(portal, self.guards.clone());
+            relay.durable_at = relays.forgotten_at;
+            relay
+        });
         relay.filled |= relays.filled.contains(&portal);
         relay
     }
 
-    /// Ends an empty lane and keeps its relay; gives the relay back if an event came meanwhile.
+    /// Ends an empty lane, of which everything is durable, and keeps its relay; gives the relay back if an event came meanwhile.
     pub(super) fn end(&self, key: &LaneKey, portal: PortalId, mut relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
         if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
@@ -242,9 +261,12 @@ impl Lanes {
             relays.filled.insert(portal);
         }
         relay.rest();
+        relay.durable_at = self.tick();
         relays.idle.put(portal, relay);
-        if relays.idle.len() > REMEMBERED {
-            relays.idle.pop_lru();
+        if relays.idle.len() > REMEMBERED
+            && let Some((_, oldest)) = relays.idle.pop_lru()
+        {
+            relays.forgotten_at = relays.forgotten_at.max(oldest.durable_at);
         }
         queues.remove(key);
         None

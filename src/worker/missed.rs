@@ -6,8 +6,9 @@ use ruma::OwnedEventId;
 
 use super::{
     attempt::{pause, persist, step},
-    lane::{Outcome, again, commit},
+    lane::again,
     lanes::{Item, Lanes},
+    outcome::Outcome,
 };
 use crate::{
     event::Event,
@@ -75,6 +76,8 @@ pub(super) async fn fill(
     if relay.filled || !lanes.fill_gaps {
         return;
     }
+    // What was handled is told by its link.
+    outcome.commit(lanes).await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
     let mut missed = match persist(lanes, None, look).await {
@@ -145,10 +148,11 @@ async fn fetched(
     event: &Event,
 ) -> bool {
     if let Some(link) = step(lanes, id, relay, direction, event, event.origin_server_ts).await {
-        outcome.links.push((id, link));
+        let source = lanes.deps.store.source(id, &event.event_id);
+        outcome.note(lanes, id, source, link);
     }
     // One by one: no stored transaction would bring these back as they are now.
-    commit(lanes, outcome).await;
+    outcome.commit(lanes).await;
     !lanes.stop.is_cancelled()
 }
 
@@ -159,6 +163,10 @@ pub(super) async fn postponed(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
+    if relay.postponed.is_empty() {
+        return;
+    }
+    outcome.commit(lanes).await;
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {
             relay.postponed.push((direction, event));

@@ -18,6 +18,8 @@ mod jobs;
 mod lane;
 mod lanes;
 mod missed;
+mod outcome;
+mod seen;
 mod ticket;
 mod upkeep;
 

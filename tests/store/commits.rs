@@ -76,7 +76,7 @@ pub async fn links_are_found_by_either_end(backend: Backend) {
     let both = link("$source", Some("$target"));
     let alone = link("$alone", None);
     store
-        .commit(links(ONE, [both.clone(), alone.clone()]))
+        .commit(&links(ONE, [both.clone(), alone.clone()]))
         .await
         .unwrap();
     for id in ["$source", "$target"] {
@@ -87,7 +87,7 @@ pub async fn links_are_found_by_either_end(backend: Backend) {
     assert_eq!(find(&store, TWO, "$source").await, None);
     // What was sent comes back and is noted: the link that knows both ends is still the answer.
     store
-        .commit(links(ONE, [link("$target", None)]))
+        .commit(&links(ONE, [link("$target", None)]))
         .await
         .unwrap();
     assert_eq!(find(&store, ONE, "$target").await, Some(both));
@@ -101,14 +101,14 @@ async fn find(store: &Store, portal: PortalId, id: &str) -> Option<vizard::store
 pub async fn first_link_of_a_source_stays(backend: Backend) {
     let store = backend.open().await;
     let first = link("$source", Some("$first"));
-    store.commit(links(ONE, [first.clone()])).await.unwrap();
+    store.commit(&links(ONE, [first.clone()])).await.unwrap();
     let again = [
         link("$source", Some("$second")),
         link("$new", Some("$one")),
         link("$new", Some("$other")),
     ];
-    store.commit(links(ONE, again.clone())).await.unwrap();
-    store.commit(links(TWO, [again[0].clone()])).await.unwrap();
+    store.commit(&links(ONE, again.clone())).await.unwrap();
+    store.commit(&links(TWO, [again[0].clone()])).await.unwrap();
     assert_eq!(find(&store, ONE, "$source").await, Some(first));
     assert_eq!(find(&store, ONE, "$new").await, Some(again[1].clone()));
     assert_eq!(find(&store, TWO, "$source").await, Some(again[0].clone()));
@@ -121,7 +121,7 @@ pub async fn handled_finds_exactly_the_known(backend: Backend) {
     let ids: Vec<OwnedEventId> = (0..300).map(|n| event(&format!("$event{n}"))).collect();
     let known = ids.iter().step_by(3);
     store
-        .commit(links(ONE, known.clone().map(|id| link(id.as_str(), None))))
+        .commit(&links(ONE, known.clone().map(|id| link(id.as_str(), None))))
         .await
         .unwrap();
     for count in [0, 1, 2, 7, 100, 128, 129, 300] {
@@ -144,9 +144,9 @@ pub async fn commit_removes_what_is_done(backend: Backend) {
         links: vec![(ONE, link("$source", None))],
         done: vec![seqs[0], seqs[3], seqs[9], 999_999],
     };
-    store.commit(batch.clone()).await.unwrap();
-    store.commit(batch).await.unwrap();
-    store.commit(Batch::default()).await.unwrap();
+    store.commit(&batch).await.unwrap();
+    store.commit(&batch).await.unwrap();
+    store.commit(&Batch::default()).await.unwrap();
     let left = store.inbox_after(0, 100).await.unwrap();
     let left: Vec<u8> = left.iter().map(|entry| entry.body[0]).collect();
     assert_eq!(left, [1, 2, 4, 5, 6, 7, 8]);
@@ -161,7 +161,7 @@ pub async fn concurrent_commits_are_all_there(backend: Backend) {
             tokio::spawn(async move {
                 let portal = if n % 2 == 0 { ONE } else { TWO };
                 let batch = (0..n).map(|m| link(&format!("$event{n}-{m}"), None));
-                store.commit(links(portal, batch)).await.unwrap();
+                store.commit(&links(portal, batch)).await.unwrap();
                 if n > 0 {
                     // Acknowledged is visible.
                     let id = event(&format!("$event{n}-{}", n - 1));
@@ -193,14 +193,14 @@ pub async fn failed_commit_acknowledges_nothing(backend: Backend) {
         done: vec![kept],
     };
     // Two callers, one commit: each is told.
-    let (one, two) = tokio::join!(store.commit(batch.clone()), store.commit(batch.clone()));
+    let (one, two) = tokio::join!(store.commit(&batch), store.commit(&batch));
     assert!(one.is_err() && two.is_err());
     assert!(!one.unwrap_err().to_string().contains("$source"));
     assert_eq!(store.inbox_len().await.unwrap(), 1);
     backend.execute("ALTER TABLE away RENAME TO links").await;
     assert_eq!(store.counts().await.unwrap().links, 0);
     // The store goes on.
-    store.commit(batch).await.unwrap();
+    store.commit(&batch).await.unwrap();
     assert_eq!(store.inbox_len().await.unwrap(), 0);
     store.close().await;
 }
@@ -209,16 +209,19 @@ pub async fn old_links_are_pruned(backend: Backend) {
     const DAY: Duration = Duration::from_hours(24);
     let store = backend.open().await;
     store
-        .commit(links(ONE, [link("$old-one", None), link("$old-two", None)]))
+        .commit(&links(
+            ONE,
+            [link("$old-one", None), link("$old-two", None)],
+        ))
         .await
         .unwrap();
     store
-        .commit(links(TWO, [link("$old", None)]))
+        .commit(&links(TWO, [link("$old", None)]))
         .await
         .unwrap();
     backend.clock.advance(DAY);
     store
-        .commit(links(ONE, [link("$new", None)]))
+        .commit(&links(ONE, [link("$new", None)]))
         .await
         .unwrap();
     let yesterday = backend.clock.now() - 24 * 60 * 60 * 1000;

@@ -31,7 +31,7 @@ async fn fill(backend: &Backend, store: &Store) -> [Portal; 2] {
     for (portal, n) in portals.iter().zip(1..) {
         assert_eq!(store.create_portal(portal).await.unwrap(), Created::New);
         store
-            .commit(links(portal.id, [link("$source", Some("$target"))]))
+            .commit(&links(portal.id, [link("$source", Some("$target"))]))
             .await
             .unwrap();
         store
@@ -139,7 +139,7 @@ pub async fn rotation_keeps_everything_and_shuts_the_old_key_out(backend: Backen
     let portals = fill(&backend, &store).await;
     // More than one batch.
     let many = (0..600).map(|n| link(&format!("$many{n}"), None));
-    store.commit(links(portals[0].id, many)).await.unwrap();
+    store.commit(&links(portals[0].id, many)).await.unwrap();
     let txn = store.txn_id(&portals[0].ghost.id, "$source", "room", 0);
     store.close().await;
     let before = backend.cells().await;

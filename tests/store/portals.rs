@@ -116,7 +116,7 @@ async fn full_portal(backend: &Backend, store: &Store) -> Portal {
     let portal = portal(&backend.rng, ALICE, ROOM_X);
     create(store, &portal).await;
     store
-        .commit(links(portal.id, [link("$source", Some("$target"))]))
+        .commit(&links(portal.id, [link("$source", Some("$target"))]))
         .await
         .unwrap();
     let member = mirror(&backend.rng, "@carol-the-member:b.example.org");

@@ -69,7 +69,7 @@ async fn fill(backend: &Backend, store: &Store, portal: &Portal) {
         link("$an-event-of-carol", Some("$its-twin-in-the-portal")),
         link("$another-event", None),
     ];
-    store.commit(links(portal.id, batch)).await.unwrap();
+    store.commit(&links(portal.id, batch)).await.unwrap();
     let mut held = held("$a-held-event", Some("$a-question-about-it"), 5);
     held.json = format!(r#"{{"body":"{MESSAGE}"}}"#);
     store.hold(portal.id, &held).await.unwrap();

@@ -1,0 +1,160 @@
+//! What a lane did and has not yet made durable.
+//!
+//! A lane hands its links over to be written and goes on meanwhile, but never with more than one commit under way: what it does
+//! until then goes into the next. So under load there are few commits, and a crash repeats little.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::{
+    attempt::persist,
+    lanes::{LaneKey, Lanes},
+    seen::Seen,
+    ticket::Closing,
+};
+use crate::store::{Batch, Committing, Link, PortalId, Source, StoreError};
+
+/// What a lane did since it last handed something over, and what it handed over last.
+pub(super) struct Outcome {
+    pub(super) links: Vec<(PortalId, Link)>,
+    pub(super) closing: Closing,
+    pub(super) count: usize,
+    pub(super) seen: Seen,
+    /// Transactions that are wholly handled, durably, and can be removed.
+    late: Vec<i64>,
+    writing: Option<Writing>,
+}
+
+/// What was handed over.
+struct Writing {
+    committing: Committing,
+    batch: Batch,
+    closing: Closing,
+    count: usize,
+}
+
+impl Outcome {
+    /// Nothing yet; see [`Seen::new`].
+    pub(super) fn new(since: u64) -> Self {
+        Self {
+            links: Vec::new(),
+            closing: Closing::default(),
+            count: 0,
+            seen: Seen::new(since),
+            late: Vec::new(),
+            writing: None,
+        }
+    }
+
+    /// Notes an event that was handled.
+    pub(super) fn note(&mut self, lanes: &Lanes, id: PortalId, source: Source, link: Link) {
+        self.seen.note(source, || lanes.tick());
+        self.links.push((id, link));
+    }
+
+    /// How many events may be handled before the next handing over, of `most`.
+    pub(super) fn room(&self, most: usize) -> usize {
+        most.saturating_sub(self.count).max(1)
+    }
+
+    /// Whether nothing is left to be written.
+    pub(super) fn is_durable(&self) -> bool {
+        self.writing.is_none() && self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.closing.is_empty() && self.late.is_empty() && self.count == 0
+    }
+
+    /// Makes everything durable, however often it takes: until then the transactions stay stored.
+    pub(super) async fn commit(&mut self, lanes: &Arc<Lanes>) {
+        while !self.is_durable() {
+            self.settle(lanes).await;
+            self.hand_over(lanes).await;
+        }
+    }
+
+    /// Hands over what was done, if nothing else is being written, or if it is as much as `most`.
+    pub(super) async fn flow(&mut self, lanes: &Arc<Lanes>, most: usize) {
+        let result = match &mut self.writing {
+            Some(writing) => (&mut writing.committing).now_or_never(),
+            None => None,
+        };
+        if let Some(result) = result {
+            self.settled(lanes, result).await;
+        }
+        if self.count >= most {
+            self.settle(lanes).await;
+        }
+        if self.writing.is_none() {
+            self.hand_over(lanes).await;
+        }
+    }
+
+    /// For an empty lane: waits until something is written, or something comes.
+    pub(super) async fn rest(&mut self, lanes: &Arc<Lanes>, key: &LaneKey) {
+        if self.writing.is_none() {
+            self.hand_over(lanes).await;
+        }
+        let (Some(writing), Some(news)) = (&mut self.writing, lanes.news(key)) else {
+            return;
+        };
+        let result = tokio::select! {
+            result = &mut writing.committing => result,
+            () = news.notified() => return,
+        };
+        self.settled(lanes, result).await;
+    }
+
+    /// Hands over what was done. Nothing else may be under way.
+    async fn hand_over(&mut self, lanes: &Arc<Lanes>) {
+        if self.is_empty() {
+            return;
+        }
+        let closing = std::mem::take(&mut self.closing);
+        let mut done = closing.complete();
+        done.append(&mut self.late);
+        let batch = Batch {
+            links: std::mem::take(&mut self.links),
+            done,
+        };
+        let count = std::mem::take(&mut self.count);
+        let begin = || async { Ok(lanes.deps.store.begin_commit(&batch).await?) };
+        let Some(committing) = persist(lanes, None, begin).await else {
+            return;
+        };
+        self.writing = Some(Writing {
+            committing,
+            batch,
+            closing,
+            count,
+        });
+    }
+
+    /// Waits for what is under way.
+    async fn settle(&mut self, lanes: &Arc<Lanes>) {
+        if let Some(writing) = &mut self.writing {
+            let result = (&mut writing.committing).await;
+            self.settled(lanes, result).await;
+        }
+    }
+
+    /// After the writing: closes what it covered.
+    async fn settled(&mut self, lanes: &Arc<Lanes>, result: Result<(), StoreError>) {
+        let Some(writing) = self.writing.take() else {
+            return;
+        };
+        if result.is_err() {
+            let again = || async { Ok(lanes.deps.store.commit(&writing.batch).await?) };
+            if persist(lanes, None, again).await.is_none() {
+                return;
+            }
+        }
+        self.late
+            .append(&mut writing.closing.close(&writing.batch.done));
+        if writing.count > 0 {
+            lanes.finished(writing.count);
+        }
+    }
+}
