@@ -129,7 +129,7 @@ impl Store {
         let (keys, last) = (keys?, last?);
         let database = Arc::new(db::Database::open(url).await?);
         Ok(Self(Arc::new(Inner {
-            writer: writer::Writer::start(Arc::clone(&database)),
+            writer: writer::Writer::start(Arc::clone(&database), clock.clone()),
             database,
             vault: seal::Vault::new(&keys, rng),
             next_seq: tokio::sync::Mutex::new(last.unwrap_or(0) + 1),

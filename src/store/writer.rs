@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use sqlx::{AnyConnection, Connection as _};
@@ -19,6 +20,7 @@ use super::{
     db::{Database, Engine, RETRIES, aborted},
     seal::Hash,
 };
+use crate::clock::Clock;
 
 /// How many calls may wait before further ones are slowed down.
 const QUEUE: usize = 1024;
@@ -26,8 +28,12 @@ const QUEUE: usize = 1024;
 /// nothing: the pages that they touch no longer fit SQLite's cache.
 const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
-/// How often a group lets others go first before it is written, to be joined by them.
-const PATIENCE: u32 = 16;
+/// A group of links of this size waits for no more.
+const ENOUGH_ROWS: usize = 256;
+/// After a group of this size, the next group of links waits [`LINGER`] for more: each page that it changes is then written
+/// once for several links. Nobody waits for links to be durable but to go on after a good many of them.
+const BUSY_ROWS: usize = 16;
+const LINGER: Duration = Duration::from_millis(3);
 
 const INSERT_INBOX: &str =
     "INSERT INTO inbox (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
@@ -86,9 +92,9 @@ pub(super) struct Writer(mpsc::Sender<Request>);
 
 impl Writer {
     /// Starts the task. It ends with [`Writer::close`] or when the last handle is gone.
-    pub(super) fn start(database: Arc<Database>) -> Self {
+    pub(super) fn start(database: Arc<Database>, clock: Clock) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(database, queue));
+        tokio::spawn(run(database, clock, queue));
         Self(requests)
     }
 
@@ -126,48 +132,88 @@ impl Future for Answer {
     }
 }
 
-async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Request>) {
-    let mut closing = Vec::new();
-    while let Some(first) = queue.recv().await {
-        let mut all = Work::default();
-        let mut answers = Vec::new();
-        let mut next = Some(first);
-        let mut patience = PATIENCE;
-        loop {
-            match next {
-                Some(Request::Write(work, answer)) => {
-                    all.append(work);
-                    answers.push(answer);
-                }
-                Some(Request::Close(answer)) => {
-                    queue.close();
-                    closing.push(answer);
-                }
-                // Whoever is about to call may do so now. When nobody has anything to do this takes no time.
-                None if patience > 0 => {
-                    patience -= 1;
-                    tokio::task::yield_now().await;
-                }
-                None => break,
+/// Calls that are written together.
+#[derive(Default)]
+struct Group {
+    work: Work,
+    answers: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Group {
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Write(work, answer) => {
+                self.work.append(work);
+                self.answers.push(answer);
             }
-            if all.rows() >= MOST_ROWS || all.bytes() >= MOST_BYTES {
-                break;
-            }
-            next = queue.try_recv().ok();
+            Request::Close(answer) => self.closing.push(answer),
         }
-        if answers.is_empty() {
+    }
+
+    fn is_full(&self) -> bool {
+        self.work.rows() >= MOST_ROWS || self.work.bytes() >= MOST_BYTES
+    }
+
+    /// Whether it is better written now than with what may come: somebody waits for an acknowledgement, or it is large.
+    fn is_due(&self) -> bool {
+        !self.work.inbox.is_empty() || !self.closing.is_empty() || self.work.rows() >= ENOUGH_ROWS
+    }
+}
+
+async fn run(database: Arc<Database>, clock: Clock, mut queue: mpsc::Receiver<Request>) {
+    let mut closing = Vec::new();
+    // Whether more is likely to come soon.
+    let mut busy = false;
+    while let Some(first) = queue.recv().await {
+        let mut group = Group::default();
+        group.take(first);
+        gather(&mut group, &mut queue);
+        if busy && !group.is_due() {
+            let mut enough = std::pin::pin!(clock.sleep(LINGER));
+            while !group.is_due() {
+                tokio::select! {
+                    request = queue.recv() => match request {
+                        Some(request) => group.take(request),
+                        None => break,
+                    },
+                    () = &mut enough => break,
+                }
+            }
+            gather(&mut group, &mut queue);
+        }
+        if !group.closing.is_empty() {
+            queue.close();
+            while let Some(request) = queue.recv().await {
+                group.take(request);
+            }
+            closing.append(&mut group.closing);
+        }
+        busy = group.work.rows() >= BUSY_ROWS;
+        if group.answers.is_empty() {
             continue;
         }
         // Neighbours in the table follow each other.
-        all.links
+        group
+            .work
+            .links
             .sort_unstable_by_key(|row| (row.portal, row.source));
-        let outcome = write(&database, &all).await.map_err(Arc::new);
-        for answer in answers {
+        let outcome = write(&database, &group.work).await.map_err(Arc::new);
+        for answer in group.answers {
             let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
         }
     }
     for answer in closing {
         let _ = answer.send(());
+    }
+}
+
+/// Adds what has come, as far as it fits.
+fn gather(group: &mut Group, queue: &mut mpsc::Receiver<Request>) {
+    while !group.is_full()
+        && let Ok(request) = queue.try_recv()
+    {
+        group.take(request);
     }
 }
 
