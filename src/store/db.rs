@@ -84,7 +84,7 @@ const PRAGMAS: &[&str] = &[
     "PRAGMA secure_delete = ON",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA wal_autocheckpoint = 16000",
 ];
 
 /// Held (exclusively) by a running Vizard, or by a rotation of the keys: two at once would give out the same positions in
@@ -141,7 +141,7 @@ async fn prepare_sqlite(connection: &mut AnyConnection, role: Role) -> Result<()
     }
     // Negative: KiB. Small, because the operating system caches the file anyway.
     let cache = match role {
-        Role::Writer => "PRAGMA cache_size = -4096",
+        Role::Writer => "PRAGMA cache_size = -6144",
         _ => "PRAGMA cache_size = -512",
     };
     connection.execute(cache).await?;

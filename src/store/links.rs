@@ -11,7 +11,7 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 
 use super::{
     Batch, Direction, Link, PortalId, Store, StoreError,
-    chunks::{Chunked, MOST, pad, pieces},
+    chunks::{Chunked, MOST, pad},
     seal::{Cell, Hash, row_of},
     writer::{Answer, LinkRow, Work},
 };
@@ -29,15 +29,6 @@ static HANDLED: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::list(
         "SELECT source FROM links WHERE portal = $1 AND source IN",
         1,
-    )
-});
-
-static HANDLED_ANYWHERE: LazyLock<Chunked> = LazyLock::new(|| {
-    Chunked::rows(
-        "WITH wanted (p, s) AS (VALUES",
-        2,
-        // CROSS: SQLite keeps this order, and looks each one up.
-        ") SELECT source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
     )
 });
 
@@ -191,22 +182,9 @@ impl Store {
         &self,
         sources: &[(PortalId, Source)],
     ) -> Result<HashSet<Source>, StoreError> {
-        let mut handled = HashSet::new();
-        for piece in pieces(sources) {
-            let text = HANDLED_ANYWHERE.text(self.0.database.engine, piece.len());
-            let mut query = sqlx::query_scalar(text);
-            for (portal, source) in piece {
-                query = query.bind(portal.0.as_slice()).bind(source.0.as_slice());
-            }
-            let found: Vec<Vec<u8>> = query.fetch_all(&self.0.database.readers).await?;
-            handled.extend(
-                found
-                    .iter()
-                    .filter_map(|hash| hash.as_slice().try_into().ok())
-                    .map(Source),
-            );
-        }
-        Ok(handled)
+        let sources = sources.iter().map(|(portal, source)| (portal.0, source.0));
+        let found = self.0.writer.look(sources.collect()).await?;
+        Ok(found.into_iter().map(Source).collect())
     }
 
     /// The link of which `event` is either end: the event received, or the event sent for it.

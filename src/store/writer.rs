@@ -29,14 +29,22 @@ const QUEUE: usize = 1024;
 const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
 /// A group of links of this size waits for no more.
-const ENOUGH_ROWS: usize = 256;
+const ENOUGH_ROWS: usize = 384;
 /// After a group of this size, the next group of links waits [`LINGER`] for more: each page that it changes is then written
 /// once for several links. Nobody waits for links to be durable but to go on after a good many of them.
 const BUSY_ROWS: usize = 16;
-const LINGER: Duration = Duration::from_millis(3);
+const LINGER: Duration = Duration::from_millis(5);
 
 const INSERT_INBOX: &str =
     "INSERT INTO inbox (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
+static LOOK: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "WITH wanted (p, s) AS (VALUES",
+        2,
+        // CROSS: SQLite keeps this order, and looks each one up.
+        ") SELECT source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
+    )
+});
 static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::rows(
         "INSERT INTO links (portal, source, target, day, sealed) VALUES",
@@ -83,6 +91,10 @@ impl Work {
 
 enum Request {
     Write(Work, oneshot::Sender<Result<(), StoreError>>),
+    Look(
+        Vec<(Hash, Hash)>,
+        oneshot::Sender<Result<Vec<Hash>, StoreError>>,
+    ),
     Close(oneshot::Sender<()>),
 }
 
@@ -107,6 +119,17 @@ impl Writer {
             .await
             .map_err(|_| StoreError::Closed)?;
         Ok(Answer(receiver))
+    }
+
+    /// Which of these links (portal, source) are there: all whose writing was answered before the call, and perhaps others.
+    /// Asked on the writing connection, whose cache then has the pages to which new ones will go.
+    pub(super) async fn look(&self, sources: Vec<(Hash, Hash)>) -> Result<Vec<Hash>, StoreError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0
+            .send(Request::Look(sources, answer))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        receiver.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Waits until all that was handed over is written; later calls fail with [`StoreError::Closed`].
@@ -137,84 +160,159 @@ impl Future for Answer {
 struct Group {
     work: Work,
     answers: Vec<oneshot::Sender<Result<(), StoreError>>>,
-    closing: Vec<oneshot::Sender<()>>,
 }
 
 impl Group {
-    fn take(&mut self, request: Request) {
-        match request {
-            Request::Write(work, answer) => {
-                self.work.append(work);
-                self.answers.push(answer);
-            }
-            Request::Close(answer) => self.closing.push(answer),
-        }
+    fn take(&mut self, work: Work, answer: oneshot::Sender<Result<(), StoreError>>) {
+        self.work.append(work);
+        self.answers.push(answer);
     }
 
-    fn is_full(&self) -> bool {
-        self.work.rows() >= MOST_ROWS || self.work.bytes() >= MOST_BYTES
+    fn append(&mut self, mut other: Self) {
+        self.work.append(other.work);
+        self.answers.append(&mut other.answers);
     }
 
-    /// Whether it is better written now than with what may come: somebody waits for an acknowledgement, or it is large.
-    fn is_due(&self) -> bool {
-        !self.work.inbox.is_empty() || !self.closing.is_empty() || self.work.rows() >= ENOUGH_ROWS
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty()
     }
 }
 
-async fn run(database: Arc<Database>, clock: Clock, mut queue: mpsc::Receiver<Request>) {
-    let mut closing = Vec::new();
-    // Whether more is likely to come soon.
-    let mut busy = false;
-    while let Some(first) = queue.recv().await {
-        let mut group = Group::default();
-        group.take(first);
-        gather(&mut group, &mut queue);
-        if busy && !group.is_due() {
-            let mut enough = std::pin::pin!(clock.sleep(LINGER));
-            while !group.is_due() {
-                tokio::select! {
-                    request = queue.recv() => match request {
-                        Some(request) => group.take(request),
-                        None => break,
-                    },
-                    () = &mut enough => break,
-                }
-            }
-            gather(&mut group, &mut queue);
+/// The writing task's memory.
+struct Run {
+    database: Arc<Database>,
+    clock: Clock,
+    queue: mpsc::Receiver<Request>,
+    /// Calls with transactions to be acknowledged, for which the homeserver waits.
+    urgent: Group,
+    /// Other calls, for which hardly anybody waits.
+    patient: Group,
+    /// Until when the latter wait for more, if they do.
+    until: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Whether more is likely to come soon.
+    busy: bool,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Request>) {
+    let mut run = Run {
+        database,
+        clock,
+        queue,
+        urgent: Group::default(),
+        patient: Group::default(),
+        until: None,
+        busy: false,
+        closing: Vec::new(),
+    };
+    while run.gather().await {
+        let together = run.until.is_none() || run.patient.work.rows() >= ENOUGH_ROWS;
+        let mut group = std::mem::take(&mut run.urgent);
+        if together {
+            run.until = None;
+            run.busy = run.patient.work.rows() >= BUSY_ROWS;
+            group.append(std::mem::take(&mut run.patient));
         }
-        if !group.closing.is_empty() {
-            queue.close();
-            while let Some(request) = queue.recv().await {
-                group.take(request);
-            }
-            closing.append(&mut group.closing);
-        }
-        busy = group.work.rows() >= BUSY_ROWS;
-        if group.answers.is_empty() {
-            continue;
-        }
-        // Neighbours in the table follow each other.
-        group
-            .work
-            .links
-            .sort_unstable_by_key(|row| (row.portal, row.source));
-        let outcome = write(&database, &group.work).await.map_err(Arc::new);
-        for answer in group.answers {
-            let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
-        }
+        write_group(&run.database, group).await;
     }
-    for answer in closing {
+    for answer in run.closing {
         let _ = answer.send(());
     }
 }
 
-/// Adds what has come, as far as it fits.
-fn gather(group: &mut Group, queue: &mut mpsc::Receiver<Request>) {
-    while !group.is_full()
-        && let Ok(request) = queue.try_recv()
-    {
-        group.take(request);
+impl Run {
+    /// Waits until something is to be written. `false`: there is nothing, and there will be nothing more.
+    async fn gather(&mut self) -> bool {
+        loop {
+            while self.has_room()
+                && let Ok(request) = self.queue.try_recv()
+            {
+                self.take(request).await;
+            }
+            if !self.urgent.is_empty() || self.patient.work.rows() >= ENOUGH_ROWS {
+                return true;
+            }
+            if !self.patient.is_empty() {
+                if !self.busy || self.queue.is_closed() {
+                    self.until = None;
+                    return true;
+                }
+                let clock = self.clock.clone();
+                self.until
+                    .get_or_insert_with(|| Box::pin(async move { clock.sleep(LINGER).await }));
+            }
+            let enough = async {
+                match &mut self.until {
+                    Some(until) => until.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let request = tokio::select! {
+                request = self.queue.recv() => request,
+                () = enough => {
+                    self.until = None;
+                    return true;
+                }
+            };
+            match request {
+                Some(request) => self.take(request).await,
+                None if self.patient.is_empty() => return false,
+                None => {}
+            }
+        }
     }
+
+    fn has_room(&self) -> bool {
+        self.urgent.work.rows() + self.patient.work.rows() < MOST_ROWS
+            && self.urgent.work.bytes() < MOST_BYTES
+    }
+
+    async fn take(&mut self, request: Request) {
+        match request {
+            Request::Write(work, answer) if work.inbox.is_empty() => {
+                self.patient.take(work, answer);
+            }
+            Request::Write(work, answer) => self.urgent.take(work, answer),
+            Request::Look(sources, answer) => {
+                let _ = answer.send(look(&self.database, &sources).await);
+            }
+            Request::Close(answer) => {
+                self.queue.close();
+                self.closing.push(answer);
+            }
+        }
+    }
+}
+
+async fn write_group(database: &Database, mut group: Group) {
+    // Neighbours in the table follow each other.
+    group
+        .work
+        .links
+        .sort_unstable_by_key(|row| (row.portal, row.source));
+    let outcome = write(database, &group.work).await.map_err(Arc::new);
+    for answer in group.answers {
+        let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
+    }
+}
+
+/// Which of these links there are.
+async fn look(database: &Database, sources: &[(Hash, Hash)]) -> Result<Vec<Hash>, StoreError> {
+    let mut all = Vec::new();
+    let mut connection = database.writer.acquire().await?;
+    for piece in pieces(sources) {
+        let mut query = sqlx::query_scalar(LOOK.text(database.engine, piece.len()));
+        for (portal, source) in piece {
+            query = query.bind(portal.as_slice()).bind(source.as_slice());
+        }
+        let found: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
+        all.extend(
+            found
+                .iter()
+                .filter_map(|hash| Hash::try_from(hash.as_slice()).ok()),
+        );
+    }
+    Ok(all)
 }
 
 async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
