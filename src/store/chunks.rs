@@ -14,7 +14,7 @@ pub(super) const MOST: usize = SIZES[SIZES.len() - 1];
 
 /// One statement's texts, by size. Lives in a `static`: the driver takes only `'static` SQL.
 ///
-/// The two engines' texts differ in their placeholders alone: PostgreSQL knows only `$1`, which is a name to SQLite, and
+/// The two engines' texts differ little. PostgreSQL knows only `$1`, which is a name to SQLite, and
 /// each name costs a walk over all names before it. So SQLite gets `?`, in the same order.
 pub(super) struct Chunked {
     numbered: [String; SIZES.len()],
@@ -22,9 +22,10 @@ pub(super) struct Chunked {
 }
 
 impl Chunked {
-    /// `head (…), (…) tail`, with `columns` placeholders in each row.
+    /// `head (…), (…) tail`, with `columns` placeholders in each row. To be used within a transaction that is given up when
+    /// the statement fails.
     pub(super) fn rows(head: &str, columns: usize, tail: &str) -> Self {
-        let text = |size: usize, mark: Mark| {
+        let text = |head: &str, size: usize, mark: Mark| {
             let mut text = format!("{head} ");
             for row in 0..size {
                 text.push_str(if row == 0 { "(" } else { ", (" });
@@ -34,9 +35,11 @@ impl Chunked {
             let _ = write!(text, " {tail}");
             text
         };
+        // What fails undoes its whole transaction: SQLite need not keep each page to undo the statement alone.
+        let failing = head.replacen("INSERT INTO", "INSERT OR FAIL INTO", 1);
         Self {
-            numbered: SIZES.map(|size| text(size, numbered)),
-            plain: SIZES.map(|size| text(size, plain)),
+            numbered: SIZES.map(|size| text(head, size, numbered)),
+            plain: SIZES.map(|size| text(&failing, size, plain)),
         }
     }
 
@@ -125,7 +128,7 @@ mod tests {
         );
         assert_eq!(
             ROWS.text(Engine::Sqlite, 2),
-            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
+            "INSERT OR FAIL INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
         );
         assert_eq!(
             LIST.text(Engine::Postgres, 2),

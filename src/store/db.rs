@@ -77,14 +77,15 @@ enum Role {
 
 /// PRAGMAs of every SQLite connection. `FULL`: a commit survives a power cut. `secure_delete`: what is
 /// deleted is overwritten. `wal_autocheckpoint` (pages): links go to random places of their portal's part
-/// of the table, and a page that changed in many commits is copied back only once.
+/// of the table, and a page that changed in many commits is copied back only once. The writing task has the log copied back
+/// earlier than this, see [`super::writer`].
 const PRAGMAS: &[&str] = &[
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 16000",
+    "PRAGMA wal_autocheckpoint = 24000",
 ];
 
 /// Held (exclusively) by a running Vizard, or by a rotation of the keys: two at once would give out the same positions in

@@ -20,6 +20,7 @@ mod inbox;
 mod jobs;
 mod keyring;
 mod links;
+mod log;
 mod mirrors;
 mod portals;
 mod records;

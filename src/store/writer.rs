@@ -18,6 +18,7 @@ use super::{
     StoreError,
     chunks::{Chunked, pieces},
     db::{Database, Engine, RETRIES, aborted},
+    log::Log,
     seal::Hash,
 };
 use crate::clock::Clock;
@@ -80,11 +81,11 @@ impl Work {
         self.done.append(&mut other.done);
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.inbox.len() + self.links.len() + self.done.len()
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.inbox.iter().map(|(_, sealed)| sealed.len()).sum()
     }
 }
@@ -192,6 +193,7 @@ struct Run {
     /// Whether more is likely to come soon.
     busy: bool,
     closing: Vec<oneshot::Sender<()>>,
+    log: Log,
 }
 
 async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Request>) {
@@ -204,6 +206,7 @@ async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Reques
         until: None,
         busy: false,
         closing: Vec::new(),
+        log: Log::default(),
     };
     while run.gather().await {
         let together = run.until.is_none() || run.patient.work.rows() >= ENOUGH_ROWS;
@@ -213,7 +216,9 @@ async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Reques
             run.busy = run.patient.work.rows() >= BUSY_ROWS;
             group.append(std::mem::take(&mut run.patient));
         }
+        run.log.grew(&group.work);
         write_group(&run.database, group).await;
+        run.log.copy_back(&run.database).await;
     }
     for answer in run.closing {
         let _ = answer.send(());

@@ -1,0 +1,55 @@
+//! SQLite's write-ahead log: copied back into the database beside the writing, not in its midst.
+//!
+//! Copying thousands of pages takes a tenth of a second, for which SQLite by itself would keep the writer, and with it the
+//! acknowledgement of transactions. So a reading connection copies most of it; then the writer copies the little that came
+//! meanwhile, and only so can the log begin anew.
+
+use tokio::task::JoinHandle;
+
+use super::{
+    db::{Database, Engine},
+    writer::Work,
+};
+
+/// After about so many pages the log is copied back.
+const LONG: usize = 10_000;
+/// Pages that a row changes, about.
+const PAGES: usize = 2;
+const PAGE: usize = 4096;
+
+const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// What is known of the log.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pages: usize,
+    copying: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// Notes what is about to be written.
+    pub(super) fn grew(&mut self, work: &Work) {
+        self.pages += work.rows() * PAGES + 2 * work.bytes() / PAGE + 1;
+    }
+
+    /// Begins to copy a long log, or ends it. Failures are left to SQLite, which copies when the log is much longer.
+    pub(super) async fn copy_back(&mut self, database: &Database) {
+        if database.engine != Engine::Sqlite {
+            return;
+        }
+        match &self.copying {
+            None if self.pages >= LONG => {
+                let readers = database.readers.clone();
+                self.pages = 0;
+                self.copying = Some(tokio::spawn(async move {
+                    let _ = sqlx::query(COPY).execute(&readers).await;
+                }));
+            }
+            Some(copying) if copying.is_finished() => {
+                self.copying = None;
+                let _ = sqlx::query(COPY).execute(&database.writer).await;
+            }
+            _ => {}
+        }
+    }
+}
