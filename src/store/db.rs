@@ -205,6 +205,8 @@ pub(super) struct Database {
     pub(super) writer: AnyPool,
     /// SQLite's are `query_only`.
     pub(super) readers: AnyPool,
+    /// Held by whoever copies SQLite's log back apart from the writer: while one does, nobody else can empty it.
+    pub(super) copying: tokio::sync::Mutex<()>,
 }
 
 impl Database {
@@ -234,12 +236,14 @@ impl Database {
             engine,
             writer: pool(Role::Writer, 1).await?,
             readers: pool(Role::Reader, engine.readers()).await?,
+            copying: tokio::sync::Mutex::new(()),
         })
     }
 
     /// Empties SQLite's write-ahead log, which still holds what the database has already overwritten.
     pub(super) async fn empty_log(&self) -> Result<(), StoreError> {
         if self.engine == Engine::Sqlite {
+            let _alone = self.copying.lock().await;
             empty_log(&mut *self.writer.acquire().await?).await?;
         }
         Ok(())

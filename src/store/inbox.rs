@@ -2,8 +2,8 @@
 
 use super::{
     InboxEntry, Store, StoreError,
+    group::Work,
     seal::{Cell, Vault},
-    writer::Work,
 };
 use crate::clock::UnixMillis;
 

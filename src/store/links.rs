@@ -12,8 +12,9 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use super::{
     Batch, Direction, Link, PortalId, Store, StoreError,
     chunks::{Chunked, MOST, pad},
+    group::{LinkRow, Work},
     seal::{Cell, Hash, row_of},
-    writer::{Answer, LinkRow, Work},
+    writer::Answer,
 };
 use crate::clock::UnixMillis;
 

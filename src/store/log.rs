@@ -4,11 +4,13 @@
 //! acknowledgement of transactions. So a reading connection copies most of it; then the writer copies the little that came
 //! meanwhile, and only so can the log begin anew.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 
 use super::{
     db::{Database, Engine},
-    writer::Work,
+    group::Work,
 };
 
 /// After about so many pages the log is copied back.
@@ -33,16 +35,17 @@ impl Log {
     }
 
     /// Begins to copy a long log, or ends it. Failures are left to SQLite, which copies when the log is much longer.
-    pub(super) async fn copy_back(&mut self, database: &Database) {
+    pub(super) async fn copy_back(&mut self, database: &Arc<Database>) {
         if database.engine != Engine::Sqlite {
             return;
         }
         match &self.copying {
             None if self.pages >= LONG => {
-                let readers = database.readers.clone();
+                let database = Arc::clone(database);
                 self.pages = 0;
                 self.copying = Some(tokio::spawn(async move {
-                    let _ = sqlx::query(COPY).execute(&readers).await;
+                    let _alone = database.copying.lock().await;
+                    let _ = sqlx::query(COPY).execute(&database.readers).await;
                 }));
             }
             Some(copying) if copying.is_finished() => {

@@ -15,6 +15,7 @@
 mod chunks;
 mod db;
 mod forget;
+mod group;
 mod held;
 mod inbox;
 mod jobs;

@@ -1,0 +1,155 @@
+//! What one group commit writes, and the look-up that prepares it.
+
+use std::sync::LazyLock;
+
+use sqlx::{AnyConnection, Connection as _};
+
+use super::{
+    StoreError,
+    chunks::{Chunked, pieces},
+    db::{Database, Engine, RETRIES, aborted},
+    seal::Hash,
+};
+
+const INSERT_INBOX: &str =
+    "INSERT INTO inbox (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
+static LOOK: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "WITH wanted (p, s) AS (VALUES",
+        2,
+        // CROSS: SQLite keeps this order, and looks each one up.
+        ") SELECT source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
+    )
+});
+static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "INSERT INTO links (portal, source, target, day, sealed) VALUES",
+        5,
+        "ON CONFLICT (portal, source) DO NOTHING",
+    )
+});
+static DELETE_INBOX: LazyLock<Chunked> =
+    LazyLock::new(|| Chunked::list("DELETE FROM inbox WHERE seq IN", 0));
+
+/// A row of `links`.
+#[derive(Debug)]
+pub(super) struct LinkRow {
+    pub(super) portal: Hash,
+    pub(super) source: Hash,
+    pub(super) target: Option<Hash>,
+    pub(super) day: i64,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) inbox: Vec<(i64, Vec<u8>)>,
+    pub(super) links: Vec<LinkRow>,
+    pub(super) done: Vec<i64>,
+}
+
+impl Work {
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.inbox.append(&mut other.inbox);
+        self.links.append(&mut other.links);
+        self.done.append(&mut other.done);
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.inbox.len() + self.links.len() + self.done.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.inbox.iter().map(|(_, sealed)| sealed.len()).sum()
+    }
+}
+
+/// Which of these links there are.
+pub(super) async fn look(
+    database: &Database,
+    sources: &[(Hash, Hash)],
+) -> Result<Vec<Hash>, StoreError> {
+    let mut all = Vec::new();
+    let mut connection = database.writer.acquire().await?;
+    for piece in pieces(sources) {
+        let mut query = sqlx::query_scalar(LOOK.text(database.engine, piece.len()));
+        for (portal, source) in piece {
+            query = query.bind(portal.as_slice()).bind(source.as_slice());
+        }
+        let found: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
+        all.extend(
+            found
+                .iter()
+                .filter_map(|hash| Hash::try_from(hash.as_slice()).ok()),
+        );
+    }
+    Ok(all)
+}
+
+/// Writes it in one database transaction, and again while that may help.
+pub(super) async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
+    let mut attempt = 0;
+    loop {
+        let mut connection = database.writer.acquire().await?;
+        let outcome = async {
+            let mut tx = connection.begin_with(database.engine.begin()).await?;
+            write_in(&mut tx, database.engine, work).await?;
+            tx.commit().await
+        }
+        .await;
+        if outcome.is_err() {
+            // See `write_tx`.
+            connection.close_on_drop();
+        }
+        drop(connection);
+        match outcome {
+            Err(error) if attempt < RETRIES && (aborted(&error) || hung_up(&error)) => {
+                attempt += 1;
+                tracing::debug!(attempt, "a group commit is tried again");
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn write_in(tx: &mut AnyConnection, engine: Engine, work: &Work) -> Result<(), sqlx::Error> {
+    // Not padded: each is large.
+    for (seq, sealed) in &work.inbox {
+        sqlx::query(INSERT_INBOX)
+            .bind(*seq)
+            .bind(sealed.as_slice())
+            .execute(&mut *tx)
+            .await?;
+    }
+    for piece in pieces(&work.links) {
+        let mut query = sqlx::query(INSERT_LINKS.text(engine, piece.len()));
+        for row in piece {
+            query = query
+                .bind(row.portal.as_slice())
+                .bind(row.source.as_slice())
+                .bind(row.target.as_ref().map(Hash::as_slice))
+                .bind(row.day)
+                .bind(row.sealed.as_slice());
+        }
+        query.execute(&mut *tx).await?;
+    }
+    for piece in pieces(&work.done) {
+        let mut query = sqlx::query(DELETE_INBOX.text(engine, piece.len()));
+        for seq in piece {
+            query = query.bind(*seq);
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Whether the connection was lost, in which case the commit may or may not have happened.
+fn hung_up(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_))
+        || error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            // admin_shutdown, crash_shutdown
+            .is_some_and(|code| code == "57P01" || code == "57P02")
+}
