@@ -160,7 +160,9 @@ impl Relay {
                 && link.direction == Direction::Outbound
                 && link.target.is_some()
         });
-        if sent {
+        // Of two with the same time this is the older one: it comes for a second time.
+        let newer = |(_, ts): &(_, UnixMillis)| event.origin_server_ts > *ts;
+        if sent && self.receipt.as_ref().is_none_or(newer) {
             self.delivered(event);
         }
         Ok(())
