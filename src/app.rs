@@ -11,7 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
-    config::{Config, Hidden},
+    config::{Config, Hidden, ShareKeys},
+    e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
     portal::{Deps, Limits, Portals},
@@ -158,7 +159,20 @@ impl App {
             user: namespace.bot().to_owned(),
             device: Some(device_of(&store.derive("bot-device", &[]))),
         };
+        let namespace = Arc::new(namespace);
+        let e2ee = E2ee::new(
+            store.clone(),
+            homeserver.clone(),
+            clock.clone(),
+            namespace.clone(),
+            e2ee::Settings {
+                enabled: config.encryption.enabled,
+                only_signed: config.encryption.share == ShareKeys::Signed,
+                machines: config.encryption.machines,
+            },
+        );
         let deps = Deps {
+            e2ee,
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
             config: Arc::new(config),
             portals: Portals::new(store.clone()),
@@ -166,7 +180,7 @@ impl App {
             homeserver,
             clock,
             rng,
-            namespace: Arc::new(namespace),
+            namespace,
             server_key: Arc::new(server_key),
             bot,
             jobs: Arc::default(),
@@ -242,6 +256,16 @@ impl App {
             self.deps.settle(&bot.user, device).await?;
         }
         self.deps.homeserver.set_displayname(bot, "Vizard").await?;
+        // The bot's device shows what every device of ours will get.
+        if let Err(error) = self.deps.e2ee.sync(bot).await {
+            if error.class() == Class::Retry {
+                return Err(error.into());
+            }
+            tracing::error!(%error, "the homeserver gives no device keys: encrypted rooms are not entered; run `vizard doctor`");
+            self.deps
+                .e2ee
+                .give_up("its homeserver gives application services no device keys".to_owned());
+        }
         Ok(())
     }
 

@@ -35,6 +35,31 @@ pub struct Event {
     /// What the homeserver adds.
     #[serde(default)]
     pub unsigned: Unsigned,
+    /// How it came, and from what device.
+    #[serde(skip)]
+    pub trust: Trust,
+}
+
+/// What is known of the device that an event comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// It came unencrypted.
+    #[default]
+    Clear,
+    /// A device that its owner's cross-signing identity has signed.
+    Signed,
+    /// A device of its owner that the owner has not signed.
+    UnsignedDevice,
+    /// A device that is not known, or not any more.
+    UnknownDevice,
+    /// The owner has another identity than the one that was verified.
+    ChangedIdentity,
+    /// It is encrypted, and there is no key for it yet.
+    NoKey,
+    /// It is encrypted, and cannot be read whatever comes.
+    Broken,
+    /// Its sender does not own the device that encrypted it.
+    Forged,
 }
 
 /// What the homeserver adds to an event.

@@ -64,7 +64,7 @@ pub async fn invited(
 
 /// Something encrypted was said to the bot: says, once, what to do.
 pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalError> {
-    let text = "I cannot read encrypted messages yet. Please start a chat with me that is not encrypted (switch encryption off when you create it).";
+    let text = "I cannot read that: it is encrypted, and your client gave me no key for it. Please send it again; if that does not help, start a chat with me that is not encrypted.";
     let notice = crate::rewrite::Scrubbed::notice(text);
     match deps
         .say(&deps.bot, room, &notice, room.as_str(), "encrypted", 0)

@@ -42,6 +42,10 @@ pub(super) enum Kind {
     LogLevel,
     /// `human` or `json`.
     LogFormat,
+    /// `always`, `match` or `never`.
+    EncryptPortals,
+    /// `all` or `signed`.
+    ShareKeys,
 }
 
 /// A value does not do: what is wrong, and what to write instead.
@@ -132,6 +136,11 @@ impl Kind {
             Self::DatabaseUrl => database_url(text),
             Self::LogLevel => telemetry::filter(text).map(|_| ()).map_err(|_| "is not a log filter"),
             Self::LogFormat => sound(matches!(text, "human" | "json"), "is no format"),
+            Self::EncryptPortals => sound(
+                matches!(text, "always" | "match" | "never"),
+                "is no choice",
+            ),
+            Self::ShareKeys => sound(matches!(text, "all" | "signed"), "is no choice"),
             _ => Ok(()),
         }
     }
@@ -161,6 +170,8 @@ impl Kind {
                 r#"write off, error, warn, info, debug or trace, or a list such as "info,vizard::relay=debug""#
             }
             Self::LogFormat => r#"write "human" or "json""#,
+            Self::EncryptPortals => r#"write "always", "match" or "never""#,
+            Self::ShareKeys => r#"write "all" or "signed""#,
             _ => "see config/vizard.example.toml",
         }
     }

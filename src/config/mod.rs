@@ -61,6 +61,9 @@ pub struct Config {
     /// Relaying.
     #[serde(default)]
     pub relay: Relay,
+    /// End-to-end encryption.
+    #[serde(default)]
+    pub encryption: Encryption,
     /// Privacy choices.
     #[serde(default)]
     pub privacy: Privacy,

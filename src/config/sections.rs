@@ -120,6 +120,42 @@ pub struct Relay {
     pub concurrency: usize,
 }
 
+/// `[encryption]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Encryption {
+    /// Whether devices get keys at all. Without, encrypted rooms are not entered.
+    pub enabled: bool,
+    /// Which portals are encrypted.
+    pub portal: EncryptPortals,
+    /// Which devices of a room's members get the keys of what a ghost says.
+    pub share: ShareKeys,
+    /// Devices whose keys are kept in memory.
+    pub machines: usize,
+}
+
+/// Which portals are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncryptPortals {
+    /// All.
+    Always,
+    /// Those of encrypted rooms.
+    Match,
+    /// As few as possible: those of encrypted rooms alone, which always are.
+    Never,
+}
+
+/// Which devices get keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareKeys {
+    /// All devices of the members.
+    All,
+    /// Those that their owner's cross-signing identity has signed (MSC4153).
+    Signed,
+}
+
 /// `[privacy]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -226,6 +262,17 @@ impl Default for Relay {
             gap_limit: 1000,
             max_in_memory: 2000,
             concurrency: 64,
+        }
+    }
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            portal: EncryptPortals::Always,
+            share: ShareKeys::All,
+            machines: 256,
         }
     }
 }

@@ -1,21 +1,152 @@
-//! End-to-end encryption: the two places in the pipeline where it happens.
+//! End-to-end encryption: one device with keys of its own for every ghost, host, mirror and the bot.
 //!
-//! Every message passes [`decrypt`] before it is rewritten and [`encrypt`] before it is sent. This version relays
-//! unencrypted rooms alone, so both hand on what they get, and what is encrypted stays so (an encrypted event is
-//! named in the portal; an encrypted room is not joined). Nothing else in the crate looks at ciphertext.
+//! Two places in the pipeline use it: every event passes [`E2ee::decrypt`] before it is rewritten, and every message
+//! passes [`E2ee::encrypt`] before it is sent into an encrypted room. Each actor's keys live in a [`Machine`], an
+//! `OlmMachine` over Vizard's own store; machines are loaded when they are needed and leave memory again, the longest
+//! unused first. A machine has one user at a time, so a ratchet is never stepped twice at once; and it writes each step
+//! before the ciphertext leaves, so a crash never steps it twice either.
+//!
+//! What waits for a device on the homeserver is fetched by a `/sync` of that device alone ([`Machine::sync`]), which
+//! is the truth; what reaches the application service otherwise is a hint at most. Called by `portal`, `relay`, `bot`
+//! and `worker`. Nothing else in the crate looks at ciphertext.
 
-use std::borrow::Cow;
+mod decrypt;
+mod encrypt;
+mod error;
+mod machine;
+mod requests;
+mod rooms;
+mod slots;
 
-use crate::{event::Event, rewrite::Scrubbed};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-/// The event as its sender wrote it.
-#[must_use]
-pub fn decrypt(event: &Event) -> Cow<'_, Event> {
-    Cow::Borrowed(event)
+pub use error::E2eeError;
+use ruma::UserId;
+
+use self::{machine::Machine, rooms::Rooms, slots::Slots};
+use crate::{
+    clock::Clock,
+    homeserver::{Actor, Homeserver},
+    pseudonym::Namespace,
+    store::Store,
+};
+
+/// The machines. Cheap to clone.
+#[derive(Clone)]
+pub struct E2ee(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    homeserver: Homeserver,
+    clock: Clock,
+    namespace: Arc<Namespace>,
+    settings: Settings,
+    slots: Slots,
+    rooms: Rooms,
+    /// Why there is no encryption, once that is known.
+    unavailable: OnceLock<String>,
 }
 
-/// The content as it goes into the room.
-#[must_use]
-pub fn encrypt(content: Scrubbed) -> Scrubbed {
-    content
+/// What the admin may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether there is encryption at all.
+    pub enabled: bool,
+    /// Share room keys only with devices that their owner has signed.
+    pub only_signed: bool,
+    /// Machines in memory.
+    pub machines: usize,
+}
+
+impl fmt::Debug for E2ee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("E2ee").field(&self.0.settings).finish()
+    }
+}
+
+impl E2ee {
+    /// No machine is loaded yet.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        homeserver: Homeserver,
+        clock: Clock,
+        namespace: Arc<Namespace>,
+        settings: Settings,
+    ) -> Self {
+        let unavailable = OnceLock::new();
+        if !settings.enabled {
+            let _ = unavailable.set("its admin switched encryption off".to_owned());
+        }
+        Self(Arc::new(Inner {
+            slots: Slots::new(settings.machines),
+            rooms: Rooms::default(),
+            store,
+            homeserver,
+            clock,
+            namespace,
+            settings,
+            unavailable,
+        }))
+    }
+
+    /// Why there is no encryption here; `None` when there is.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<&str> {
+        self.0.unavailable.get().map(String::as_str)
+    }
+
+    /// From now on there is none: the homeserver cannot give a device what it needs.
+    pub fn give_up(&self, why: String) {
+        let _ = self.0.unavailable.set(why);
+    }
+
+    /// Makes sure that the actor's device has its keys on the homeserver: signed by a cross-signing identity of its own,
+    /// with one-time keys and a fallback key. Does nothing where there is no encryption.
+    pub async fn settle(&self, actor: &Actor) -> Result<(), E2eeError> {
+        if self.unavailable().is_some() {
+            return Ok(());
+        }
+        self.with(actor, async |_| Ok(())).await
+    }
+
+    /// Fetches what waits for the actor's device.
+    pub async fn sync(&self, actor: &Actor) -> Result<(), E2eeError> {
+        if self.unavailable().is_some() {
+            return Ok(());
+        }
+        self.with(actor, async |machine| machine.sync().await).await
+    }
+
+    /// Destroys all keys of a user's devices.
+    pub async fn destroy(&self, user: &UserId) -> Result<(), E2eeError> {
+        let slot = self.0.slots.of(user);
+        let mut machine = slot.lock().await;
+        *machine = None;
+        self.0.store.destroy_crypto(user).await?;
+        Ok(())
+    }
+
+    /// Lets `work` use the actor's machine, alone.
+    async fn with<T>(
+        &self,
+        actor: &Actor,
+        work: impl AsyncFnOnce(&mut Machine) -> Result<T, E2eeError>,
+    ) -> Result<T, E2eeError> {
+        let slot = self.0.slots.of(&actor.user);
+        let mut held = slot.lock().await;
+        let known = held
+            .take()
+            .filter(|machine| machine.actor().device == actor.device);
+        let mut machine = match known {
+            Some(machine) => machine,
+            None => Machine::load(&self.0, actor).await?,
+        };
+        let result = work(&mut machine).await;
+        *held = Some(machine);
+        result
+    }
 }

@@ -9,6 +9,7 @@
 
 mod error;
 mod events;
+mod keys;
 mod media;
 mod request;
 mod rooms;
@@ -25,6 +26,7 @@ use ruma::{OwnedDeviceId, OwnedMxcUri, OwnedUserId, RoomId};
 use serde_json::value::RawValue;
 
 pub use error::{Class, Error};
+pub use keys::{DeviceSync, ToDevice};
 
 use self::target::Target;
 use crate::{clock::Clock, rng::Rng};

@@ -200,6 +200,40 @@ impl Homeserver {
             .collect())
     }
 
+    /// Who is in a room and, if asked, who is `invited` to it.
+    pub async fn members_in(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        invited: bool,
+    ) -> Result<Vec<OwnedUserId>, Error> {
+        #[derive(Deserialize)]
+        struct Members {
+            chunk: Vec<MemberEvent>,
+        }
+        #[derive(Deserialize)]
+        struct MemberEvent {
+            state_key: String,
+            content: Value,
+        }
+        let target = self
+            .at("/_matrix/client/v3/rooms")
+            .segment(room.as_str())
+            .path("/members")
+            .query("not_membership", "leave")
+            .actor(actor);
+        let members: Members = self.0.json(Call::get("members", target)).await?;
+        Ok(members
+            .chunk
+            .into_iter()
+            .filter(|event| {
+                let membership = event.content["membership"].as_str();
+                membership == Some("join") || invited && membership == Some("invite")
+            })
+            .filter_map(|event| OwnedUserId::try_from(event.state_key).ok())
+            .collect())
+    }
+
     /// The room's current state, as raw events.
     pub async fn state(&self, actor: &Actor, room: &RoomId) -> Result<Vec<Box<RawValue>>, Error> {
         let target = self.room(actor, room, "/state");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    e2ee::E2eeError,
     homeserver::{self, Class},
     store::StoreError,
 };
@@ -16,6 +17,9 @@ pub enum PortalError {
     /// The database refused or is away.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A step with keys failed.
+    #[error(transparent)]
+    E2ee(#[from] E2eeError),
     /// The portal is gone (forgotten meanwhile).
     #[error("this portal no longer exists")]
     Gone,
@@ -34,6 +38,7 @@ impl PortalError {
     pub fn class(&self) -> Class {
         match self {
             Self::Homeserver(error) => error.class(),
+            Self::E2ee(error) => error.class(),
             Self::Store(_) | Self::NotReady | Self::NotYet(_) => Class::Retry,
             Self::Gone => Class::GiveUp,
         }
@@ -43,7 +48,8 @@ impl PortalError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Homeserver(homeserver::Error::Retry { after, .. }) => *after,
+            Self::Homeserver(homeserver::Error::Retry { after, .. })
+            | Self::E2ee(E2eeError::Homeserver(homeserver::Error::Retry { after, .. })) => *after,
             _ => None,
         }
     }

@@ -126,6 +126,8 @@ pub(super) async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, P
         deps.homeserver
             .set_displayname(&ghost, &portal.ghost.nick)
             .await?;
+        // Before anybody sees the ghost: the first that they write is for its device as well.
+        deps.e2ee.settle(&ghost).await?;
         deps.portals
             .update(portal.id, |portal| portal.ghost.ready = true)
             .await?;

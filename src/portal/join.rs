@@ -66,7 +66,11 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             return knock(deps, task, &portal, &ghost, attempts).await;
         }
         // A room that would be left again at once had better never see the ghost.
-        if attempts == 0 && !portal.shown.encrypted && is_encrypted(deps, task).await {
+        if attempts == 0
+            && deps.e2ee.unavailable().is_some()
+            && !portal.shown.encrypted
+            && is_encrypted(deps, task).await
+        {
             return keep_out(deps, task, &portal).await;
         }
         let extra = member_extra(deps, &portal, &target);
@@ -156,8 +160,11 @@ async fn keep_out(
     if !(task.fresh && discard(deps, portal).await?) {
         deps.portals.update(portal.id, left).await?;
     }
-    let text = "This room is end-to-end encrypted, which this version does not relay yet. It was not entered.";
-    deps.report(&mut task.report, "encrypted", text).await?;
+    let text = format!(
+        "This room is end-to-end encrypted, and this Vizard cannot encrypt: {}. It was not entered.",
+        deps.e2ee.unavailable().unwrap_or_default()
+    );
+    deps.report(&mut task.report, "encrypted", &text).await?;
     Ok(Outcome::Done)
 }
 
@@ -192,8 +199,12 @@ async fn unwanted(
     state: &RoomState,
     room: &RoomId,
 ) -> Result<Option<String>, PortalError> {
-    if state.encrypted && !portal.shown.encrypted {
-        return Ok(Some("This room is end-to-end encrypted, which this version does not relay yet. The ghost left again; nothing was said.".to_owned()));
+    if let (true, false, Some(why)) = (
+        state.encrypted,
+        portal.shown.encrypted,
+        deps.e2ee.unavailable(),
+    ) {
+        return Ok(Some(format!("This room is end-to-end encrypted, and this Vizard cannot encrypt: {why}. The ghost left again; nothing was said.")));
     }
     if let Some(predecessor) = &state.predecessor
         && deps.store.is_forgotten(&portal.user, predecessor).await?

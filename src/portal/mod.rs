@@ -20,7 +20,7 @@ mod target;
 
 use std::sync::Arc;
 
-use ruma::{OwnedDeviceId, OwnedEventId, RoomId, UserId};
+use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
 
 pub use error::PortalError;
 pub use join::Outcome;
@@ -33,6 +33,7 @@ pub use target::{JoinTarget, ParseTargetError};
 use crate::{
     clock::{Clock, UnixMillis},
     config::Config,
+    e2ee::E2ee,
     homeserver::{Actor, Class, Homeserver},
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
@@ -49,6 +50,8 @@ pub struct Deps {
     pub store: Store,
     /// The homeserver.
     pub homeserver: Homeserver,
+    /// The devices' keys.
+    pub e2ee: E2ee,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -98,7 +101,30 @@ impl Deps {
         part: u32,
     ) -> Result<OwnedEventId, PortalError> {
         let txn_id = self.store.txn_id(&actor.user, source, leg, part);
-        Ok(self.homeserver.send(actor, room, event, &txn_id).await?)
+        self.send(actor, room, event.clone(), &txn_id, None).await
+    }
+
+    /// Sends into a room: encrypted where the room is. The only way by which messages leave.
+    pub async fn send(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        event: Scrubbed,
+        txn_id: &str,
+        ts: Option<MilliSecondsSinceUnixEpoch>,
+    ) -> Result<OwnedEventId, PortalError> {
+        let event = if self.e2ee.unavailable().is_none()
+            && event.is_secret()
+            && self.e2ee.is_encrypted(actor, room).await?
+        {
+            self.e2ee.encrypt(actor, room, event).await?
+        } else {
+            event
+        };
+        Ok(self
+            .homeserver
+            .send_at(actor, room, &event, txn_id, ts)
+            .await?)
     }
 
     /// A random device id, as clients make them: ten capital letters.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Deps, PortalError, state::RoomState};
 use crate::{
+    config::EncryptPortals,
     homeserver::{Actor, Class},
     rewrite::Scrubbed,
     store::{Portal, Shown},
@@ -38,8 +39,13 @@ pub(super) async fn open(
             deps.portals
                 .update(portal.id, |portal| portal.creating_room = true)
                 .await?;
+            let encrypted = encrypts(deps, state);
+            if encrypted {
+                // Before the user writes: their client encrypts for the devices that it knows by then.
+                deps.e2ee.settle(&host).await?;
+            }
             deps.homeserver
-                .create_room(&host, &creation(&portal, state))
+                .create_room(&host, &creation(&portal, state, encrypted))
                 .await?
         };
         portal = deps
@@ -90,7 +96,36 @@ async fn made_before_crash(
     Ok(deps.homeserver.joined_rooms(host).await?.into_iter().next())
 }
 
-fn creation(portal: &Portal, state: &RoomState) -> Value {
+/// Whether the portal of a room is encrypted: as the admin chose, and always when the room is.
+fn encrypts(deps: &Deps, state: &RoomState) -> bool {
+    deps.e2ee.unavailable().is_none()
+        && match deps.config.encryption.portal {
+            EncryptPortals::Always => true,
+            EncryptPortals::Match | EncryptPortals::Never => state.encrypted,
+        }
+}
+
+/// Encrypts the portal from now on: its room is encrypted now.
+pub async fn encrypt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
+    let Some(room) = &portal.portal_room else {
+        return Ok(());
+    };
+    let host = deps.host(portal);
+    if deps.e2ee.unavailable().is_some() || deps.e2ee.is_encrypted(&host, room).await? {
+        return Ok(());
+    }
+    deps.e2ee.settle(&host).await?;
+    let state = Scrubbed::portal_state("m.room.encryption", &encryption());
+    deps.homeserver.send_state(&host, room, &state, "").await?;
+    deps.e2ee.hears(room, "m.room.encryption");
+    Ok(())
+}
+
+fn encryption() -> Value {
+    json!({ "algorithm": "m.megolm.v1.aes-sha2" })
+}
+
+fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
     let mut body = json!({
         "preset": "private_chat",
         "visibility": "private",
@@ -117,6 +152,9 @@ fn creation(portal: &Portal, state: &RoomState) -> Value {
     });
     if let Some(topic) = &state.topic {
         body["topic"] = json!(topic);
+    }
+    if let (true, Some(initial)) = (encrypted, body["initial_state"].as_array_mut()) {
+        initial.push(json!({"type": "m.room.encryption", "content": encryption()}));
     }
     if portal.user.server_name() == portal.host.id.server_name() {
         body["creation_content"]["m.federate"] = json!(false);

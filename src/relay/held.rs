@@ -97,7 +97,7 @@ impl Relay {
                 .await?;
             return Ok(Done::default());
         };
-        if let Some(why) = cannot_speak(portal) {
+        if let Some(why) = cannot_speak(deps, portal) {
             return self.not_sent(deps, portal, answer, why).await;
         }
         let rewritten = self.rewritten(deps, portal, &original).await?;

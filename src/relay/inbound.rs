@@ -2,10 +2,9 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, MIRRORS, Relay, gaps, reconcile};
+use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
-    e2ee,
     event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
@@ -32,6 +31,9 @@ impl Relay {
         }
         if event.state_key.is_some() {
             return self.room_state(deps, &portal, event).await;
+        }
+        if event.kind == ENCRYPTED {
+            return self.unread_inbound(deps, &portal, event, received).await;
         }
         let room = match (portal.state.clone(), &portal.portal_room) {
             (PortalState::Joined, Some(room)) => room.clone(),
@@ -79,6 +81,7 @@ impl Relay {
         match rewrite::inbound(&event.kind, &event.content, &translations) {
             Rewritten::Nothing => Ok(Done::default()),
             Rewritten::Send(content) => {
+                let content = self.marked(deps, portal, event, content).await?;
                 self.send_as_mirror(deps, portal, room, event, received, content)
                     .await
             }
@@ -99,7 +102,7 @@ impl Relay {
         }
     }
 
-    async fn send_as_mirror(
+    pub(super) async fn send_as_mirror(
         &mut self,
         deps: &Deps,
         portal: &Portal,
@@ -108,7 +111,6 @@ impl Relay {
         received: UnixMillis,
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
-        let content = e2ee::encrypt(content);
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
@@ -125,14 +127,12 @@ impl Relay {
             let ts = UInt::new(event.origin_server_ts)
                 .filter(|_| late)
                 .map(MilliSecondsSinceUnixEpoch);
-            match deps
-                .homeserver
-                .send_at(&actor, room, &content, &txn_id, ts)
-                .await
-            {
+            match deps.send(&actor, room, content.clone(), &txn_id, ts).await {
                 Ok(sent) => return Ok(Done { target: Some(sent) }),
-                // The mirror may have been removed from the portal, or its device pruned: bring it back, once.
-                Err(error) if error.status() == Some(403) && !again => {
+                // The mirror may have been removed from the portal: bring it back, once.
+                Err(PortalError::Homeserver(error))
+                    if error.status() == Some(403) && !again =>
+                {
                     again = true;
                     mirror.joined = false;
                     self.mirrors.pop(&event.sender);
@@ -141,7 +141,7 @@ impl Relay {
                         .await?;
                     self.keep_mirror(&mirror);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }

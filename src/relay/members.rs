@@ -39,7 +39,17 @@ impl Relay {
         let before = portal.clone();
         let portal = room::show(deps, portal, &state).await?;
         if state.encrypted && !before.shown.encrypted {
-            return self.tell(deps, &portal, &event.event_id, "encrypted", "This room is now end-to-end encrypted, which this version does not relay yet. Nothing that you write here is sent any more.").await;
+            let text = match deps.e2ee.unavailable() {
+                None => {
+                    deps.e2ee.settle(&deps.ghost(&portal)).await?;
+                    room::encrypt(deps, &portal).await?;
+                    "This room is now end-to-end encrypted, and so is this portal.".to_owned()
+                }
+                Some(why) => format!("This room is now end-to-end encrypted, and this Vizard cannot encrypt: {why}. Nothing that you write here is sent any more."),
+            };
+            return self
+                .tell(deps, &portal, &event.event_id, "encrypted", &text)
+                .await;
         }
         if let Some(successor) = state
             .successor

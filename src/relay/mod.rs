@@ -18,17 +18,22 @@ mod links;
 mod members;
 mod outbound;
 mod reconcile;
+mod sealed;
 mod watch;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 pub use guard::Guards;
+pub use sealed::{ENCRYPTED, reopen};
 use lru::LruCache;
 use ruma::{OwnedEventId, OwnedUserId};
 
 use crate::{
     clock::UnixMillis,
-    event::Event,
+    event::{Event, Trust},
     portal::{Deps, PortalError},
     store::{Direction, Link, Mirror, PortalId},
 };
@@ -54,6 +59,8 @@ pub struct Relay {
     /// The outbound event that may go, whatever the limits say by now.
     let_go: Option<OwnedEventId>,
     words: Option<guard::Words>,
+    /// Members whose untrusted devices were explained.
+    warned: HashSet<(OwnedUserId, Trust)>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -96,6 +103,7 @@ impl Relay {
             read: LruCache::unbounded(),
             guards,
             words: None,
+            warned: HashSet::new(),
             let_go: None,
             receipt: None,
             receipt_at: 0,
@@ -122,10 +130,9 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Link, PortalError> {
-        let event = crate::e2ee::decrypt(event);
         let done = match direction {
-            Direction::Inbound => self.inbound(deps, &event, received).await?,
-            Direction::Outbound => self.outbound(deps, &event, received).await?,
+            Direction::Inbound => self.inbound(deps, event, received).await?,
+            Direction::Outbound => self.outbound(deps, event, received).await?,
         };
         let link = Link {
             source: event.event_id.clone(),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Done, Relay, reconcile};
+use super::{Done, ENCRYPTED, Relay, reconcile};
 use crate::{
     clock::UnixMillis,
-    e2ee,
-    event::{Event, Membership},
+    e2ee::E2eeError,
+    event::{Event, Membership,},
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -28,9 +28,16 @@ impl Relay {
             return self.user_membership(deps, &portal, event).await;
         }
         match self.say_outbound(deps, &portal, event, received).await {
-            Err(PortalError::Homeserver(error)) if error.class() == Class::GiveUp => {
+            Err(
+                PortalError::Homeserver(error) | PortalError::E2ee(E2eeError::Homeserver(error)),
+            ) if error.class() == Class::GiveUp => {
                 metrics::counter!("vizard_failures_total", "class" => "outbound").increment(1);
                 self.not_sent(deps, &portal, event, &super::fate::reason(&error))
+                    .await
+            }
+            Err(PortalError::E2ee(error)) if error.class() == Class::GiveUp => {
+                metrics::counter!("vizard_failures_total", "class" => "outbound").increment(1);
+                self.not_sent(deps, &portal, event, &error.to_string())
                     .await
             }
             other => other,
@@ -44,13 +51,16 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
+        if event.kind == ENCRYPTED {
+            return self.unread_outbound(deps, portal, event, received).await;
+        }
         if event.kind == "m.room.redaction" {
             return self.redact_outbound(deps, portal, event).await;
         }
         if let Some(decision) = self.decision(deps, portal, event).await? {
             return self.decide(deps, portal, event, received, decision).await;
         }
-        if let Some(why) = cannot_speak(portal) {
+        if let Some(why) = cannot_speak(deps, portal) {
             // A refusal would be wrong a moment later.
             if portal.state == PortalState::Joining {
                 return Err(PortalError::NotReady);
@@ -105,7 +115,6 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         self.may_go(deps, portal, event)?;
-        let content = e2ee::encrypt(content);
         let ghost = deps.ghost(portal);
         let txn_id = deps
             .store
@@ -114,8 +123,7 @@ impl Relay {
             match reconcile::already_sent(deps, &ghost, &portal.room, &txn_id, received).await? {
                 Some(sent) => sent,
                 None => {
-                    deps.homeserver
-                        .send(&ghost, &portal.room, &content, &txn_id)
+                    deps.send(&ghost, &portal.room, content, &txn_id, None)
                         .await?
                 }
             };
@@ -163,7 +171,7 @@ impl Relay {
         if link.source != redacted {
             return Ok(Done::default());
         }
-        if let Some(why) = cannot_speak(portal) {
+        if let Some(why) = cannot_speak(deps, portal) {
             return self.not_sent(deps, portal, event, why).await;
         }
         let ghost = deps.ghost(portal);
@@ -250,10 +258,10 @@ fn until_departure(deps: &Deps, portal: &Portal) -> u64 {
 }
 
 /// Why the ghost cannot speak now.
-pub(super) fn cannot_speak(portal: &Portal) -> Option<&'static str> {
+pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<&'static str> {
     match portal.state {
-        _ if portal.shown.encrypted => {
-            Some("this room is encrypted, which this version does not relay yet")
+        _ if portal.shown.encrypted && deps.e2ee.unavailable().is_some() => {
+            Some("this room is end-to-end encrypted, and there is no encryption here")
         }
         PortalState::Joined => None,
         PortalState::Joining => Some("the join is not finished; send it again in a moment"),

@@ -56,6 +56,24 @@ impl Scrubbed {
     pub fn content(&self) -> &RawValue {
         &self.content
     }
+
+    /// The same, encrypted (`m.room.encrypted`) to this content. What was encrypted had passed the allow-list.
+    #[must_use]
+    pub fn encrypted(self, content: Box<RawValue>) -> Self {
+        Self {
+            event_type: "m.room.encrypted".to_owned(),
+            content,
+        }
+    }
+
+    /// Whether it is worth encrypting: state is not, nor are reactions and redactions, which no client encrypts.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        !matches!(
+            self.event_type.as_str(),
+            "m.reaction" | "m.room.redaction" | "m.room.encrypted"
+        )
+    }
 }
 
 /// The events and users to which a content refers, to be looked up before rewriting.

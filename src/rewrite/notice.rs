@@ -79,6 +79,24 @@ impl Scrubbed {
         })
     }
 
+    /// The text with a mark before it.
+    #[must_use]
+    pub fn marked(self, mark: &str) -> Self {
+        let put = |content: &mut Value| {
+            for key in ["body", "formatted_body"] {
+                if let Some(text) = content[key].as_str() {
+                    content[key] = Value::String(format!("{mark} {text}"));
+                }
+            }
+        };
+        self.with(|content| {
+            put(content);
+            if content["m.new_content"].is_object() {
+                put(&mut content["m.new_content"]);
+            }
+        })
+    }
+
     fn with(self, change: impl FnOnce(&mut Value)) -> Self {
         let Ok(mut content) = serde_json::from_str::<Value>(self.content.get()) else {
             return self;

@@ -13,6 +13,7 @@
 //! Called by `portal`, `relay`, `bot`, `worker` and `app`. Never calls the network.
 
 mod chunks;
+mod crypto_stub;
 mod db;
 mod forget;
 mod group;

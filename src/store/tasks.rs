@@ -26,6 +26,8 @@ pub struct Job {
 pub enum Task {
     /// Join a room, or return to it.
     Join(JoinTask),
+    /// Look once more for the key of a message.
+    Reopen(ReopenTask),
     /// The ghost leaves its room.
     Leave {
         /// The portal.
@@ -35,6 +37,17 @@ pub enum Task {
         /// Who is told when it is done.
         report: Option<Report>,
     },
+}
+
+/// A message that stands in a portal as a placeholder, because its key was missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReopenTask {
+    /// The portal.
+    pub portal: PortalId,
+    /// The encrypted event, as JSON.
+    pub event: String,
+    /// The placeholder.
+    pub shown: OwnedEventId,
 }
 
 /// A join that was asked for.

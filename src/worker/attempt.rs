@@ -1,14 +1,14 @@
 //! One event, or one write, tried until it is over: what passes is waited for, what will not pass is noted.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{backoff, lanes::Lanes};
 use crate::{
     bot,
     event::Event,
     homeserver::Class,
-    portal::PortalError,
-    relay::Relay,
+    portal::{Deps, PortalError},
+    relay::{ENCRYPTED, Relay},
     store::{Direction, Link, PortalId},
 };
 
@@ -29,14 +29,8 @@ pub(super) async fn step(
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
         let started = deps.clock.now();
-        let result = match command(lanes, id, direction, event).await {
-            Ok(Some(invocation)) => bot::handle(deps, &invocation).await.map(|()| Link {
-                source: event.event_id.clone(),
-                target: None,
-                direction,
-                sender: event.sender.clone(),
-            }),
-            Ok(None) => relay.step(deps, direction, event, received).await,
+        let result = match opened(deps, relay, direction, event).await {
+            Ok(event) => once(lanes, id, relay, direction, &event, received).await,
             Err(error) => Err(error),
         };
         drop(permit);
@@ -73,6 +67,41 @@ pub(super) async fn step(
                 attempts += 1;
             }
         }
+    }
+}
+
+/// One attempt at an event that is in the clear, or that cannot be opened.
+async fn once(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    direction: Direction,
+    event: &Event,
+    received: u64,
+) -> Result<Link, PortalError> {
+    let deps = &lanes.deps;
+    match command(lanes, id, direction, event).await? {
+        Some(invocation) => bot::handle(deps, &invocation).await.map(|()| Link {
+            source: event.event_id.clone(),
+            target: None,
+            direction,
+            sender: event.sender.clone(),
+        }),
+        None => relay.step(deps, direction, event, received).await,
+    }
+}
+
+/// The event as its sender wrote it.
+pub(super) async fn opened<'a>(
+    deps: &Deps,
+    relay: &Relay,
+    direction: Direction,
+    event: &'a Event,
+) -> Result<Cow<'a, Event>, PortalError> {
+    if event.kind == ENCRYPTED {
+        relay.open(deps, direction, event).await.map(Cow::Owned)
+    } else {
+        Ok(Cow::Borrowed(event))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Working off the lane of a direct chat with the bot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::RoomId;
 
@@ -12,13 +12,18 @@ use super::{
 };
 use crate::{
     bot,
-    event::{Event, Membership},
+    clock::UnixMillis,
+    event::{Event, Membership, Trust},
     portal::PortalError,
+    relay::ENCRYPTED,
     store::{Link, PortalId},
 };
 
 /// Events handled between two commits.
 const BATCH: usize = 100;
+/// How long a message waits for its key, in milliseconds, and how long from look to look.
+const PATIENCE: u64 = 10_000;
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Works off the lane of a direct chat.
 pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
@@ -32,7 +37,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
         let handled = handled(lanes, id, &asked).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
-                if persist(lanes, None, || answer(lanes, room, &item.event))
+                if persist(lanes, None, || answer(lanes, room, &item.event, item.received))
                     .await
                     .is_none()
                     && lanes.stop.is_cancelled()
@@ -57,14 +62,31 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     }
 }
 
-async fn answer(lanes: &Arc<Lanes>, room: &RoomId, event: &Event) -> Result<(), PortalError> {
+async fn answer(
+    lanes: &Arc<Lanes>,
+    room: &RoomId,
+    event: &Event,
+    received: UnixMillis,
+) -> Result<(), PortalError> {
     let deps = &lanes.deps;
+    let opened;
+    let event = if event.kind == ENCRYPTED {
+        opened = deps.e2ee.decrypt(&deps.bot, event).await?;
+        &opened
+    } else {
+        event
+    };
     if event.state_key.as_deref() == Some(deps.namespace.bot().as_str())
         && event.membership() == Some(Membership::Invite)
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
     }
-    if event.kind == "m.room.encrypted" {
+    if event.kind == ENCRYPTED && event.trust != Trust::Forged {
+        if event.trust == Trust::NoKey
+            && deps.clock.now().saturating_sub(received) < PATIENCE
+        {
+            return Err(PortalError::NotYet(LOOK));
+        }
         return bot::cannot_read(deps, room).await;
     }
     let Some(text) = bot::text_of(event) else {

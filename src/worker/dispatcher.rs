@@ -121,6 +121,9 @@ impl Dispatcher {
         let mut items: Vec<(LaneKey, Direction, Arc<Event>)> =
             Vec::with_capacity(arrival.events.len());
         for event in arrival.events {
+            if event.state_key.is_some() {
+                self.deps.e2ee.hears(&event.room_id, &event.kind);
+            }
             let route = self.route(&event).await?;
             let event = Arc::new(event);
             match route {

@@ -13,6 +13,7 @@ use super::Lanes;
 use crate::{
     homeserver::Class,
     portal::{Deps, Outcome, PortalError, join, leave},
+    relay,
     store::{Job, Task},
 };
 
@@ -77,6 +78,7 @@ pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
 async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let result = match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
+        Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
         Task::Leave {
             portal,
             forget,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{pause, persist, step},
+    attempt::{opened, pause, persist, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     event::Event,
     homeserver::Class,
-    relay::{Relay, UNWRITTEN},
+    relay::{ENCRYPTED, Relay, UNWRITTEN},
     store::{Direction, PortalId},
 };
 
@@ -73,7 +73,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            if may_change_portal(lanes, item.direction, &item.event) {
+            // What cannot be opened now may be a command as well.
+            let opened = opened(&lanes.deps, &relay, item.direction, &item.event).await;
+            let event = opened.as_deref().unwrap_or(&item.event);
+            if may_change_portal(lanes, item.direction, event) {
                 // What was sent until now must be known when this is done: after a crash in between it would be handled again,
                 // as if it had not been sent, and the portal would be another.
                 outcome.commit(lanes).await;
@@ -89,7 +92,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 id,
                 &mut relay,
                 item.direction,
-                &item.event,
+                event,
                 item.received,
             )
             .await
@@ -126,7 +129,8 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
 fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool {
     let prefix = &lanes.deps.config.portal.command_prefix;
     event.state_key.is_some()
-        || direction == Direction::Outbound && event.content.get().contains(prefix)
+        || direction == Direction::Outbound
+            && (event.kind == ENCRYPTED || event.content.get().contains(prefix))
 }
 
 /// Whether an event can only be carried by a portal that is there; a command can be handled before.

@@ -35,6 +35,7 @@ const TOGETHER: &[(&str, &str)] = &[
     ("main", "cli"),
     ("cli", "app"),
     ("http", "worker"),
+    ("portal", "e2ee"),
     ("config", "crypto"),
     ("config", "telemetry"),
     ("config", "rng"),

@@ -1,0 +1,110 @@
+//! Before an event is rewritten: opening it, and saying what is known of the device that sent it.
+
+use std::collections::BTreeMap;
+
+use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
+use matrix_sdk_crypto::{MegolmError, vodozemac::megolm::DecryptionError};
+use ruma::serde::Raw;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    E2ee, E2eeError,
+    machine::{Machine, SETTINGS},
+};
+use crate::{
+    event::{Event, Trust},
+    homeserver::Actor,
+};
+
+/// A sync this recent, in milliseconds, is not repeated for another event without a key.
+const JUST_NOW: u64 = 250;
+
+#[derive(Deserialize)]
+struct Plain {
+    #[serde(rename = "type")]
+    kind: String,
+    content: Box<RawValue>,
+}
+
+impl E2ee {
+    /// What the sender of an `m.room.encrypted` event wrote, as `actor`'s device reads it; or the event as it is, with the
+    /// reason ([`Event::trust`]). Before that is [`Trust::NoKey`], the device has synced.
+    pub async fn decrypt(&self, actor: &Actor, event: &Event) -> Result<Event, E2eeError> {
+        if self.unavailable().is_some() {
+            return Ok(as_it_is(event, Trust::Broken));
+        }
+        self.with(actor, async |machine| machine.decrypt(event).await)
+            .await
+    }
+}
+
+impl Machine {
+    async fn decrypt(&mut self, event: &Event) -> Result<Event, E2eeError> {
+        let opened = self.open(event).await?;
+        // A device that is not known, or not signed, may be in the meantime.
+        if !matches!(opened.trust, Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice) {
+            return Ok(opened);
+        }
+        self.sync_if_older(JUST_NOW).await?;
+        self.open(event).await
+    }
+
+    async fn open(&mut self, event: &Event) -> Result<Event, E2eeError> {
+        let unread = |trust| Ok(as_it_is(event, trust));
+        let Some(raw) = raw(event) else {
+            return unread(Trust::Broken);
+        };
+        let opened = match self
+            .olm
+            .decrypt_room_event(&raw, &event.room_id, &SETTINGS)
+            .await
+        {
+            Ok(opened) => opened,
+            Err(MegolmError::Store(error)) => return Err(error.into()),
+            Err(MegolmError::MissingRoomKey(_)) => return unread(Trust::NoKey),
+            Err(MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => {
+                return unread(Trust::NoKey);
+            }
+            Err(MegolmError::MismatchedIdentityKeys(_)) => return unread(Trust::Forged),
+            Err(_) => return unread(Trust::Broken),
+        };
+        let trust = match &opened.encryption_info.verification_state {
+            VerificationState::Verified => Trust::Signed,
+            VerificationState::Unverified(level) => match level {
+                VerificationLevel::MismatchedSender => return unread(Trust::Forged),
+                VerificationLevel::UnverifiedIdentity => Trust::Signed,
+                VerificationLevel::VerificationViolation => Trust::ChangedIdentity,
+                VerificationLevel::UnsignedDevice => Trust::UnsignedDevice,
+                VerificationLevel::None(_) => Trust::UnknownDevice,
+            },
+        };
+        let Ok(plain) = serde_json::from_str::<Plain>(opened.event.json().get()) else {
+            return unread(Trust::Broken);
+        };
+        let mut clear = event.clone();
+        clear.kind = plain.kind;
+        clear.content = plain.content;
+        clear.trust = trust;
+        Ok(clear)
+    }
+}
+
+fn as_it_is(event: &Event, trust: Trust) -> Event {
+    let mut event = event.clone();
+    event.trust = trust;
+    event
+}
+
+/// The event as the machine reads it.
+fn raw(event: &Event) -> Option<Raw<matrix_sdk_crypto::types::events::room::encrypted::EncryptedEvent>> {
+    let mut fields = BTreeMap::from([
+        ("type", json!(event.kind)),
+        ("event_id", json!(event.event_id)),
+        ("sender", json!(event.sender)),
+        ("room_id", json!(event.room_id)),
+        ("origin_server_ts", json!(event.origin_server_ts)),
+    ]);
+    fields.insert("content", serde_json::from_str(event.content.get()).ok()?);
+    Raw::new(&fields).ok().map(Raw::cast_unchecked)
+}

@@ -1,0 +1,154 @@
+//! Before a message is sent: sharing the room key with whom it is for, and encrypting.
+
+use std::time::Duration;
+
+use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
+use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
+
+use super::{E2ee, E2eeError, machine::Machine, requests, rooms::Room};
+use crate::{
+    clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
+};
+
+/// Before encrypting, a device looks for new devices of others if it has not done so for this long, in milliseconds.
+const STALE: u64 = 5_000;
+
+/// A room key that was shared is looked at again after this long, in milliseconds, and after so many messages.
+const LOOK_AGAIN: u64 = 30_000;
+const MESSAGES: u64 = 50;
+
+/// With whom a room's key was shared last.
+pub(super) struct Shared {
+    users: Vec<OwnedUserId>,
+    devices: u64,
+    at: UnixMillis,
+    messages: u64,
+    /// How many messages, and until when, the key is good.
+    good_for: u64,
+    good_until: UnixMillis,
+}
+
+impl E2ee {
+    /// The content as it goes into an encrypted room. The room key reaches everybody for whom it is before this returns,
+    /// and the step of the ratchet is on the disk.
+    pub async fn encrypt(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        content: Scrubbed,
+    ) -> Result<Scrubbed, E2eeError> {
+        if let Some(why) = self.unavailable() {
+            return Err(E2eeError::Unavailable(why.to_owned()));
+        }
+        let known = self.room(actor, room).await?.ok_or(E2eeError::Encrypt)?;
+        let users = self.recipients(actor, &known);
+        let store = &self.0.store;
+        self.with(actor, async |machine| {
+            machine.sync_if_older(STALE).await?;
+            machine.share(store, room, &users, &known.settings).await?;
+            let kind = content.event_type();
+            let plain = Raw::from_json(content.content().to_owned());
+            let sealed = machine.olm.encrypt_room_event_raw(room, kind, &plain).await?;
+            Ok(content.encrypted(sealed.content.into_json()))
+        })
+        .await
+    }
+}
+
+impl E2ee {
+    /// For whom a message is: what a ghost says, for everybody in the room; what hosts, mirrors and the bot say, for the person
+    /// there, whatever other users of ours stand in the room.
+    fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
+        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+        let mut users = room.members.clone();
+        users.retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
+        users
+    }
+}
+
+impl Machine {
+    /// Shares the room's key with every device that is to have it and does not.
+    async fn share(
+        &mut self,
+        store: &Store,
+        room: &RoomId,
+        users: &[OwnedUserId],
+        settings: &EncryptionSettings,
+    ) -> Result<(), E2eeError> {
+        let now = self.clock.now();
+        if let Some(shared) = self.shared.get_mut(room)
+            && shared.users == users
+            && shared.devices == self.devices
+            && shared.messages < shared.good_for.min(MESSAGES)
+            && now < shared.good_until.min(shared.at + LOOK_AGAIN)
+        {
+            shared.messages += 1;
+            return Ok(());
+        }
+        let names = || users.iter().map(AsRef::<UserId>::as_ref);
+        self.olm.update_tracked_users(names()).await?;
+        self.outgoing().await?;
+        // The second time for those whose one-time key did not serve.
+        for _ in 0..2 {
+            let Some((id, request)) = self.olm.get_missing_sessions(names()).await? else {
+                break;
+            };
+            let answer = self.homeserver.claim_keys(self.actor(), &request).await?;
+            self.olm.mark_request_as_sent(&id, &answer).await?;
+        }
+        let share = self
+            .olm
+            .share_room_key(room, names(), settings.clone())
+            .await?;
+        for request in share {
+            requests::to_device(&self.homeserver, self.actor(), &self.olm, &request).await?;
+        }
+        let (good_for, good_until) = self.good(store, room, settings, now).await?;
+        self.shared.insert(
+            room.to_owned(),
+            Shared {
+                users: users.to_vec(),
+                devices: self.devices,
+                at: now,
+                messages: 1,
+                good_for,
+                good_until,
+            },
+        );
+        Ok(())
+    }
+
+    /// How many more messages, and until when, the room's key may be used: encrypting with one that is not good any more
+    /// is not possible.
+    async fn good(
+        &self,
+        store: &Store,
+        room: &RoomId,
+        settings: &EncryptionSettings,
+        now: UnixMillis,
+    ) -> Result<(u64, UnixMillis), E2eeError> {
+        let Some(device) = &self.actor().device else {
+            return Ok((0, 0));
+        };
+        let session = store
+            .crypto(&self.actor().user, device)
+            .get_outbound_group_session(room)
+            .await
+            .map_err(CryptoStoreError::from)?;
+        let Some(session) = session else {
+            return Ok((0, 0));
+        };
+        let used = u64::from(session.message_index().await);
+        let pickle = serde_json::to_value(session.pickle().await).unwrap_or_default();
+        let born = pickle["creation_time"].as_u64().unwrap_or_default() * 1000;
+        let life = u64::try_from(
+            settings
+                .rotation_period
+                .saturating_sub(Duration::from_secs(60))
+                .as_millis(),
+        )
+        .unwrap_or(u64::MAX);
+        let until = if born > now { 0 } else { born.saturating_add(life) };
+        Ok((settings.rotation_period_msgs.saturating_sub(used), until))
+    }
+}

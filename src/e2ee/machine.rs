@@ -1,0 +1,151 @@
+//! The keys of one device: loaded, published once, and fed by the device's own `/sync`.
+
+use std::collections::HashMap;
+
+use matrix_sdk_crypto::{
+    DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
+};
+use ruma::OwnedRoomId;
+
+use super::{E2eeError, Inner, encrypt::Shared, requests};
+use crate::{
+    clock::{Clock, UnixMillis},
+    homeserver::{Actor, Homeserver},
+};
+
+/// Set in a machine's store once its keys are on the homeserver.
+const PUBLISHED: &str = "published";
+
+/// Keys are taken from whatever device sends them: what is shown of it is decided when a message is opened.
+pub(super) const SETTINGS: DecryptionSettings = DecryptionSettings {
+    sender_device_trust_requirement: TrustRequirement::Untrusted,
+};
+
+/// One device's keys and what is known of it.
+pub(super) struct Machine {
+    pub(super) olm: OlmMachine,
+    pub(super) homeserver: Homeserver,
+    pub(super) clock: Clock,
+    actor: Actor,
+    /// When its last sync began.
+    pub(super) synced: Option<UnixMillis>,
+    /// Rises whenever anybody's devices may have changed.
+    pub(super) devices: u64,
+    pub(super) shared: HashMap<OwnedRoomId, Shared>,
+}
+
+impl Machine {
+    /// Opens a device's keys, makes them where there are none, and sees to it that the homeserver has them.
+    pub(super) async fn load(inner: &Inner, actor: &Actor) -> Result<Self, E2eeError> {
+        let device = actor.device.as_deref().ok_or(E2eeError::NoDevice)?;
+        let store = inner.store.crypto(&actor.user, device);
+        let olm = OlmMachine::with_store(&actor.user, device, store, None).await?;
+        let mut machine = Self {
+            olm,
+            homeserver: inner.homeserver.clone(),
+            clock: inner.clock.clone(),
+            actor: actor.clone(),
+            synced: None,
+            devices: 0,
+            shared: HashMap::new(),
+        };
+        machine.publish().await?;
+        Ok(machine)
+    }
+
+    pub(super) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Uploads device keys, one-time keys and the cross-signing identity that signs the device. Each step may be repeated,
+    /// and is, after a crash.
+    async fn publish(&mut self) -> Result<(), E2eeError> {
+        let store = self.olm.store();
+        if store.get_custom_value(PUBLISHED).await?.is_some() {
+            return Ok(());
+        }
+        let identity = self.olm.bootstrap_cross_signing(false).await?;
+        if let Some(request) = identity.upload_keys_req {
+            self.request(request.request_id(), request.request())
+                .await?;
+        }
+        let keys = requests::cross_signing(&identity.upload_signing_keys_req)?;
+        self.homeserver
+            .upload_cross_signing(&self.actor, &keys)
+            .await?;
+        let done = ruma::api::client::keys::upload_signing_keys::v3::Response::new();
+        self.olm
+            .mark_request_as_sent(
+                &ruma::TransactionId::new(),
+                AnyIncomingResponse::SigningKeysUpload(&done),
+            )
+            .await?;
+        self.homeserver
+            .upload_signatures(&self.actor, &identity.upload_signatures_req)
+            .await?;
+        self.outgoing().await?;
+        self.olm
+            .store()
+            .set_custom_value(PUBLISHED, vec![1])
+            .await?;
+        Ok(())
+    }
+
+    /// Fetches what waits for the device, and sends what follows from it.
+    pub(super) async fn sync(&mut self) -> Result<(), E2eeError> {
+        let began = self.clock.now();
+        let since = self.olm.store().next_batch_token().await?;
+        let answer = self
+            .homeserver
+            .sync_device(&self.actor, since.as_deref())
+            .await?;
+        if !answer.device_lists.changed.is_empty() || since.is_none() {
+            self.devices += 1;
+        }
+        let changes = EncryptionSyncChanges {
+            to_device_events: answer.to_device.events,
+            changed_devices: &answer.device_lists,
+            one_time_keys_counts: &answer.device_one_time_keys_count,
+            unused_fallback_keys: answer.device_unused_fallback_key_types.as_deref(),
+            next_batch_token: Some(answer.next_batch),
+        };
+        self.olm.receive_sync_changes(changes, &SETTINGS).await?;
+        if since.is_none() {
+            // Whatever changed before the first sync is not told.
+            self.olm.mark_all_tracked_users_as_dirty().await?;
+        }
+        self.outgoing().await?;
+        self.synced = Some(began);
+        Ok(())
+    }
+
+    /// Syncs unless the last one began less than `age` milliseconds ago.
+    pub(super) async fn sync_if_older(&mut self, age: u64) -> Result<(), E2eeError> {
+        let now = self.clock.now();
+        match self.synced {
+            Some(synced) if now.saturating_sub(synced) < age => Ok(()),
+            _ => self.sync().await,
+        }
+    }
+
+    /// Sends what the machine wants to send.
+    pub(super) async fn outgoing(&mut self) -> Result<(), E2eeError> {
+        for request in self.olm.outgoing_requests().await? {
+            self.request(request.request_id(), request.request())
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn request(
+        &mut self,
+        id: &ruma::TransactionId,
+        request: &AnyOutgoingRequest,
+    ) -> Result<(), E2eeError> {
+        if matches!(request, AnyOutgoingRequest::KeysQuery(_)) {
+            self.devices += 1;
+        }
+        requests::send(&self.homeserver, &self.actor, &self.olm, id, request).await
+    }
+}
