@@ -1,6 +1,9 @@
 //! Before a message is sent: sharing the room key with whom it is for, and encrypting.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
@@ -43,8 +46,17 @@ impl E2ee {
         let known = self.room(actor, room).await?.ok_or(E2eeError::Encrypt)?;
         let users = self.recipients(actor, &known);
         let store = &self.0.store;
+        self.0.used.store(true, Ordering::SeqCst);
+        let start = (actor.user.clone(), room.to_owned());
+        let fresh = lock(&self.0.started).contains(&start);
         self.with(actor, async |machine| {
             machine.sync_if_older(STALE).await?;
+            if !fresh {
+                // The database may be an older copy than the one that used this key last.
+                machine.olm.discard_room_key(room).await?;
+                machine.shared.remove(room);
+                lock(&self.0.started).insert(start);
+            }
             machine.share(store, room, &users, &known.settings).await?;
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
@@ -53,6 +65,10 @@ impl E2ee {
         })
         .await
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl E2ee {

@@ -65,6 +65,11 @@ impl Machine {
         if store.get_custom_value(PUBLISHED).await?.is_some() {
             return Ok(());
         }
+        if let Some(device) = &self.actor.device {
+            self.homeserver
+                .create_device(&self.actor.user, device)
+                .await?;
+        }
         let identity = self.olm.bootstrap_cross_signing(false).await?;
         if let Some(request) = identity.upload_keys_req {
             self.request(request.request_id(), request.request())

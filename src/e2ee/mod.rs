@@ -19,12 +19,17 @@ mod rooms;
 mod slots;
 
 use std::{
+    collections::HashSet,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub use error::E2eeError;
-use ruma::UserId;
+use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
 use self::{machine::Machine, rooms::Rooms, slots::Slots};
 use crate::{
@@ -46,6 +51,10 @@ struct Inner {
     settings: Settings,
     slots: Slots,
     rooms: Rooms,
+    /// Rooms and actors whose room key is of this start.
+    started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
+    /// Whether anything was encrypted since somebody asked.
+    used: AtomicBool,
     /// Why there is no encryption, once that is known.
     unavailable: OnceLock<String>,
 }
@@ -89,6 +98,8 @@ impl E2ee {
             clock,
             namespace,
             settings,
+            started: Mutex::default(),
+            used: AtomicBool::new(false),
             unavailable,
         }))
     }
@@ -119,6 +130,22 @@ impl E2ee {
             return Ok(());
         }
         self.with(actor, async |machine| machine.sync().await).await
+    }
+
+    /// Whether the actor's device has keys.
+    pub async fn is_known(&self, actor: &Actor) -> Result<bool, E2eeError> {
+        let Some(device) = &actor.device else {
+            return Ok(false);
+        };
+        let store = self.0.store.crypto(&actor.user, device);
+        let account = store.load_account().await.map_err(CryptoStoreError::from)?;
+        Ok(account.is_some())
+    }
+
+    /// Whether anything was encrypted since this was asked last.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        self.0.used.swap(false, Ordering::SeqCst)
     }
 
     /// Destroys all keys of a user's devices.

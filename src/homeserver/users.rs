@@ -101,6 +101,37 @@ impl Homeserver {
             .await
     }
 
+    /// The actor's own account data of a type; `None` when there is none.
+    pub async fn account_data(&self, actor: &Actor, kind: &str) -> Result<Option<Value>, Error> {
+        let target = self.own_data(actor, kind);
+        match self.0.json(Call::get("account_data", target)).await {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the actor's own account data of a type.
+    pub async fn set_account_data(
+        &self,
+        actor: &Actor,
+        kind: &str,
+        content: &Value,
+    ) -> Result<(), Error> {
+        let target = self.own_data(actor, kind);
+        self.0
+            .done(Call::put("set_account_data", target, content.to_string()))
+            .await
+    }
+
+    fn own_data(&self, actor: &Actor, kind: &str) -> super::target::Target {
+        self.at("/_matrix/client/v3/user")
+            .segment(actor.user.as_str())
+            .path("/account_data")
+            .segment(kind)
+            .actor(actor)
+    }
+
     /// Reads a profile. A user without one is refused with 404.
     pub async fn profile(&self, actor: &Actor, user: &UserId) -> Result<Profile, Error> {
         let target = self

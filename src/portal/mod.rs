@@ -5,6 +5,7 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+mod epoch;
 mod error;
 mod ghost;
 pub mod join;
@@ -146,6 +147,22 @@ impl Deps {
 }
 
 impl Deps {
+    /// Lets the devices of a portal that is in use fetch what waits for them.
+    pub async fn refresh_devices(&self, id: PortalId) -> Result<(), PortalError> {
+        let portal = self.portals.get(id).await?;
+        if self.e2ee.unavailable().is_some() || portal.state != PortalState::Joined {
+            return Ok(());
+        }
+        self.e2ee.sync(&self.ghost(&portal)).await?;
+        self.e2ee.sync(&self.host(&portal)).await?;
+        for mirror in self.store.mirrors(id).await? {
+            if mirror.joined && self.e2ee.is_known(&self.mirror(&mirror)).await? {
+                self.e2ee.sync(&self.mirror(&mirror)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Queues durable work. The id is derived from `source` (the command's event), so that a command that is
     /// handled twice queues one job.
     pub async fn add_job(

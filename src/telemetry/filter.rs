@@ -9,8 +9,8 @@ pub struct FilterError(String);
 
 /// Reads a list of `LEVEL` and `TARGET=LEVEL`, separated by commas.
 ///
-/// A level alone is Vizard's own. Other crates (HTTP, SQL) are held at `warn`, and SQL statements are off, whatever
-/// the list says, because their lines may quote what Vizard hides; only naming one with `trace`, as in
+/// A level alone is Vizard's own. Other crates (HTTP, SQL) are held at `warn`, and SQL statements and the encryption
+/// library, which names users in its warnings, are off, whatever the list says, because their lines may quote what Vizard hides; only naming one with `trace`, as in
 /// `info,hyper=trace`, opens it.
 pub fn filter(list: &str) -> Result<Targets, FilterError> {
     let mut own = None;
@@ -33,6 +33,9 @@ pub fn filter(list: &str) -> Result<Targets, FilterError> {
     let mut targets = Targets::new()
         .with_default(own.min(LevelFilter::WARN))
         .with_target("sqlx::query", LevelFilter::OFF)
+        .with_target("matrix_sdk_crypto", LevelFilter::OFF)
+        .with_target("matrix_sdk_common", LevelFilter::OFF)
+        .with_target("vodozemac", LevelFilter::OFF)
         .with_target("vizard", own);
     for (target, level) in named {
         let ours = target == "vizard" || target.starts_with("vizard::");

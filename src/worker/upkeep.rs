@@ -23,6 +23,8 @@ pub async fn run(deps: Deps, lanes: Arc<Lanes>, heard: Arc<AtomicU64>, stop: Can
         stop.run_until_cancelled(ping(&deps, &heard)),
         stop.run_until_cancelled(sweep(&deps, &lanes)),
         stop.run_until_cancelled(prune(&deps)),
+        stop.run_until_cancelled(refresh(&deps)),
+        stop.run_until_cancelled(watch_keys(&deps)),
     );
 }
 
@@ -70,6 +72,41 @@ async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
             .await;
         let index = usize::try_from(deps.rng.below(portals.len() as u64)).unwrap_or(0);
         lanes.visit(portals.swap_remove(index));
+    }
+}
+
+/// Lets every device fetch what waits for it about once a day, in random order: room keys that were shared with it, and whether
+/// it needs new one-time keys. A device that is used does so by itself.
+async fn refresh(deps: &Deps) {
+    loop {
+        let mut portals = deps.store.portal_ids().await.unwrap_or_default();
+        let pause = 24 * HOUR / (portals.len() as u64 + 1);
+        while !portals.is_empty() {
+            deps.clock
+                .sleep(Duration::from_millis(deps.rng.below(pause * 2 + 1)))
+                .await;
+            let index = usize::try_from(deps.rng.below(portals.len() as u64)).unwrap_or(0);
+            if let Err(error) = deps.refresh_devices(portals.swap_remove(index)).await {
+                tracing::debug!(class = ?error.class(), "a portal's devices could not sync");
+            }
+        }
+        deps.clock.sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// Lets the bot's device sync, and notes on the homeserver that keys were used.
+async fn watch_keys(deps: &Deps) {
+    if deps.e2ee.unavailable().is_some() {
+        return;
+    }
+    loop {
+        deps.clock.sleep(Duration::from_millis(MINUTE / 2)).await;
+        if let Err(error) = deps.advance_epoch().await {
+            tracing::warn!(%error, "the homeserver could not be told that keys were used");
+        }
+        if let Err(error) = deps.e2ee.sync(&deps.bot).await {
+            tracing::debug!(class = ?error.class(), "the bot's device could not sync");
+        }
     }
 }
 

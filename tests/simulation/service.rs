@@ -8,7 +8,7 @@ use vizard::{
     app::App,
     clock::Clock,
     config::{
-        Abuse, Access, AppService, Config, Database, Hidden, Homeserver, Log, Metrics, Portal,
+        Abuse, Access, AppService, Config, Database, Encryption, Hidden, Homeserver, Log, Metrics, Portal,
         Privacy, Relay, Secrets,
     },
     crypto::MasterKey,
@@ -141,6 +141,11 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         },
         portal: Portal::default(),
         relay: Relay::default(),
+        // The fake homeserver keeps no keys.
+        encryption: Encryption {
+            enabled: false,
+            ..Encryption::default()
+        },
         privacy: Privacy::default(),
         abuse: Abuse::default(),
         log: Log::default(),

@@ -37,10 +37,17 @@ impl Vizard {
             label: site.label.clone(),
             url: format!("http://{}", site.vizard),
             metrics: format!("http://{}", site.metrics),
-            environment: vec![(
-                "VIZARD__METRICS__LISTEN".to_owned(),
-                site.metrics.to_string(),
-            )],
+            environment: vec![
+                (
+                    "VIZARD__METRICS__LISTEN".to_owned(),
+                    site.metrics.to_string(),
+                ),
+                // The plain client of the test kit reads no ciphertext; tests of encryption set this anew.
+                (
+                    "VIZARD__ENCRYPTION__PORTAL".to_owned(),
+                    "never".to_owned(),
+                ),
+            ],
             http: super::http(),
             process: None,
         };
