@@ -12,6 +12,7 @@ mod postgres;
 mod rest;
 mod samples;
 mod stolen;
+mod suite;
 
 /// Declares each test once for each backend.
 macro_rules! on_each_backend {
