@@ -1,5 +1,8 @@
 //! The suite that `matrix-sdk-crypto` has for stores, on both engines.
 
+// The macros are the crate's.
+#![allow(unexpected_cfgs, clippy::pedantic)]
+
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex},

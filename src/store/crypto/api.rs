@@ -140,7 +140,11 @@ impl Trait for CryptoStore {
             Session::from_pickle(own.clone(), pickle)
                 .map_err(|_| unusable(CryptoStoreError::UnpicklingError))
         };
-        pickles.into_iter().map(open).collect::<Result<_>>().map(Some)
+        pickles
+            .into_iter()
+            .map(open)
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     async fn get_inbound_group_session(
@@ -149,7 +153,11 @@ impl Trait for CryptoStore {
         session_id: &str,
     ) -> Result<Option<InboundGroupSession>> {
         let name = (room_id.as_bytes(), session_id.as_bytes());
-        self.0.get(Kind::Inbound, name).await?.map(inbound).transpose()
+        self.0
+            .get(Kind::Inbound, name)
+            .await?
+            .map(inbound)
+            .transpose()
     }
 
     async fn get_withheld_info(
@@ -176,7 +184,10 @@ impl Trait for CryptoStore {
         let sessions = self.inbound_sessions(None).await?;
         Ok(RoomKeyCounts {
             total: sessions.len(),
-            backed_up: sessions.iter().filter(|session| session.backed_up()).count(),
+            backed_up: sessions
+                .iter()
+                .filter(|session| session.backed_up())
+                .count(),
         })
     }
 
@@ -227,14 +238,18 @@ impl Trait for CryptoStore {
         for (room, session) in room_and_session_ids {
             sessions.extend(self.get_inbound_group_session(room, session).await?);
         }
-        sessions.iter().for_each(InboundGroupSession::mark_as_backed_up);
+        sessions
+            .iter()
+            .for_each(InboundGroupSession::mark_as_backed_up);
         self.save_inbound(&sessions).await
     }
 
     async fn reset_backup_state(&self) -> Result<()> {
         let mut sessions = self.inbound_sessions(None).await?;
         sessions.retain(InboundGroupSession::backed_up);
-        sessions.iter().for_each(InboundGroupSession::reset_backup_state);
+        sessions
+            .iter()
+            .for_each(InboundGroupSession::reset_backup_state);
         self.save_inbound(&sessions).await
     }
 

@@ -102,7 +102,10 @@ impl State {
             });
         }
         for secret in &changes.secrets {
-            let name = (secret.secret_name.as_str().as_bytes(), secret.secret.as_bytes());
+            let name = (
+                secret.secret_name.as_str().as_bytes(),
+                secret.secret.as_bytes(),
+            );
             rows.push(self.put_bytes(Kind::Secret, name, secret.secret.as_bytes()));
         }
         Ok(())
@@ -147,7 +150,10 @@ impl State {
         session: &InboundGroupSession,
     ) -> Result<CryptoRow, StoreError> {
         let pickle: PickledInboundGroupSession = session.pickle().await;
-        let name = (session.room_id().as_bytes(), session.session_id().as_bytes());
+        let name = (
+            session.room_id().as_bytes(),
+            session.session_id().as_bytes(),
+        );
         let row = self.put(Kind::Inbound, name, &pickle)?;
         let grp = self.inbound_grp(&session.sender_key(), session.sender_data_type());
         Ok(CryptoRow {
@@ -205,7 +211,10 @@ impl State {
         lock(&self.sharing).insert(self.key(Kind::Sharing, name), hash);
         pickle.shared_with_set = list.shared_with_set;
         pickle.requests = list.requests;
-        let (device, keys) = (account.device_id.clone(), Arc::clone(&account.identity_keys));
+        let (device, keys) = (
+            account.device_id.clone(),
+            Arc::clone(&account.identity_keys),
+        );
         OutboundGroupSession::from_pickle(device, keys, pickle)
             .map(Some)
             .map_err(unusable)

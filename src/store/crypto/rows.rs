@@ -114,10 +114,8 @@ impl State {
     /// The second way to find a row.
     pub(super) fn grp(&self, kind: Kind, parts: [&[u8]; 2]) -> Hash {
         let owner = self.owner(kind);
-        self.vault().hash(
-            "crypto grp",
-            &[&owner, &[kind as u8], parts[0], parts[1]],
-        )
+        self.vault()
+            .hash("crypto grp", &[&owner, &[kind as u8], parts[0], parts[1]])
     }
 
     /// A row to be written.
