@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ruma::UserId;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,7 +16,7 @@ use crate::{
     e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
-    portal::{Deps, Limits, Portals},
+    portal::{Deps, Limits, PortalError, Portals},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
     store::Store,
@@ -37,7 +38,7 @@ pub struct App {
 }
 
 /// Runs Vizard until `shutdown` is cancelled.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result<Ended> {
     let listen = config.appservice.listen;
     let max_body = config.appservice.max_body;
     let metrics_listen = config.metrics.listen;
@@ -55,12 +56,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     .await
     .context("cannot open the database")?;
     let health = http::Health::new(store.clone());
+    let bot = UserId::parse_with_server_name(
+        config.appservice.bot.as_str(),
+        &config.homeserver.server_name,
+    )
+    .context("appservice.bot does not make a valid Matrix ID")?;
+    let epoch = crate::portal::epoch(&store, &bot).await?;
     let app = App::start(
         config,
         store,
         Clock::system(),
         Rng::os(),
         shutdown.child_token(),
+        epoch,
     )?;
     let state = http::State {
         intake: app.intake(),
@@ -103,7 +111,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         anyhow::Ok(())
     };
     let main = async {
-        app.settle_bot(&shutdown).await;
+        let ended = app.settle_bot(&shutdown).await;
+        if ended == Ended::Renewed {
+            app.stop().await;
+            stop_listening.cancel();
+            return anyhow::Ok(ended);
+        }
         if !shutdown.is_cancelled() {
             app.begin();
             health.started();
@@ -114,10 +127,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.stopping();
         app.stop().await;
         stop_listening.cancel();
-        anyhow::Ok(())
+        anyhow::Ok(ended)
     };
-    tokio::try_join!(server, metrics_server, main)?;
-    Ok(())
+    let ((), (), ended) = tokio::try_join!(server, metrics_server, main)?;
+    Ok(ended)
+}
+
+/// Why [`run`] ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// The database is an old copy, and all devices were left behind: it is to be run again.
+    Renewed,
 }
 
 async fn serve(
@@ -132,13 +154,14 @@ async fn serve(
 }
 
 impl App {
-    /// Assembles the parts. Nothing runs before [`App::begin`]; transactions are taken and stored from now on.
+    /// Assembles the parts (`epoch`: of [`crate::portal::epoch`]). Nothing runs before [`App::begin`]; transactions are taken and stored from now on.
     pub fn start(
         config: Config,
         store: Store,
         clock: Clock,
         rng: Rng,
         stop: CancellationToken,
+        epoch: u64,
     ) -> anyhow::Result<Self> {
         let namespace = Namespace::new(
             &config.homeserver.server_name,
@@ -157,7 +180,7 @@ impl App {
         let server_key = ServerKey::from_seed(&store.derive("server-key", &[]));
         let bot = Actor {
             user: namespace.bot().to_owned(),
-            device: Some(device_of(&store.derive("bot-device", &[]))),
+            device: Some(bot_device(&store, epoch)),
         };
         let namespace = Arc::new(namespace);
         let e2ee = E2ee::new(
@@ -230,9 +253,13 @@ impl App {
     }
 
     /// Registers the bot and its device, however long the homeserver takes.
-    pub async fn settle_bot(&self, shutdown: &CancellationToken) {
+    pub async fn settle_bot(&self, shutdown: &CancellationToken) -> Ended {
         let mut wait = Duration::from_millis(500);
-        while let Err(error) = self.try_settle_bot().await {
+        loop {
+            let error = match self.try_settle_bot().await {
+                Ok(ended) => return ended,
+                Err(error) => error,
+            };
             match error.class() {
                 Class::GiveUp => {
                     tracing::error!(%error, "the homeserver does not accept Vizard; run `vizard doctor`");
@@ -244,18 +271,21 @@ impl App {
                 .await
                 .is_none()
             {
-                return;
+                return Ended::Stopped;
             }
             wait = (wait * 2).min(Duration::from_secs(30));
         }
     }
 
-    async fn try_settle_bot(&self) -> Result<(), crate::portal::PortalError> {
+    async fn try_settle_bot(&self) -> Result<Ended, PortalError> {
         let bot = &self.deps.bot;
         if let Some(device) = &bot.device {
             self.deps.settle(&bot.user, device).await?;
         }
         self.deps.homeserver.set_displayname(bot, "Vizard").await?;
+        if self.deps.check_epoch().await? {
+            return Ok(Ended::Renewed);
+        }
         // The bot's device shows what every device of ours will get.
         if let Err(error) = self.deps.e2ee.sync(bot).await {
             if error.class() == Class::Retry {
@@ -266,7 +296,7 @@ impl App {
                 .e2ee
                 .give_up("its homeserver gives application services no device keys".to_owned());
         }
-        Ok(())
+        Ok(Ended::Stopped)
     }
 
     /// Stops: no new work begins, what is under way ends or is left to the next start, everything is written.
@@ -277,6 +307,16 @@ impl App {
         self.lanes.settled().await;
         self.deps.store.close().await;
     }
+}
+
+/// The bot's device of an epoch.
+fn bot_device(store: &Store, epoch: u64) -> ruma::OwnedDeviceId {
+    let epoch = epoch.to_be_bytes();
+    let parts: &[&[u8]] = match epoch {
+        [0, 0, 0, 0, 0, 0, 0, 0] => &[],
+        _ => &[&epoch],
+    };
+    device_of(&store.derive("bot-device", parts))
 }
 
 /// Ten capital letters, as clients make device ids.

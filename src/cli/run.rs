@@ -9,7 +9,11 @@ use super::{
     master_key::{self, Settled},
     runtime,
 };
-use crate::{app, config::Loaded, telemetry};
+use crate::{
+    app::{self, Ended},
+    config::Loaded,
+    telemetry,
+};
 
 /// What a shell reports for a process that SIGTERM ended.
 const KILLED: i32 = 128 + 15;
@@ -33,7 +37,13 @@ async fn serve(loaded: Loaded, lock: Lock) -> Result<(), Failure> {
     }
     let shutdown = CancellationToken::new();
     let signals = tokio::spawn(stop(terminate, interrupt, shutdown.clone()));
-    let ended = app::run(loaded.config, shutdown).await;
+    let ended = loop {
+        match app::run(loaded.config.clone(), &shutdown).await {
+            Ok(Ended::Renewed) if !shutdown.is_cancelled() => {}
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
     signals.abort();
     drop(lock);
     ended.map_err(|error| Failure::internal(format!("{error:#}")))

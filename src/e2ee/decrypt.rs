@@ -43,7 +43,10 @@ impl Machine {
     async fn decrypt(&mut self, event: &Event) -> Result<Event, E2eeError> {
         let opened = self.open(event).await?;
         // A device that is not known, or not signed, may be in the meantime.
-        if !matches!(opened.trust, Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice) {
+        if !matches!(
+            opened.trust,
+            Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice
+        ) {
             return Ok(opened);
         }
         self.sync_if_older(JUST_NOW).await?;
@@ -97,7 +100,9 @@ fn as_it_is(event: &Event, trust: Trust) -> Event {
 }
 
 /// The event as the machine reads it.
-fn raw(event: &Event) -> Option<Raw<matrix_sdk_crypto::types::events::room::encrypted::EncryptedEvent>> {
+fn raw(
+    event: &Event,
+) -> Option<Raw<matrix_sdk_crypto::types::events::room::encrypted::EncryptedEvent>> {
     let mut fields = BTreeMap::from([
         ("type", json!(event.kind)),
         ("event_id", json!(event.event_id)),

@@ -60,7 +60,10 @@ impl E2ee {
             machine.share(store, room, &users, &known.settings).await?;
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
-            let sealed = machine.olm.encrypt_room_event_raw(room, kind, &plain).await?;
+            let sealed = machine
+                .olm
+                .encrypt_room_event_raw(room, kind, &plain)
+                .await?;
             Ok(content.encrypted(sealed.content.into_json()))
         })
         .await
@@ -77,7 +80,8 @@ impl E2ee {
     fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
         let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
         let mut users = room.members.clone();
-        users.retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
+        users
+            .retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
         users
     }
 }
@@ -164,7 +168,11 @@ impl Machine {
                 .as_millis(),
         )
         .unwrap_or(u64::MAX);
-        let until = if born > now { 0 } else { born.saturating_add(life) };
+        let until = if born > now {
+            0
+        } else {
+            born.saturating_add(life)
+        };
         Ok((settings.rotation_period_msgs.saturating_sub(used), until))
     }
 }

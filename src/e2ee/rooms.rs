@@ -9,9 +9,7 @@ use lru::LruCache;
 use matrix_sdk_crypto::{CollectStrategy, EncryptionSettings};
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId,
-    events::room::{
-        encryption::RoomEncryptionEventContent, history_visibility::HistoryVisibility,
-    },
+    events::room::{encryption::RoomEncryptionEventContent, history_visibility::HistoryVisibility},
 };
 
 use super::{E2ee, E2eeError};
@@ -111,7 +109,9 @@ impl E2ee {
             .await?
             .and_then(|content| {
                 let content: serde_json::Value = serde_json::from_str(content.get()).ok()?;
-                Some(HistoryVisibility::from(content["history_visibility"].as_str()?))
+                Some(HistoryVisibility::from(
+                    content["history_visibility"].as_str()?,
+                ))
             })
             .unwrap_or(HistoryVisibility::Shared);
         let invited = !matches!(history, HistoryVisibility::Joined);

@@ -26,7 +26,8 @@ use super::{Actor, Error, Homeserver, request::Call};
 const ASK_OTHERS: u64 = 10_000;
 
 /// No room, no presence, no account data: what is left is the device's own.
-const NOTHING_BUT_THE_DEVICE: &str = r#"{"room":{"rooms":[]},"presence":{"not_types":["*"]},"account_data":{"not_types":["*"]}}"#;
+const NOTHING_BUT_THE_DEVICE: &str =
+    r#"{"room":{"rooms":[]},"presence":{"not_types":["*"]},"account_data":{"not_types":["*"]}}"#;
 
 /// What waits for one device (`GET /sync` without rooms).
 #[derive(Debug, Default, Deserialize)]
@@ -43,10 +44,7 @@ pub struct DeviceSync {
     #[serde(default)]
     pub device_one_time_keys_count: BTreeMap<OneTimeKeyAlgorithm, UInt>,
     /// Fallback keys that nobody used yet.
-    #[serde(
-        default,
-        alias = "org.matrix.msc2732.device_unused_fallback_key_types"
-    )]
+    #[serde(default, alias = "org.matrix.msc2732.device_unused_fallback_key_types")]
     pub device_unused_fallback_key_types: Option<Vec<OneTimeKeyAlgorithm>>,
 }
 
@@ -72,8 +70,13 @@ impl Homeserver {
         if let Some(keys) = &request.device_keys {
             body["device_keys"] = json!(keys);
         }
-        self.keys("upload_keys", "/_matrix/client/v3/keys/upload", actor, &body)
-            .await
+        self.keys(
+            "upload_keys",
+            "/_matrix/client/v3/keys/upload",
+            actor,
+            &body,
+        )
+        .await
     }
 
     /// Asks for the device keys and cross-signing keys of users (an empty list: all devices).
@@ -157,9 +160,7 @@ impl Homeserver {
         if let Some(since) = since {
             target = target.query("since", since);
         }
-        self.0
-            .json(Call::get("sync", target.actor(actor)))
-            .await
+        self.0.json(Call::get("sync", target.actor(actor))).await
     }
 
     async fn keys<R: IncomingResponse>(

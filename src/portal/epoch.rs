@@ -9,27 +9,43 @@ use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use serde_json::json;
 
 use super::{Deps, PortalError};
-use crate::{e2ee::E2eeError, homeserver::Class, store::CryptoStore};
+use crate::{
+    e2ee::E2eeError,
+    homeserver::Class,
+    store::{CryptoStore, Store},
+};
+use ruma::UserId;
 
 /// The account data's type.
 const TYPE: &str = "org.vizard.epoch";
 const COUNT: &str = "count";
 const EPOCH: &str = "epoch";
 
-impl Deps {
-    /// Where the counts stand: beside the bot's keys, under a device that is none.
-    fn book(&self) -> CryptoStore {
-        self.store
-            .crypto(&self.bot.user, ruma::device_id!("VIZARD-EPOCH"))
-    }
+/// Where the counts stand: beside the bot's keys, under a device that is none.
+fn book(store: &Store, bot: &UserId) -> CryptoStore {
+    store.crypto(bot, ruma::device_id!("VIZARD-EPOCH"))
+}
 
-    /// Compares the counts; leaves all devices behind if the database is an old copy. Before anything is encrypted.
-    /// Returns the epoch, which the bot's device is made of.
-    pub async fn check_epoch(&self) -> Result<u64, PortalError> {
-        let (count, epoch) = (self.noted(COUNT).await?, self.noted(EPOCH).await?);
+/// The epoch: 0, and after each old copy another. The bot's device is made of it.
+pub async fn epoch(store: &Store, bot: &UserId) -> Result<u64, PortalError> {
+    noted(&book(store, bot), EPOCH).await
+}
+
+async fn noted(book: &CryptoStore, key: &str) -> Result<u64, PortalError> {
+    let value = book.get_custom_value(key).await.map_err(keys)?;
+    Ok(value
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u64::from_be_bytes))
+}
+
+impl Deps {
+    /// Compares the counts; leaves all devices behind if the database is an old copy, before anything is encrypted.
+    /// `true`: the bot has another device now, so everything begins anew.
+    pub async fn check_epoch(&self) -> Result<bool, PortalError> {
+        let count = self.noted(COUNT).await?;
         let told = self.told().await?;
-        if told <= count {
-            return Ok(epoch);
+        if told <= count || self.e2ee.unavailable().is_some() {
+            return Ok(false);
         }
         tracing::warn!(
             "the database is an older copy than the homeserver remembers: all devices are made anew"
@@ -40,7 +56,8 @@ impl Deps {
         // Last, so that a crash in between begins anew.
         self.note(EPOCH, told).await?;
         self.note(COUNT, told).await?;
-        Ok(told)
+        self.homeserver.delete_device(&self.bot).await?;
+        Ok(true)
     }
 
     /// Raises both counts, if anything was encrypted since.
@@ -64,16 +81,12 @@ impl Deps {
     }
 
     async fn noted(&self, key: &str) -> Result<u64, PortalError> {
-        let value = self.book().get_custom_value(key).await.map_err(keys)?;
-        Ok(value
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u64::from_be_bytes))
+        noted(&book(&self.store, &self.bot.user), key).await
     }
 
     async fn note(&self, key: &str, value: u64) -> Result<(), PortalError> {
         let bytes = value.to_be_bytes().to_vec();
-        Ok(self
-            .book()
+        Ok(book(&self.store, &self.bot.user)
             .set_custom_value(key, bytes)
             .await
             .map_err(keys)?)

@@ -204,7 +204,9 @@ async fn unwanted(
         portal.shown.encrypted,
         deps.e2ee.unavailable(),
     ) {
-        return Ok(Some(format!("This room is end-to-end encrypted, and this Vizard cannot encrypt: {why}. The ghost left again; nothing was said.")));
+        return Ok(Some(format!(
+            "This room is end-to-end encrypted, and this Vizard cannot encrypt: {why}. The ghost left again; nothing was said."
+        )));
     }
     if let Some(predecessor) = &state.predecessor
         && deps.store.is_forgotten(&portal.user, predecessor).await?

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
 
+pub use epoch::epoch;
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;

@@ -130,9 +130,7 @@ impl Relay {
             match deps.send(&actor, room, content.clone(), &txn_id, ts).await {
                 Ok(sent) => return Ok(Done { target: Some(sent) }),
                 // The mirror may have been removed from the portal: bring it back, once.
-                Err(PortalError::Homeserver(error))
-                    if error.status() == Some(403) && !again =>
-                {
+                Err(PortalError::Homeserver(error)) if error.status() == Some(403) && !again => {
                     again = true;
                     mirror.joined = false;
                     self.mirrors.pop(&event.sender);

@@ -45,7 +45,9 @@ impl Relay {
                     room::encrypt(deps, &portal).await?;
                     "This room is now end-to-end encrypted, and so is this portal.".to_owned()
                 }
-                Some(why) => format!("This room is now end-to-end encrypted, and this Vizard cannot encrypt: {why}. Nothing that you write here is sent any more."),
+                Some(why) => format!(
+                    "This room is now end-to-end encrypted, and this Vizard cannot encrypt: {why}. Nothing that you write here is sent any more."
+                ),
             };
             return self
                 .tell(deps, &portal, &event.event_id, "encrypted", &text)

@@ -27,9 +27,9 @@ use std::{
 };
 
 pub use guard::Guards;
-pub use sealed::{ENCRYPTED, reopen};
 use lru::LruCache;
 use ruma::{OwnedEventId, OwnedUserId};
+pub use sealed::{ENCRYPTED, reopen};
 
 use crate::{
     clock::UnixMillis,

@@ -6,7 +6,7 @@ use super::{Done, ENCRYPTED, Relay, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
-    event::{Event, Membership,},
+    event::{Event, Membership},
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},

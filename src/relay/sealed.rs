@@ -98,8 +98,7 @@ impl Relay {
         if event.trust == Trust::Forged {
             return Ok(Done::default());
         }
-        if event.trust == Trust::NoKey
-            && deps.clock.now().saturating_sub(received) < USER_PATIENCE
+        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < USER_PATIENCE
         {
             return Err(PortalError::NotYet(LOOK));
         }
@@ -166,11 +165,7 @@ struct Stored {
 }
 
 /// Looks once more for the key of an event that a placeholder stands for, and shows it in the placeholder's place.
-pub async fn reopen(
-    deps: &Deps,
-    task: &ReopenTask,
-    attempts: u32,
-) -> Result<Outcome, PortalError> {
+pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Outcome, PortalError> {
     let portal = deps.portals.get(task.portal).await?;
     let Some(event) = serde_json::value::RawValue::from_string(task.event.clone())
         .ok()

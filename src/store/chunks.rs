@@ -98,6 +98,17 @@ pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = Vec<&T>> {
     })
 }
 
+/// `items` in pieces of the known sizes, each item once.
+pub(super) fn exact_pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().rfind(|size| *size <= rest.len())?;
+        let (piece, others) = rest.split_at(size);
+        rest = others;
+        Some(piece)
+    })
+}
+
 /// Repeats the last item until the number of items is a known size. For at most [`MOST`] items of which
 /// repetition changes nothing.
 pub(super) fn pad<T: Clone>(items: &mut Vec<T>) {
@@ -149,6 +160,16 @@ mod tests {
             let mut all: Vec<usize> = pieces.concat().into_iter().copied().collect();
             all.dedup();
             assert_eq!(all, items);
+        }
+    }
+
+    #[test]
+    fn exact_pieces_are_the_items() {
+        for count in 0..300 {
+            let items: Vec<usize> = (0..count).collect();
+            let pieces: Vec<&[usize]> = exact_pieces(&items).collect();
+            assert!(pieces.iter().all(|piece| SIZES.contains(&piece.len())));
+            assert_eq!(pieces.concat(), items);
         }
     }
 

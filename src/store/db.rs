@@ -356,17 +356,18 @@ mod tests {
     /// Whoever changes one migration changes the other.
     #[test]
     fn migrations_differ_only_in_the_engines_words() {
-        let sqlite = include_str!("../../migrations/sqlite/0001_foundation.sql");
-        let postgres = include_str!("../../migrations/postgres/0001_foundation.sql");
-        let translated = sqlite
-            .replace(" STRICT, WITHOUT ROWID;", ";")
-            .replace(" STRICT;", ";")
-            .replace("BLOB", "BYTEA")
-            .replace("INTEGER", "BIGINT");
-        assert_eq!(translated, postgres);
-        assert_eq!(
-            super::SQLITE_MIGRATIONS.iter().count(),
-            super::POSTGRES_MIGRATIONS.iter().count()
-        );
+        let (sqlite, postgres) = (&super::SQLITE_MIGRATIONS, &super::POSTGRES_MIGRATIONS);
+        assert_eq!(sqlite.iter().count(), postgres.iter().count());
+        for (sqlite, postgres) in sqlite.iter().zip(postgres.iter()) {
+            let translated = sqlite
+                .sql
+                .as_str()
+                .replace(" STRICT, WITHOUT ROWID;", ";")
+                .replace(" STRICT;", ";")
+                .replace("BLOB", "BYTEA")
+                .replace("INTEGER", "BIGINT");
+            assert_eq!(translated, postgres.sql.as_str());
+            assert_eq!(sqlite.version, postgres.version);
+        }
     }
 }

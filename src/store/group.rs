@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Connection as _};
 
 use super::{
     StoreError,
-    chunks::{Chunked, pieces},
+    chunks::{Chunked, exact_pieces, pieces},
     db::{Database, Engine, RETRIES, aborted},
     seal::Hash,
 };
@@ -28,6 +28,14 @@ static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
         "ON CONFLICT (portal, source) DO NOTHING",
     )
 });
+static PUT_CRYPTO: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::rows(
+        "INSERT INTO crypto (machine, kind, key, grp, sealed) VALUES",
+        5,
+        "ON CONFLICT (machine, kind, key) DO UPDATE SET grp = excluded.grp, sealed = excluded.sealed",
+    )
+});
+const DELETE_CRYPTO: &str = "DELETE FROM crypto WHERE machine = $1 AND kind = $2 AND key = $3";
 static DELETE_INBOX: LazyLock<Chunked> =
     LazyLock::new(|| Chunked::list("DELETE FROM inbox WHERE seq IN", 0));
 
@@ -41,12 +49,24 @@ pub(super) struct LinkRow {
     pub(super) sealed: Vec<u8>,
 }
 
+/// A row of `crypto`, or (without a cell) its end.
+#[derive(Debug)]
+pub(super) struct CryptoRow {
+    pub(super) machine: Hash,
+    pub(super) kind: i64,
+    pub(super) key: Hash,
+    pub(super) grp: Option<Hash>,
+    pub(super) sealed: Option<Vec<u8>>,
+}
+
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) inbox: Vec<(i64, Vec<u8>)>,
     pub(super) links: Vec<LinkRow>,
     pub(super) done: Vec<i64>,
+    /// The last of those with one key counts.
+    pub(super) crypto: Vec<CryptoRow>,
 }
 
 impl Work {
@@ -54,14 +74,34 @@ impl Work {
         self.inbox.append(&mut other.inbox);
         self.links.append(&mut other.links);
         self.done.append(&mut other.done);
+        self.crypto.append(&mut other.crypto);
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.inbox.len() + self.links.len() + self.done.len()
+        self.inbox.len() + self.links.len() + self.done.len() + self.crypto.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.inbox.iter().map(|(_, sealed)| sealed.len()).sum()
+        let inbox = self.inbox.iter().map(|(_, sealed)| sealed.len());
+        let crypto = self.crypto.iter().flat_map(|row| &row.sealed).map(Vec::len);
+        inbox.chain(crypto).sum()
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_urgent(&self) -> bool {
+        !self.inbox.is_empty() || !self.crypto.is_empty()
+    }
+
+    /// Puts neighbours in a table next to each other, and drops what a later row replaces.
+    pub(super) fn arrange(&mut self) {
+        self.links
+            .sort_unstable_by_key(|row| (row.portal, row.source));
+        // Stable and backwards: the last one stays.
+        self.crypto.reverse();
+        self.crypto
+            .sort_by_key(|row| (row.machine, row.kind, row.key));
+        self.crypto
+            .dedup_by_key(|row| (row.machine, row.kind, row.key));
     }
 }
 
@@ -138,6 +178,39 @@ async fn write_in(tx: &mut AnyConnection, engine: Engine, work: &Work) -> Result
         let mut query = sqlx::query(DELETE_INBOX.text(engine, piece.len()));
         for seq in piece {
             query = query.bind(*seq);
+        }
+        query.execute(&mut *tx).await?;
+    }
+    write_crypto(tx, engine, &work.crypto).await
+}
+
+async fn write_crypto(
+    tx: &mut AnyConnection,
+    engine: Engine,
+    rows: &[CryptoRow],
+) -> Result<(), sqlx::Error> {
+    let mut puts = Vec::with_capacity(rows.len());
+    for row in rows {
+        if let Some(sealed) = &row.sealed {
+            puts.push((row, sealed));
+            continue;
+        }
+        sqlx::query(DELETE_CRYPTO)
+            .bind(row.machine.as_slice())
+            .bind(row.kind)
+            .bind(row.key.as_slice())
+            .execute(&mut *tx)
+            .await?;
+    }
+    for piece in exact_pieces(&puts) {
+        let mut query = sqlx::query(PUT_CRYPTO.text(engine, piece.len()));
+        for (row, sealed) in piece {
+            query = query
+                .bind(row.machine.as_slice())
+                .bind(row.kind)
+                .bind(row.key.as_slice())
+                .bind(row.grp.as_ref().map(Hash::as_slice))
+                .bind(sealed.as_slice());
         }
         query.execute(&mut *tx).await?;
     }

@@ -79,6 +79,7 @@ impl Store {
             inbox: Vec::new(),
             links,
             done: batch.done.clone(),
+            ..Work::default()
         };
         Ok(Committing(Some(self.0.writer.submit(work).await?)))
     }

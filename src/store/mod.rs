@@ -13,7 +13,7 @@
 //! Called by `portal`, `relay`, `bot`, `worker` and `app`. Never calls the network.
 
 mod chunks;
-mod crypto_stub;
+mod crypto;
 mod db;
 mod forget;
 mod group;
@@ -42,6 +42,7 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
+pub use crypto::CryptoStore;
 pub use links::{Committing, Source};
 pub use records::*;
 pub use tasks::*;
@@ -82,6 +83,9 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// Stored keys of end-to-end encryption cannot be used.
+    #[error("stored keys: {0}")]
+    Keys(#[source] Box<matrix_sdk_crypto::store::CryptoStoreError>),
     /// A sealed value did not open.
     #[error(transparent)]
     Open(#[from] crate::crypto::OpenError),
@@ -100,6 +104,8 @@ struct Inner {
     writer: writer::Writer,
     /// The inbox's next position.
     next_seq: tokio::sync::Mutex<i64>,
+    /// The devices whose keys are in use.
+    crypto: crypto::InUse,
     /// Rises with every change of a user's record.
     users_epoch: AtomicU64,
     clock: Clock,
@@ -136,6 +142,7 @@ impl Store {
             database,
             vault: seal::Vault::new(&keys, rng),
             next_seq: tokio::sync::Mutex::new(last.unwrap_or(0) + 1),
+            crypto: crypto::InUse::default(),
             users_epoch: AtomicU64::new(0),
             clock,
         })))

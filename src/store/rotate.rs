@@ -8,7 +8,9 @@
 use sqlx::{AnyConnection, Connection as _};
 
 use super::{
-    StoreError, db,
+    StoreError,
+    crypto::{CRYPTO, row_of},
+    db,
     forget::ESCROW,
     held::HELD,
     inbox::INBOX,
@@ -106,6 +108,7 @@ pub(super) async fn rotate(
             Vault::new(&next, rng.clone()),
         );
         let mut cells = inbox(&mut tx, &from, &to).await?;
+        cells += crypto(&mut tx, &from, &to).await?;
         for table in &TABLES {
             cells += if table.double {
                 by_pair(&mut tx, table, &from, &to).await?
@@ -217,5 +220,39 @@ async fn inbox(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, 
             return Ok(cells);
         };
         after = *last;
+    }
+}
+
+/// Keys have three parts.
+async fn crypto(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, StoreError> {
+    let mut after = (Vec::new(), 0, Vec::new());
+    let mut cells = 0;
+    loop {
+        let rows: Vec<(Vec<u8>, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "SELECT machine, kind, key, sealed FROM crypto WHERE (machine, kind, key) > ($1, $2, $3) \
+             ORDER BY machine, kind, key LIMIT 256",
+        )
+        .bind(after.0.as_slice())
+        .bind(after.1)
+        .bind(after.2.as_slice())
+        .fetch_all(&mut *tx)
+        .await?;
+        for (machine, kind, key, sealed) in &rows {
+            let row = row_of(machine, *kind, key);
+            sqlx::query(
+                "UPDATE crypto SET sealed = $1 WHERE machine = $2 AND kind = $3 AND key = $4",
+            )
+            .bind(reseal(CRYPTO, &row, sealed, from, to)?)
+            .bind(machine.as_slice())
+            .bind(*kind)
+            .bind(key.as_slice())
+            .execute(&mut *tx)
+            .await?;
+            cells += 1;
+        }
+        let Some((machine, kind, key, _)) = rows.into_iter().next_back() else {
+            return Ok(cells);
+        };
+        after = (machine, kind, key);
     }
 }

@@ -1,4 +1,4 @@
-//! The group commit: acknowledged transactions and links of whoever waits share one durable transaction.
+//! The group commit: acknowledged transactions, links and keys of whoever waits share one durable transaction.
 //!
 //! Callers seal their rows themselves and hand them over in the order of their calls; one task gathers
 //! what has come, writes it, and answers each caller when it is durable, or with the error if it is not.
@@ -129,7 +129,7 @@ struct Run {
     database: Arc<Database>,
     clock: Clock,
     queue: mpsc::Receiver<Request>,
-    /// Calls with transactions to be acknowledged, for which the homeserver waits.
+    /// Calls with transactions to be acknowledged, for which the homeserver waits, and with keys, for which a message waits.
     urgent: Group,
     /// Other calls, for which hardly anybody waits.
     patient: Group,
@@ -219,10 +219,8 @@ impl Run {
 
     async fn take(&mut self, request: Request) {
         match request {
-            Request::Write(work, answer) if work.inbox.is_empty() => {
-                self.patient.take(work, answer);
-            }
-            Request::Write(work, answer) => self.urgent.take(work, answer),
+            Request::Write(work, answer) if work.is_urgent() => self.urgent.take(work, answer),
+            Request::Write(work, answer) => self.patient.take(work, answer),
             Request::Look(sources, answer) => {
                 let _ = answer.send(look(&self.database, &sources).await);
             }
@@ -235,11 +233,7 @@ impl Run {
 }
 
 async fn write_group(database: &Database, mut group: Group) {
-    // Neighbours in the table follow each other.
-    group
-        .work
-        .links
-        .sort_unstable_by_key(|row| (row.portal, row.source));
+    group.work.arrange();
     let outcome = write(database, &group.work).await.map_err(Arc::new);
     for answer in group.answers {
         let _ = answer.send(outcome.clone().map_err(StoreError::Commit));

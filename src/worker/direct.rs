@@ -37,9 +37,11 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
         let handled = handled(lanes, id, &asked).await;
         for item in items {
             if !handled.contains(&item.event.event_id) {
-                if persist(lanes, None, || answer(lanes, room, &item.event, item.received))
-                    .await
-                    .is_none()
+                if persist(lanes, None, || {
+                    answer(lanes, room, &item.event, item.received)
+                })
+                .await
+                .is_none()
                     && lanes.stop.is_cancelled()
                 {
                     return;
@@ -82,9 +84,7 @@ async fn answer(
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
     }
     if event.kind == ENCRYPTED && event.trust != Trust::Forged {
-        if event.trust == Trust::NoKey
-            && deps.clock.now().saturating_sub(received) < PATIENCE
-        {
+        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < PATIENCE {
             return Err(PortalError::NotYet(LOOK));
         }
         return bot::cannot_read(deps, room).await;

@@ -87,15 +87,8 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 || handled.contains(&item.event.event_id)
             {
                 again(lanes, &mut relay, item.direction, &item.event).await;
-            } else if let Some(link) = step(
-                lanes,
-                id,
-                &mut relay,
-                item.direction,
-                event,
-                item.received,
-            )
-            .await
+            } else if let Some(link) =
+                step(lanes, id, &mut relay, item.direction, event, item.received).await
             {
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;

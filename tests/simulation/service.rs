@@ -8,8 +8,8 @@ use vizard::{
     app::App,
     clock::Clock,
     config::{
-        Abuse, Access, AppService, Config, Database, Encryption, Hidden, Homeserver, Log, Metrics, Portal,
-        Privacy, Relay, Secrets,
+        Abuse, Access, AppService, Config, Database, Encryption, Hidden, Homeserver, Log, Metrics,
+        Portal, Privacy, Relay, Secrets,
     },
     crypto::MasterKey,
     http,
@@ -60,7 +60,7 @@ impl Service {
             let config = config(ground, fake);
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
-            let app = App::start(config, store, clock.clone(), rng, stop.child_token())
+            let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0)
                 .expect("it starts");
             let app = Arc::new(app);
             let state = http::State {

@@ -19,7 +19,8 @@ use crate::postgres::Postgres;
 static SERVER: OnceLock<Postgres> = OnceLock::new();
 
 /// Every table, so that a new one is not overlooked by the tests that read them all.
-pub const TABLES: [&str; 11] = [
+pub const TABLES: [&str; 12] = [
+    "crypto",
     "escrow",
     "forgotten",
     "held",

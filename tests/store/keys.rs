@@ -1,5 +1,6 @@
 //! The master key, the seals, and rotation.
 
+use matrix_sdk_crypto::store::CryptoStore as _;
 use sqlx::{Connection as _, Executor as _};
 use vizard::{
     crypto::MasterKey,
@@ -8,6 +9,7 @@ use vizard::{
 
 use crate::{
     backend::{Backend, Row},
+    crypto,
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, event, held, job, link, links, mirror, portal, user},
 };
 
@@ -47,6 +49,7 @@ async fn fill(backend: &Backend, store: &Store) -> [Portal; 2] {
             .await
             .unwrap();
         store.push_inbox(vec![7; 5000]).await.unwrap();
+        crypto::begin(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
         let gone = self::portal(&backend.rng, portal.user.as_str(), "!gone:b.example.org");
         assert_eq!(store.create_portal(&gone).await.unwrap(), Created::New);
         let until = backend.clock.now() * 2;
@@ -63,6 +66,9 @@ async fn check(store: &Store, portals: &[Portal; 2]) {
         assert!(store.link(id, &event("$target")).await.unwrap().is_some());
         assert!(store.mirror(id, &user(CAROL)).await.unwrap().is_some());
         assert!(store.held(id, &event("$question")).await.unwrap().is_some());
+        let crypto = store.crypto(&portal.ghost.id, "GHOSTDEVICE".into());
+        assert!(crypto.load_account().await.unwrap().is_some());
+        assert!(crypto.load_identity().await.unwrap().is_some());
         let gone = "!gone:b.example.org".try_into().unwrap();
         assert!(store.is_forgotten(&portal.user, gone).await.unwrap());
         assert_eq!(

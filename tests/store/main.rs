@@ -5,6 +5,7 @@
 
 mod backend;
 mod commits;
+mod crypto;
 mod keys;
 mod portals;
 #[path = "../testkit/postgres.rs"]
@@ -12,6 +13,7 @@ mod postgres;
 mod rest;
 mod samples;
 mod stolen;
+mod suite;
 
 /// Declares each test once for each backend.
 macro_rules! on_each_backend {
@@ -72,6 +74,13 @@ on_each_backend! {
         rotation_keeps_everything_and_shuts_the_old_key_out,
         rotation_is_refused_while_in_use,
         send_ids_are_stable,
+    }
+    crypto::{
+        keys_survive_a_crash,
+        next_device_has_the_same_identity,
+        destroyed_keys_leave_nothing,
+        moved_keys_do_not_open,
+        keys_take_little_room,
     }
     stolen::{
         stolen_database_says_nothing,

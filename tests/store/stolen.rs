@@ -1,12 +1,13 @@
 //! The stolen database: what somebody sees who has all of it but the master key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use data_encoding::BASE64;
 use vizard::store::{Created, Portal, Store};
 
 use crate::{
     backend::{Backend, Row},
+    crypto,
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, held, job, link, links, mirror, portal},
 };
 
@@ -14,7 +15,8 @@ const CAROL: &str = "@carol-the-member:b.example.org";
 const MESSAGE: &str = "the treasure is buried under the oak";
 
 /// Columns whose values may be equal in rows that have nothing to do with each other: small numbers.
-const MAY_BE_EQUAL: [(&str, &str); 6] = [
+const MAY_BE_EQUAL: [(&str, &str); 7] = [
+    ("crypto", "kind"),
     ("links", "day"),
     ("routes", "kind"),
     ("jobs", "due"),
@@ -35,6 +37,7 @@ pub async fn stolen_database_says_nothing(backend: Backend) {
     let gone = portal(&backend.rng, ALICE, "!a-room-to-forget:b.example.org");
     fill(&backend, &store, &gone).await;
     let until = backend.clock.now() * 2;
+    store.destroy_crypto(&gone.ghost.id).await.unwrap();
     store.forget_portal(&gone, Some(until)).await.unwrap();
     for _ in 0..2 {
         let body = format!(r#"{{"sender":"{CAROL}","body":"{MESSAGE}"}}"#);
@@ -77,6 +80,8 @@ async fn fill(backend: &Backend, store: &Store, portal: &Portal) {
         .add_job(&job(&backend.rng, portal.id, 5))
         .await
         .unwrap();
+    // The same people and the same room.
+    crypto::live(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
     store
         .update_user(&portal.user, |user| {
             user.display_name = Some("Alice or Bob by Name".to_owned());
@@ -107,6 +112,9 @@ fn needles(portals: &[&Portal]) -> Vec<Vec<u8>> {
         "example.org",
         "_vizard_",
         "GHOSTDEVICE",
+        "member-0001",
+        "m.olm.v1.",
+        "curve25519",
         "HOSTDEVICE",
     ]
     .map(str::to_owned)
@@ -186,13 +194,36 @@ fn nothing_is_shared(rows: &[Row], alice: &[Portal; 2], bob: &Portal) {
     // portals 1, routes 3, links 2, mirrors 1, held 1.
     assert_eq!(members(group_of(bob)), 2 * 8);
     assert_eq!(members(group_of(&alice[1])), 8);
+    // Each ghost has the keys of its one device, and what all its devices share: the list of them and the identity.
+    let keys: BTreeMap<usize, usize> = rows
+        .iter()
+        .zip(&groups)
+        .filter(|((table, _), _)| *table == "crypto")
+        .fold(BTreeMap::new(), |mut keys, (_, group)| {
+            *keys.entry(*group).or_default() += 1;
+            keys
+        });
+    let mut keys: Vec<usize> = keys
+        .into_iter()
+        .map(|(group, of_keys)| {
+            assert_eq!(
+                members(group),
+                of_keys,
+                "keys share something with other rows"
+            );
+            of_keys
+        })
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys.len(), 6);
+    assert_eq!(keys[..3], [2; 3]);
     // Every other row stands alone: users, jobs, inbox, forgotten, escrow, keyring.
     let mut alone = HashSet::new();
     for (at, (table, _)) in rows.iter().enumerate() {
         if members(groups[at]) == 1 {
             alone.insert(*table);
         } else {
-            assert!(["portals", "routes", "links", "mirrors", "held"].contains(table));
+            assert!(["portals", "routes", "links", "mirrors", "held", "crypto"].contains(table));
         }
     }
     assert_eq!(

@@ -43,10 +43,7 @@ impl Vizard {
                     site.metrics.to_string(),
                 ),
                 // The plain client of the test kit reads no ciphertext; tests of encryption set this anew.
-                (
-                    "VIZARD__ENCRYPTION__PORTAL".to_owned(),
-                    "never".to_owned(),
-                ),
+                ("VIZARD__ENCRYPTION__PORTAL".to_owned(), "never".to_owned()),
             ],
             http: super::http(),
             process: None,
