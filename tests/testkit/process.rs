@@ -11,7 +11,7 @@ use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -29,16 +29,28 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output appended to the file `log`.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("cannot open {}", log.display()))?;
+        let out = append(log)?;
+        command.stdin(Stdio::null()).stdout(out.try_clone()?);
+        Self::begin(name, command, out, log)
+    }
+
+    /// Starts `command` to be spoken with; only its stderr is appended to the file `log`.
+    pub fn converse(
+        name: &str,
+        mut command: Command,
+        log: &Path,
+    ) -> Result<(Self, ChildStdin, ChildStdout)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::begin(name, command, append(log)?, log)?;
+        let input = process.child.stdin.take().context("no stdin")?;
+        let output = process.child.stdout.take().context("no stdout")?;
+        Ok((process, input, output))
+    }
+
+    fn begin(name: &str, mut command: Command, errors: File, log: &Path) -> Result<Self> {
         let child = command
             .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
+            .stderr(errors)
             .spawn()
             .with_context(|| {
                 format!("cannot start {name} ({})", command.get_program().display())
@@ -108,6 +120,14 @@ impl Drop for Process {
         self.kill();
         tell_reaper('-', self.id());
     }
+}
+
+fn append(log: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("cannot open {}", log.display()))
 }
 
 /// The last lines of a file, for an error message.

@@ -39,7 +39,7 @@ impl Python {
 
     /// A command that runs the environment's interpreter, away from the caller's Python and proxy settings.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.directory.join("bin/python"));
+        let mut command = Command::new(self.interpreter());
         for name in [
             "PYTHONPATH",
             "PYTHONHOME",
@@ -53,6 +53,11 @@ impl Python {
             command.env_remove(name);
         }
         command
+    }
+
+    /// The environment's interpreter, for what needs the caller's proxy settings.
+    pub fn interpreter(&self) -> PathBuf {
+        self.directory.join("bin/python")
     }
 
     /// Runs a script (its text) to its end.
@@ -152,7 +157,8 @@ fn interpreter() -> Result<String> {
     Ok(wanted)
 }
 
-fn run(name: &str, command: Command, log: &Path) -> Result<()> {
+/// Runs an installer to its end; an error shows the end of its log.
+pub fn run(name: &str, command: Command, log: &Path) -> Result<()> {
     let mut process = Process::spawn(name, command, log)?;
     loop {
         match process.exited() {

@@ -4,5 +4,6 @@
 mod testkit;
 
 mod audit;
+mod e2ee;
 mod servers;
 mod vizard;
