@@ -49,7 +49,12 @@ impl Machine {
         ) {
             return Ok(opened);
         }
+        self.olm
+            .update_tracked_users([event.sender.as_ref()])
+            .await?;
         self.sync_if_older(JUST_NOW).await?;
+        // Asks for the devices of those who are tracked only now, or whose devices changed.
+        self.outgoing().await?;
         self.open(event).await
     }
 

@@ -1,0 +1,267 @@
+//! Both sides end-to-end encrypted, with a stock client on each end, which says itself what it thinks of what it gets.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use crate::{
+    testkit::{
+        audit::{Needle, audit, linkage},
+        e2ee::{E2eeClient, Options, Report},
+    },
+    world::{PATIENCE, World},
+};
+
+/// A user of A with a stock client, in an encrypted portal.
+pub struct Veiled {
+    pub user: E2eeClient,
+    pub chat: String,
+    pub portal: String,
+    pub ghost: String,
+}
+
+impl World {
+    /// Two homeservers and a Vizard as an admin sets it up, with encryption.
+    pub async fn encrypted(label: &str) -> Result<Self> {
+        Self::start(label, |vizard| {
+            vizard
+                .set("encryption.portal", "always")
+                .set("log.level", "debug");
+        })
+        .await
+    }
+
+    /// A stock client in an encrypted direct chat with the bot.
+    pub async fn veil(&self, localpart: &str, target: &str, options: Options) -> Result<Veiled> {
+        let user = E2eeClient::register_with(&self.servers.a, localpart, options).await?;
+        let bot = self.bot();
+        let chat = user
+            .create_room(json!({
+                "preset": "trusted_private_chat", "is_direct": true, "invite": [bot],
+                "initial_state": [{
+                    "type": "m.room.encryption", "state_key": "",
+                    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+                }],
+            }))
+            .await?;
+        self.enter(user, chat, target).await
+    }
+
+    /// Joins a room by way of the bot, and accepts the invite to the portal.
+    pub async fn enter(&self, user: E2eeClient, chat: String, target: &str) -> Result<Veiled> {
+        let bot = self.bot();
+        user.await_member(&chat, &bot, "join").await?;
+        let greeting =
+            |one: &Report| one.room == chat && one.body().starts_with("Hello, I am Vizard");
+        user.wait_for("the greeting", greeting, PATIENCE)
+            .await?
+            .assert_trusted();
+        user.say(&chat, &format!("join {target}")).await?;
+        let joined = |one: &Report| one.room == chat && one.body().contains("joined as ");
+        user.wait_for("the join", joined, PATIENCE)
+            .await?
+            .assert_trusted();
+        let portal = user.accept_invite(PATIENCE).await?;
+        user.await_encryption(&portal).await?;
+        user.say(&portal, "!vizard whoami").await?;
+        let answer = |one: &Report| one.room == portal && one.body().contains("@_vizard_");
+        let whoami = user
+            .wait_for("an answer in the portal", answer, PATIENCE)
+            .await?;
+        whoami.assert_trusted();
+        let at = whoami.body().find("@_vizard_").context("a ghost")?;
+        let ghost: String = whoami.body()[at..]
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || "@_.:-".contains(*c))
+            .collect();
+        Ok(Veiled {
+            user,
+            chat,
+            portal,
+            ghost: ghost.trim_end_matches(['.', ':']).to_owned(),
+        })
+    }
+}
+
+impl Veiled {
+    /// What a member said, as the portal shows it: encrypted, from a device that its owner signed, no warning.
+    pub async fn hears(&self, text: &str) -> Result<Report> {
+        heard(&self.user, &self.portal, text).await
+    }
+}
+
+/// A message with this text from somebody else.
+pub async fn heard(user: &E2eeClient, room: &str, text: &str) -> Result<Report> {
+    let fits = |one: &Report| {
+        one.room == room && one.sender != user.id() && one.failure.is_none() && one.body() == text
+    };
+    user.wait_for(&format!("\"{text}\""), fits, PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
+    let world = World::encrypted("veil").await?;
+    let bob = E2eeClient::register(&world.servers.b, "bob").await?;
+    let room = bob
+        .create_room(json!({
+            "preset": "public_chat", "name": "Parlour",
+            "initial_state": [{
+                "type": "m.room.encryption", "state_key": "",
+                "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+            }],
+        }))
+        .await?;
+    let via = format!("{room} {}", world.servers.b.server_name());
+    let strict = Options {
+        only_signed: true,
+        ..Options::default()
+    };
+    let alice = world.veil("alice", &via, strict).await?;
+    let second = bob
+        .create_room(json!({"preset": "public_chat", "name": "Second parlour"}))
+        .await?;
+
+    // Another user of A, whose client excludes nothing: what all masks of A have in common links no two.
+    let carol = world.veil("carol", &via, Options::default()).await?;
+
+    bob.await_member(&room, &alice.ghost, "join").await?;
+    bob.await_member(&room, &carol.ghost, "join").await?;
+    let from_bob = bob.say(&room, "the walrus said").await?;
+    alice.hears("the walrus said").await?.assert_trusted();
+    let from_alice = alice
+        .user
+        .say(&alice.portal, "of cabbages and kings")
+        .await?;
+    let at_bob = heard(&bob, &room, "of cabbages and kings").await?;
+    at_bob.assert_trusted();
+    ensure!(at_bob.sender == alice.ghost, "said by somebody else");
+    carol.hears("of cabbages and kings").await?.assert_trusted();
+    carol
+        .user
+        .say(&carol.portal, "we cannot do with more than four")
+        .await?;
+    alice
+        .hears("we cannot do with more than four")
+        .await?
+        .assert_trusted();
+
+    // Refusing devices that their owners did not sign changes nothing.
+    bob.only_signed_devices(true).await?;
+    let shown = alice.hears("the walrus said").await?;
+    alice
+        .user
+        .reply(&alice.portal, &shown.event_id, "an oyster replies")
+        .await?;
+    let reply = heard(&bob, &room, "an oyster replies").await?;
+    reply.assert_trusted();
+    ensure!(reply.relates_to() == from_bob, "a reply to something else");
+    bob.edit(&room, &from_bob, "the carpenter said").await?;
+    let edit = alice.hears("the carpenter said").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == shown.event_id,
+        "an edit of something else"
+    );
+    alice
+        .user
+        .edit(&alice.portal, &from_alice, "of sealing wax")
+        .await?;
+    let edit = heard(&bob, &room, "of sealing wax").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == at_bob.event_id,
+        "an edit of something else"
+    );
+    alice
+        .user
+        .react(&alice.portal, &shown.event_id, "🦪")
+        .await?;
+    let reaction = |one: &Report| one.kind == "m.reaction" && one.sender == alice.ghost;
+    let reaction = bob.wait_for("the reaction", reaction, PATIENCE).await?;
+    ensure!(
+        reaction.relates_to() == from_bob,
+        "a reaction to something else"
+    );
+    bob.redact(&room, &from_bob).await?;
+    let gone = |one: &Report| one.event_id == shown.event_id && one.redacted;
+    alice.user.wait_for("the redaction", gone, PATIENCE).await?;
+
+    // Encryption that is switched on later; a second mask of the same user.
+    let via = format!("{second} {}", world.servers.b.server_name());
+    let again = world.enter(alice.user, alice.chat.clone(), &via);
+    let again = again.await?;
+    ensure!(again.ghost != alice.ghost, "one mask in two rooms");
+    bob.await_member(&second, &again.ghost, "join").await?;
+    bob.enable_encryption(&second, json!({"algorithm": "m.megolm.v1.aes-sha2"}))
+        .await?;
+    bob.await_encryption(&second).await?;
+    let told =
+        |one: &Report| one.room == again.portal && one.body().contains("now end-to-end encrypted");
+    again.user.wait_for("the notice", told, PATIENCE).await?;
+    bob.say(&second, "curtains drawn").await?;
+    again.hears("curtains drawn").await?.assert_trusted();
+    again.user.say(&again.portal, "and the lamps lit").await?;
+    heard(&bob, &second, "and the lamps lit")
+        .await?
+        .assert_trusted();
+
+    nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+}
+
+/// No plaintext on either disk; nothing of Alice on B's; two masks share no key.
+async fn nothing_is_in_clear(
+    world: &World,
+    bob: &E2eeClient,
+    ghosts: [&String; 2],
+    alice: &Veiled,
+) -> Result<()> {
+    let said = [
+        "the walrus said",
+        "we cannot do with more than four",
+        "of cabbages and kings",
+        "an oyster replies",
+        "the carpenter said",
+        "of sealing wax",
+        "curtains drawn",
+        "and the lamps lit",
+    ];
+    let spoken: Vec<Needle> = said
+        .iter()
+        .map(|text| Needle::text("a message", text))
+        .collect();
+    for server in [&world.servers.a, &world.servers.b] {
+        audit(&server.evidence(), &spoken).await?.assert_clean();
+    }
+    let mut needles = Needle::user("the user", alice.user.id());
+    needles.push(Needle::text("the user's device", alice.user.device()));
+    needles.extend(Needle::id("a portal", &alice.portal));
+    needles.extend(Needle::id("the chat", &alice.chat));
+    audit(&world.servers.b.evidence(), &needles)
+        .await?
+        .assert_clean();
+    let ids: Vec<&str> = ghosts.iter().map(|ghost| ghost.as_str()).collect();
+    let links = linkage(&world.servers.b.database(), &ids).await?;
+    ensure!(
+        links.is_empty(),
+        "B can link two masks of one user: {links:#?}"
+    );
+
+    let mut seen = std::collections::HashSet::new();
+    for ghost in ghosts {
+        let keys = bob.keys_of(ghost).await?;
+        ensure!(keys.devices.len() == 1, "not one device: {keys:#?}");
+        let device = &keys.devices[0];
+        ensure!(device.display_name.is_none(), "a device with a name");
+        let all = [
+            Some(device.device_id.clone()),
+            Some(device.curve25519.clone()),
+            Some(device.ed25519.clone()),
+            keys.master,
+            keys.self_signing,
+        ];
+        for key in all {
+            let key = key.context("a key is missing")?;
+            ensure!(seen.insert(key), "two masks share a key");
+        }
+    }
+    Ok(())
+}
