@@ -7,6 +7,7 @@ mod backend;
 mod commits;
 mod crypto;
 mod keys;
+mod machine;
 mod portals;
 #[path = "../testkit/postgres.rs"]
 mod postgres;

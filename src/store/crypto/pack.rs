@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use data_encoding::BASE64_NOPAD;
 use zeroize::Zeroizing;
 
-use super::words::WORDS;
+use super::{wiped::Wiped, words::WORDS};
 
 /// The end; what follows is padding.
 const END: u8 = 0;
@@ -56,14 +56,15 @@ fn note(seen: &mut Seen, text: &[u8], at: usize) {
 }
 
 /// The short form, ended and padded with zeros to a multiple of `bucket`.
-pub(super) fn pack(plain: &[u8], bucket: usize) -> Vec<u8> {
+pub(super) fn pack(plain: &[u8], bucket: usize) -> Zeroizing<Vec<u8>> {
     // Copies reach back into the words, as if they stood before the text.
     let mut text = Vec::with_capacity(WORDS.len() + plain.len());
     text.extend_from_slice(WORDS);
     text.extend_from_slice(plain);
     let text = Zeroizing::new(text);
     let mut seen = vec![0; SLOTS];
-    let mut out = Vec::with_capacity(plain.len() + bucket);
+    // Nothing takes more than twice its length.
+    let mut out = Zeroizing::new(Vec::with_capacity(2 * plain.len() + bucket));
     let mut at = WORDS.len();
     while at < text.len() {
         let taken = step(&text, at, &seen, &mut out);
@@ -73,7 +74,8 @@ pub(super) fn pack(plain: &[u8], bucket: usize) -> Vec<u8> {
         at += taken;
     }
     out.push(END);
-    out.resize(out.len().next_multiple_of(bucket), END);
+    let padded = out.len().next_multiple_of(bucket);
+    out.resize(padded, END);
     out
 }
 
@@ -139,7 +141,7 @@ fn copy_at(text: &[u8], at: usize, seen: &Seen) -> Option<(usize, usize)> {
         .take(LONGEST)
         .take_while(|(one, other)| one == other)
         .count();
-    (length >= SHORTEST && distance <= usize::from(u16::MAX)).then_some((length, distance))
+    (length >= SHORTEST && u16::try_from(distance).is_ok()).then_some((length, distance))
 }
 
 /// How many characters at the start of `rest` can stand as bytes.
@@ -189,9 +191,9 @@ fn list_at(rest: &[u8]) -> Option<(Zeroizing<Vec<u8>>, usize)> {
 }
 
 /// What was packed; `None` for what never was.
-pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(WORDS.len() + 4 * packed.len()));
-    text.extend_from_slice(WORDS);
+pub(super) fn unpack(packed: &[u8]) -> Option<Wiped> {
+    let mut text = Wiped::with_capacity(WORDS.len() + 4 * packed.len());
+    text.extend(WORDS);
     let mut rest = Rest(packed);
     loop {
         match rest.byte()? {
@@ -200,7 +202,7 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             LIST => list(&mut text, rest.counted()?),
             BASE64 => {
                 let encoded = Zeroizing::new(BASE64_NOPAD.encode(rest.counted()?));
-                text.extend_from_slice(encoded.as_bytes());
+                text.extend(encoded.as_bytes());
             }
             copy if copy >= COPY => {
                 let distance = u16::from_le_bytes([rest.byte()?, rest.byte()?]);
@@ -213,13 +215,15 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             byte => text.push(byte),
         }
     }
-    Some(Zeroizing::new(text[WORDS.len()..].to_vec()))
+    let mut plain = Wiped::with_capacity(text.len() - WORDS.len());
+    plain.extend(&text[WORDS.len()..]);
+    Some(plain)
 }
 
-fn list(text: &mut Vec<u8>, bytes: &[u8]) {
+fn list(text: &mut Wiped, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
         text.push(if at == 0 { b'[' } else { b',' });
-        text.extend_from_slice(byte.to_string().as_bytes());
+        text.extend(byte.to_string().as_bytes());
     }
     text.push(b']');
 }
@@ -252,7 +256,7 @@ mod tests {
     fn survives(plain: &[u8]) -> usize {
         let packed = pack(plain, 16);
         assert_eq!(packed.len() % 16, 0);
-        assert_eq!(unpack(&packed).as_deref().map(Vec::as_slice), Some(plain));
+        assert_eq!(unpack(&packed).as_deref(), Some(plain));
         packed.len()
     }
 
