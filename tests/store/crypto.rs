@@ -1,9 +1,10 @@
 //! Keys of end-to-end encryption: what a crash leaves, what forgetting leaves, and how much room they take.
 
 use matrix_sdk_crypto::{
-    olm::PrivateCrossSigningIdentity, store::CryptoStore as _, vodozemac::Curve25519PublicKey,
+    OlmMachine, olm::PrivateCrossSigningIdentity, store::CryptoStore as _,
+    vodozemac::Curve25519PublicKey,
 };
-use vizard::store::StoreError;
+use vizard::store::{Store, StoreError};
 
 use crate::{
     backend::Backend,
@@ -38,9 +39,10 @@ pub async fn keys_survive_a_crash(backend: Backend) {
         saving.await.unwrap();
     }
     // Nobody closes anything.
+    let stopped = backend.stopped().await;
     drop((crypto, store));
 
-    let store = backend.open().await;
+    let store = stopped.as_ref().unwrap_or(&backend).open().await;
     let crypto = store.crypto(&ghost, "DEVICE".into());
     assert_eq!(crypto.load_account().await.unwrap(), Some(account));
     assert!(crypto.load_identity().await.unwrap().is_some());
@@ -69,6 +71,32 @@ pub async fn keys_survive_a_crash(backend: Backend) {
     encrypt(&loaded).await;
     save(&crypto, &loaded).await.unwrap();
     assert_eq!(index(&crypto).await, 41);
+    store.close().await;
+}
+
+pub async fn machine_comes_back(backend: Backend) {
+    let ghost = user(GHOST);
+    let machine = async |store: &Store, device: &str| {
+        let crypto = store.crypto(&ghost, device.into());
+        OlmMachine::with_store(&ghost, device.into(), crypto, None)
+            .await
+            .unwrap()
+    };
+    let store = backend.open().await;
+    let first = machine(&store, "ONE").await;
+    first.bootstrap_cross_signing(false).await.unwrap();
+    let keys = first.identity_keys();
+    drop((first, store));
+
+    let store = backend.open().await;
+    let again = machine(&store, "ONE").await;
+    assert_eq!(again.identity_keys(), keys);
+    assert!(again.cross_signing_status().await.is_complete());
+    let next = machine(&store, "NEXT").await;
+    assert_ne!(next.identity_keys(), keys);
+    assert!(next.cross_signing_status().await.is_complete());
+    assert_eq!(store.crypto_machines().await.unwrap(), 2);
+    drop((again, next));
     store.close().await;
 }
 
