@@ -226,3 +226,34 @@ fn hung_up(error: &sqlx::Error) -> bool {
             // admin_shutdown, crash_shutdown
             .is_some_and(|code| code == "57P01" || code == "57P02")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_row_replaces_an_earlier_one() {
+        let row = |key: u8, sealed: Option<u8>| CryptoRow {
+            machine: [1; 16],
+            kind: 7,
+            key: [key; 16],
+            grp: None,
+            sealed: sealed.map(|byte| vec![byte]),
+        };
+        let mut work = Work {
+            crypto: vec![row(2, Some(1)), row(1, Some(1)), row(2, None), row(3, None)],
+            ..Work::default()
+        };
+        work.append(Work {
+            crypto: vec![row(1, Some(2)), row(3, Some(9)), row(1, Some(3))],
+            ..Work::default()
+        });
+        work.arrange();
+        let left: Vec<_> = work
+            .crypto
+            .iter()
+            .map(|row| (row.key[0], row.sealed.clone()))
+            .collect();
+        assert_eq!(left, [(1, Some(vec![3])), (2, None), (3, Some(vec![9]))]);
+    }
+}

@@ -5,12 +5,12 @@
 //! database without the master key shows neither who is behind a ghost, nor that two ghosts are one
 //! person, nor any message. A user's pseudonyms are listed in one sealed record per user.
 //!
-//! One connection writes, a few read. The two calls of the hot path ([`Store::push_inbox`] and
-//! [`Store::commit`]) go through a task that gathers what waits into one durable transaction
+//! One connection writes, a few read. The calls of the hot path ([`Store::push_inbox`], [`Store::commit`] and
+//! what saves keys, [`CryptoStore`]) go through a task that gathers what waits into one durable transaction
 //! (`writer`); all other writes take their turns on the same connection. What a call acknowledges is on
 //! the disk.
 //!
-//! Called by `portal`, `relay`, `bot`, `worker` and `app`. Never calls the network.
+//! Called by `e2ee`, `portal`, `relay`, `bot`, `worker` and `app`. Never calls the network.
 
 mod chunks;
 mod crypto;

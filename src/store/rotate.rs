@@ -223,12 +223,15 @@ async fn inbox(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, 
     }
 }
 
+/// Machine, kind, key, cell.
+type CryptoRow = (Vec<u8>, i64, Vec<u8>, Vec<u8>);
+
 /// Keys have three parts.
 async fn crypto(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, StoreError> {
     let mut after = (Vec::new(), 0, Vec::new());
     let mut cells = 0;
     loop {
-        let rows: Vec<(Vec<u8>, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<CryptoRow> = sqlx::query_as(
             "SELECT machine, kind, key, sealed FROM crypto WHERE (machine, kind, key) > ($1, $2, $3) \
              ORDER BY machine, kind, key LIMIT 256",
         )

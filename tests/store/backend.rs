@@ -87,6 +87,19 @@ impl Backend {
         Store::open(&self.url, master, self.clock.clone(), self.rng.clone()).await
     }
 
+    /// SQLite's files as they are at this moment, elsewhere: what is left when the machine stops now. (A PostgreSQL is
+    /// another machine's affair.)
+    pub async fn stopped(&self) -> Option<Self> {
+        self.dir.as_ref()?;
+        let mut copy = Self::sqlite();
+        copy.master = self.master.clone();
+        for (path, bytes) in self.files().await {
+            let dir = copy.dir.as_ref().unwrap().path();
+            std::fs::write(dir.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        Some(copy)
+    }
+
     /// A connection past the store.
     pub async fn raw(&self) -> AnyConnection {
         AnyConnection::connect(&self.url).await.unwrap()

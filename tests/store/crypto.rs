@@ -1,199 +1,19 @@
 //! Keys of end-to-end encryption: what a crash leaves, what forgetting leaves, and how much room they take.
 
-use std::collections::BTreeMap;
-
 use matrix_sdk_crypto::{
-    Account, DeviceData, LocalTrust, Session,
-    olm::{OutboundGroupSession, PrivateCrossSigningIdentity, ShareInfo},
-    store::{
-        CryptoStore as _,
-        types::{Changes, DeviceChanges, PendingChanges},
-    },
-    types::requests::ToDeviceRequest,
+    OlmMachine, olm::PrivateCrossSigningIdentity, store::CryptoStore as _,
     vodozemac::Curve25519PublicKey,
 };
-use ruma::{
-    DeviceId, OwnedUserId, RoomId, TransactionId, events::AnyMessageLikeEventContent, serde::Raw,
-    to_device::DeviceIdOrAllDevices,
+use vizard::store::{Store, StoreError};
+
+use crate::{
+    backend::Backend,
+    machine::{begin, encrypt, index, live, meet, room, save, share},
+    samples::user,
 };
-use vizard::store::{CryptoStore, Store, StoreError};
 
-use crate::{backend::Backend, samples::user};
-
-pub const GHOST: &str = "@_vizard_ghost-of-somebody:a.example.org";
+const GHOST: &str = "@_vizard_ghost-of-somebody:a.example.org";
 const OTHER: &str = "@_vizard_ghost-of-another:a.example.org";
-const ROOM: &str = "!room-of-many-xylophones:b.example.org";
-
-fn room() -> &'static RoomId {
-    ROOM.try_into().unwrap()
-}
-
-/// A new device's keys, with all that is there from the first moment.
-pub async fn begin(
-    store: &Store,
-    ghost: &OwnedUserId,
-    device: &DeviceId,
-) -> (CryptoStore, Account) {
-    let crypto = store.crypto(ghost, device);
-    let mut account = Account::with_device_id(ghost, device);
-    account.generate_one_time_keys(50);
-    account.mark_keys_as_published();
-    let changes = PendingChanges {
-        account: Some(account.deep_clone()),
-    };
-    crypto.save_pending_changes(changes).await.unwrap();
-    let changes = Changes {
-        private_identity: Some(PrivateCrossSigningIdentity::new(ghost.clone())),
-        devices: DeviceChanges {
-            new: vec![DeviceData::from_account(&account)],
-            ..DeviceChanges::default()
-        },
-        ..Changes::default()
-    };
-    crypto.save_changes(changes).await.unwrap();
-    (crypto, account)
-}
-
-/// A device that has been in a room for a while.
-pub async fn live(store: &Store, ghost: &OwnedUserId, device: &DeviceId) {
-    let (crypto, account) = begin(store, ghost, device).await;
-    let devices = meet(&crypto, &account, 2).await;
-    share(&crypto, &account, &devices).await;
-}
-
-/// Somebody's device, signed by them, and an Olm session with it.
-fn device(account: &Account, owner: &OwnedUserId, number: usize) -> (DeviceData, Session) {
-    let id = format!("{:010X}", number * 7_919_123);
-    let mut theirs = Account::with_device_id(owner, id.as_str().into());
-    theirs.generate_one_time_keys(1);
-    let one_time_key = *theirs.one_time_keys().values().next().unwrap();
-    let their_key = theirs.identity_keys().curve25519;
-    let session = account
-        .create_outbound_session_helper(
-            matrix_sdk_crypto::vodozemac::olm::SessionConfig::version_1(),
-            their_key,
-            one_time_key,
-            false,
-            account.device_keys(),
-        )
-        .unwrap();
-    let mut keys = serde_json::to_value(theirs.device_keys()).unwrap();
-    let signer = theirs.identity_keys().ed25519.to_base64();
-    let signer: String = signer.chars().rev().collect();
-    keys["signatures"][owner.as_str()][format!("ed25519:{signer}")] =
-        theirs.sign("somebody's signature").to_base64().into();
-    let keys = serde_json::from_value(keys).unwrap();
-    (DeviceData::new(keys, LocalTrust::Unset), session)
-}
-
-/// Tracks so many users with two devices each, and has sessions with all of them.
-async fn meet(crypto: &CryptoStore, account: &Account, users: usize) -> Vec<DeviceData> {
-    let mut changes = Changes::default();
-    let mut tracked = Vec::new();
-    let identity =
-        serde_json::to_string(&matrix_sdk_crypto::testing::get_other_identity()).unwrap();
-    for number in 0..users {
-        let owner = user(&format!("@member-{number:04}:b.example.org"));
-        for device_number in [2 * number, 2 * number + 1] {
-            let (device, session) = device(account, &owner, device_number + 1000);
-            changes.devices.new.push(device);
-            changes.sessions.push(session);
-        }
-        let identity = varied(&identity, number).replace("@example2:localhost", owner.as_str());
-        let identity: matrix_sdk_crypto::UserIdentityData =
-            serde_json::from_str(&format!(r#"{{"Other":{identity}}}"#)).unwrap();
-        changes.identities.new.push(identity);
-        tracked.push(owner);
-    }
-    let devices = changes.devices.new.clone();
-    crypto.save_changes(changes).await.unwrap();
-    let tracked: Vec<_> = tracked.iter().map(|user| (user.as_ref(), false)).collect();
-    crypto.save_tracked_users(&tracked).await.unwrap();
-    devices
-}
-
-/// The same JSON with other keys and signatures in it.
-fn varied(json: &str, number: usize) -> String {
-    json.split('"')
-        .map(|part| {
-            let (head, key) = part.split_once(':').unwrap_or(("", part));
-            if key.len() != 43 && key.len() != 86 {
-                return part.to_owned();
-            }
-            let mut bytes = data_encoding::BASE64_NOPAD.decode(key.as_bytes()).unwrap();
-            if bytes.len() == 64 {
-                for (at, byte) in bytes.iter_mut().enumerate() {
-                    *byte ^= u8::try_from((number * 31 + at * 17) % 13).unwrap();
-                }
-            }
-            let key = data_encoding::BASE64_NOPAD.encode(&bytes);
-            if head.is_empty() {
-                key
-            } else {
-                format!("{head}:{key}")
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("\"")
-}
-
-/// Shares an outbound session with these devices.
-async fn share(
-    crypto: &CryptoStore,
-    account: &Account,
-    devices: &[DeviceData],
-) -> OutboundGroupSession {
-    let (session, inbound) = account
-        .create_group_session_pair_with_defaults(room())
-        .await;
-    let mut shared: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for device in devices {
-        let key = device.curve25519_key().unwrap();
-        shared
-            .entry(device.user_id().to_owned())
-            .or_default()
-            .insert(
-                device.device_id().to_owned(),
-                ShareInfo::new_shared(key, 0, Default::default()),
-            );
-    }
-    let request = ToDeviceRequest::new(
-        account.user_id(),
-        DeviceIdOrAllDevices::AllDevices,
-        "m.room.encrypted",
-        Raw::from_json_string("{}".to_owned()).unwrap(),
-    );
-    let id = TransactionId::new();
-    session.add_request(id.clone(), request.into(), shared);
-    save(crypto, &session).await.unwrap();
-    session.mark_request_as_sent(&id);
-    let changes = Changes {
-        outbound_group_sessions: vec![session.clone()],
-        inbound_group_sessions: vec![inbound],
-        ..Changes::default()
-    };
-    crypto.save_changes(changes).await.unwrap();
-    session
-}
-
-async fn save(crypto: &CryptoStore, session: &OutboundGroupSession) -> Result<(), StoreError> {
-    let changes = Changes {
-        outbound_group_sessions: vec![session.clone()],
-        ..Changes::default()
-    };
-    crypto.save_changes(changes).await
-}
-
-async fn encrypt(session: &OutboundGroupSession) {
-    let content: Raw<AnyMessageLikeEventContent> =
-        Raw::from_json_string(r#"{"msgtype":"m.text","body":"hello"}"#.to_owned()).unwrap();
-    session.encrypt("m.room.message", &content).await;
-}
-
-async fn index(crypto: &CryptoStore) -> u32 {
-    let session = crypto.get_outbound_group_session(room()).await.unwrap();
-    session.unwrap().message_index().await
-}
 
 pub async fn keys_survive_a_crash(backend: Backend) {
     let ghost = user(GHOST);
@@ -219,9 +39,10 @@ pub async fn keys_survive_a_crash(backend: Backend) {
         saving.await.unwrap();
     }
     // Nobody closes anything.
+    let stopped = backend.stopped().await;
     drop((crypto, store));
 
-    let store = backend.open().await;
+    let store = stopped.as_ref().unwrap_or(&backend).open().await;
     let crypto = store.crypto(&ghost, "DEVICE".into());
     assert_eq!(crypto.load_account().await.unwrap(), Some(account));
     assert!(crypto.load_identity().await.unwrap().is_some());
@@ -250,6 +71,32 @@ pub async fn keys_survive_a_crash(backend: Backend) {
     encrypt(&loaded).await;
     save(&crypto, &loaded).await.unwrap();
     assert_eq!(index(&crypto).await, 41);
+    store.close().await;
+}
+
+pub async fn machine_comes_back(backend: Backend) {
+    let ghost = user(GHOST);
+    let machine = async |store: &Store, device: &str| {
+        let crypto = store.crypto(&ghost, device.into());
+        OlmMachine::with_store(&ghost, device.into(), crypto, None)
+            .await
+            .unwrap()
+    };
+    let store = backend.open().await;
+    let first = machine(&store, "ONE").await;
+    first.bootstrap_cross_signing(false).await.unwrap();
+    let keys = first.identity_keys();
+    drop((first, store));
+
+    let store = backend.open().await;
+    let again = machine(&store, "ONE").await;
+    assert_eq!(again.identity_keys(), keys);
+    assert!(again.cross_signing_status().await.is_complete());
+    let next = machine(&store, "NEXT").await;
+    assert_ne!(next.identity_keys(), keys);
+    assert!(next.cross_signing_status().await.is_complete());
+    assert_eq!(store.crypto_machines().await.unwrap(), 2);
+    drop((again, next));
     store.close().await;
 }
 

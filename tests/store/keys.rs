@@ -9,7 +9,7 @@ use vizard::{
 
 use crate::{
     backend::{Backend, Row},
-    crypto,
+    machine,
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, event, held, job, link, links, mirror, portal, user},
 };
 
@@ -49,7 +49,7 @@ async fn fill(backend: &Backend, store: &Store) -> [Portal; 2] {
             .await
             .unwrap();
         store.push_inbox(vec![7; 5000]).await.unwrap();
-        crypto::begin(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
+        machine::begin(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
         let gone = self::portal(&backend.rng, portal.user.as_str(), "!gone:b.example.org");
         assert_eq!(store.create_portal(&gone).await.unwrap(), Created::New);
         let until = backend.clock.now() * 2;

@@ -7,6 +7,7 @@ mod backend;
 mod commits;
 mod crypto;
 mod keys;
+mod machine;
 mod portals;
 #[path = "../testkit/postgres.rs"]
 mod postgres;
@@ -77,6 +78,7 @@ on_each_backend! {
     }
     crypto::{
         keys_survive_a_crash,
+        machine_comes_back,
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,
         moved_keys_do_not_open,

@@ -7,7 +7,7 @@ use vizard::store::{Created, Portal, Store};
 
 use crate::{
     backend::{Backend, Row},
-    crypto,
+    machine,
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, held, job, link, links, mirror, portal},
 };
 
@@ -81,7 +81,7 @@ async fn fill(backend: &Backend, store: &Store, portal: &Portal) {
         .await
         .unwrap();
     // The same people and the same room.
-    crypto::live(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
+    machine::live(store, &portal.ghost.id, "GHOSTDEVICE".into()).await;
     store
         .update_user(&portal.user, |user| {
             user.display_name = Some("Alice or Bob by Name".to_owned());

@@ -1,7 +1,4 @@
-//! `matrix-sdk-crypto`'s trait, call by call.
-//!
-//! Backups of keys on the homeserver are not used by Vizard; as in the crate's own stores on disk, a session only knows
-//! whether it is in the backup, not in which.
+//! `matrix-sdk-crypto`'s trait, call by call. Called by its `OlmMachine`.
 
 use std::collections::HashMap;
 
@@ -10,8 +7,7 @@ use matrix_sdk_crypto::{
     Account, DeviceData, GossipRequest, SecretInfo, UserIdentityData,
     olm::{
         InboundGroupSession, OlmMessageHash, OutboundGroupSession, PickledAccount,
-        PickledCrossSigningIdentity, PickledInboundGroupSession, PickledSession,
-        PrivateCrossSigningIdentity, SenderDataType, Session, StaticAccountData,
+        PickledCrossSigningIdentity, PrivateCrossSigningIdentity, SenderDataType, Session,
     },
     store::{
         CryptoStore as Trait, CryptoStoreError,
@@ -30,7 +26,7 @@ use zeroize::Zeroizing;
 
 use super::{
     super::StoreError,
-    CryptoStore, Kind, Lease,
+    CryptoStore, Kind,
     changes::{BACKUP_KEY, BACKUP_VERSION, DEHYDRATION_KEY, NEXT_BATCH},
     lock, unusable,
 };
@@ -45,41 +41,6 @@ fn one(group: &(impl AsRef<[u8]> + ?Sized)) -> (&[u8], &[u8]) {
 /// An item that is in no group.
 fn item(item: &(impl AsRef<[u8]> + ?Sized)) -> (&[u8], &[u8]) {
     (b"", item.as_ref())
-}
-
-fn inbound(pickle: PickledInboundGroupSession) -> Result<InboundGroupSession> {
-    InboundGroupSession::from_pickle(pickle).map_err(unusable)
-}
-
-impl CryptoStore {
-    /// The public part of the account, if one was saved or loaded (named as in the crate's own stores).
-    #[must_use]
-    pub fn get_static_account(&self) -> Option<StaticAccountData> {
-        lock(&self.0.account).clone()
-    }
-
-    async fn account(&self) -> Result<StaticAccountData> {
-        if self.get_static_account().is_none() {
-            self.load_account().await?;
-        }
-        self.get_static_account()
-            .ok_or_else(|| unusable(CryptoStoreError::AccountUnset))
-    }
-
-    async fn inbound_sessions(&self, room: Option<&RoomId>) -> Result<Vec<InboundGroupSession>> {
-        let room = room.map(RoomId::as_bytes);
-        let pickles = self.0.all(Kind::Inbound, room).await?;
-        pickles.into_iter().map(inbound).collect()
-    }
-
-    async fn save_inbound(&self, sessions: &[InboundGroupSession]) -> Result<()> {
-        let _saving = self.0.saving.lock().await;
-        let mut rows = Vec::with_capacity(sessions.len());
-        for session in sessions {
-            rows.push(self.0.inbound(session).await?);
-        }
-        self.0.write(rows).await
-    }
 }
 
 #[async_trait]
@@ -110,13 +71,10 @@ impl Trait for CryptoStore {
     }
 
     async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
-        let Some(account) = changes.account else {
-            return Ok(());
-        };
-        let row = self.0.put(Kind::Account, one(""), &account.pickle())?;
-        self.0.save(vec![row]).await?;
-        *lock(&self.0.account) = Some(account.static_data().clone());
-        Ok(())
+        match changes.account {
+            Some(account) => self.save_account(&account).await,
+            None => Ok(()),
+        }
     }
 
     async fn save_inbound_group_sessions(
@@ -128,23 +86,7 @@ impl Trait for CryptoStore {
     }
 
     async fn get_sessions(&self, sender_key: &str) -> Result<Option<Vec<Session>>> {
-        let pickles: Vec<PickledSession> = self
-            .0
-            .all(Kind::Session, Some(sender_key.as_bytes()))
-            .await?;
-        if pickles.is_empty() {
-            return Ok(None);
-        }
-        let own = self.get_own_device().await?.as_device_keys().clone();
-        let open = |pickle| {
-            Session::from_pickle(own.clone(), pickle)
-                .map_err(|_| unusable(CryptoStoreError::UnpicklingError))
-        };
-        pickles
-            .into_iter()
-            .map(open)
-            .collect::<Result<_>>()
-            .map(Some)
+        self.olm_sessions(sender_key).await
     }
 
     async fn get_inbound_group_session(
@@ -152,12 +94,7 @@ impl Trait for CryptoStore {
         room_id: &RoomId,
         session_id: &str,
     ) -> Result<Option<InboundGroupSession>> {
-        let name = (room_id.as_bytes(), session_id.as_bytes());
-        self.0
-            .get(Kind::Inbound, name)
-            .await?
-            .map(inbound)
-            .transpose()
+        self.inbound_session(room_id, session_id).await
     }
 
     async fn get_withheld_info(
@@ -205,17 +142,9 @@ impl Trait for CryptoStore {
         after_session_id: Option<String>,
         limit: usize,
     ) -> Result<Vec<InboundGroupSession>> {
-        let grp = self.0.inbound_grp(&curve_key, sender_data_type);
-        let mut sessions = Vec::new();
-        for pickle in self.0.found(Kind::Inbound, grp).await? {
-            sessions.push(inbound(pickle)?);
-        }
-        if let Some(after) = after_session_id {
-            sessions.retain(|session| session.session_id() > after.as_str());
-        }
-        sessions.sort_by(|one, other| one.session_id().cmp(other.session_id()));
-        sessions.truncate(limit);
-        Ok(sessions)
+        let after = after_session_id.as_deref();
+        self.inbound_sessions_of(&curve_key, sender_data_type, after, limit)
+            .await
     }
 
     async fn inbound_group_sessions_for_backup(
@@ -234,23 +163,11 @@ impl Trait for CryptoStore {
         _backup_version: &str,
         room_and_session_ids: &[(&RoomId, &str)],
     ) -> Result<()> {
-        let mut sessions = Vec::new();
-        for (room, session) in room_and_session_ids {
-            sessions.extend(self.get_inbound_group_session(room, session).await?);
-        }
-        sessions
-            .iter()
-            .for_each(InboundGroupSession::mark_as_backed_up);
-        self.save_inbound(&sessions).await
+        self.mark_backed_up(room_and_session_ids).await
     }
 
     async fn reset_backup_state(&self) -> Result<()> {
-        let mut sessions = self.inbound_sessions(None).await?;
-        sessions.retain(InboundGroupSession::backed_up);
-        sessions
-            .iter()
-            .for_each(InboundGroupSession::reset_backup_state);
-        self.save_inbound(&sessions).await
+        self.mark_not_backed_up().await
     }
 
     async fn load_backup_keys(&self) -> Result<BackupKeys> {
@@ -353,15 +270,7 @@ impl Trait for CryptoStore {
     }
 
     async fn delete_secrets_from_inbox(&self, name: &SecretName) -> Result<()> {
-        let _saving = self.0.saving.lock().await;
-        let group = name.as_str().as_bytes();
-        let found = self.0.rows(Kind::Secret, Some(group)).await?;
-        let rows = found
-            .iter()
-            .filter_map(|(key, _)| key.as_slice().try_into().ok())
-            .map(|key| self.0.delete_key(Kind::Secret, key))
-            .collect();
-        self.0.write(rows).await
+        self.0.delete_secrets(name.as_str()).await
     }
 
     async fn get_room_settings(&self, room_id: &RoomId) -> Result<Option<RoomSettings>> {
@@ -414,22 +323,7 @@ impl Trait for CryptoStore {
         key: &str,
         holder: &str,
     ) -> Result<Option<u64>> {
-        let now = self.0.store.0.clock.now();
-        let mut leases = lock(&self.0.leases);
-        let lease = leases.entry(key.to_owned()).or_insert_with(|| Lease {
-            holder: holder.to_owned(),
-            until: now,
-            generation: 1,
-        });
-        if lease.holder != holder {
-            if now < lease.until {
-                return Ok(None);
-            }
-            holder.clone_into(&mut lease.holder);
-            lease.generation += 1;
-        }
-        lease.until = now + u64::from(lease_duration_ms);
-        Ok(Some(lease.generation))
+        Ok(self.0.lease(lease_duration_ms, key, holder))
     }
 
     async fn next_batch_token(&self) -> Result<Option<String>> {

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{StoreError, group::CryptoRow, seal::Hash},
-    Kind, State, lock, unusable,
+    Kind, State, lock,
+    rows::Name,
+    unusable,
 };
 
 type Shared = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, ShareInfo>>;
@@ -54,7 +56,7 @@ impl State {
         }
         self.singles(&changes, &mut rows)?;
         self.people(&changes, &mut rows)?;
-        self.rooms(changes, &mut rows)?;
+        self.rooms(&changes, &mut rows)?;
         self.write(rows).await?;
         lock(&self.sharing).extend(lists);
         Ok(())
@@ -111,7 +113,7 @@ impl State {
         Ok(())
     }
 
-    fn rooms(&self, changes: Changes, rows: &mut Vec<CryptoRow>) -> Result<(), StoreError> {
+    fn rooms(&self, changes: &Changes, rows: &mut Vec<CryptoRow>) -> Result<(), StoreError> {
         for (room, sessions) in &changes.withheld_session_info {
             for (session, entry) in sessions {
                 let name = (room.as_bytes(), session.as_bytes());
@@ -220,26 +222,52 @@ impl State {
             .map_err(unusable)
     }
 
-    /// Begins with a secret, so that nobody can choose two lists with one hash.
+    /// Begins with a secret, so that nobody can choose two lists with one hash. Done for every message, hence by hand for
+    /// what is there for long.
     fn hash_of(&self, list: &Sharing) -> Result<u64, StoreError> {
-        struct Writer(DefaultHasher);
-        impl io::Write for Writer {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.write(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
+        let mut hash = Hashing(DefaultHasher::new());
+        hash.0.write(&self.machine);
+        for (user, devices) in &list.shared_with_set {
+            hash.part(user.as_bytes());
+            hash.0.write_usize(devices.len());
+            for (device, info) in devices {
+                hash.part(device.as_bytes());
+                match info {
+                    ShareInfo::Shared(with) => {
+                        hash.part(with.sender_key.as_bytes());
+                        hash.0.write_u32(with.message_index);
+                        serde_json::to_writer(&mut hash, &with.olm_wedging_index)?;
+                    }
+                    ShareInfo::Withheld(code) => hash.part(code.as_str().as_bytes()),
+                }
             }
         }
-        let mut writer = Writer(DefaultHasher::new());
-        writer.0.write(&self.machine);
-        serde_json::to_writer(&mut writer, list)?;
-        Ok(writer.0.finish())
+        serde_json::to_writer(&mut hash, &list.requests)?;
+        Ok(hash.0.finish())
     }
 }
 
-pub(super) const BACKUP_VERSION: super::rows::Name<'static> = (b"backup version", b"");
-pub(super) const BACKUP_KEY: super::rows::Name<'static> = (b"backup key", b"");
-pub(super) const DEHYDRATION_KEY: super::rows::Name<'static> = (b"dehydration key", b"");
-pub(super) const NEXT_BATCH: super::rows::Name<'static> = (b"next batch", b"");
+struct Hashing(DefaultHasher);
+
+impl Hashing {
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.write_usize(bytes.len());
+        self.0.write(bytes);
+    }
+}
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) const BACKUP_VERSION: Name<'static> = (b"backup version", b"");
+pub(super) const BACKUP_KEY: Name<'static> = (b"backup key", b"");
+pub(super) const DEHYDRATION_KEY: Name<'static> = (b"dehydration key", b"");
+pub(super) const NEXT_BATCH: Name<'static> = (b"next batch", b"");

@@ -10,6 +10,8 @@ mod api;
 mod changes;
 mod pack;
 mod rows;
+mod sessions;
+mod wiped;
 mod words;
 
 use std::{
@@ -123,6 +125,8 @@ impl Store {
             state.gone.store(true, Ordering::SeqCst);
             lock(&self.0.crypto).remove(&state.machine);
         }
+        // What somebody handed over and did not wait for is written first.
+        self.0.writer.submit(Work::default()).await?.await?;
         write_tx!(self.0.database, "destroy_crypto", |tx| self
             .destroy_crypto_in(tx, user_hash))?;
         self.0.database.empty_log().await
@@ -182,6 +186,37 @@ impl State {
     async fn save(&self, rows: Vec<CryptoRow>) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
         self.write(rows).await
+    }
+
+    async fn delete_secrets(&self, name: &str) -> Result<(), StoreError> {
+        let _saving = self.saving.lock().await;
+        let found = self.rows(Kind::Secret, Some(name.as_bytes())).await?;
+        let rows = found
+            .iter()
+            .filter_map(|(key, _)| key.as_slice().try_into().ok())
+            .map(|key| self.delete_key(Kind::Secret, key))
+            .collect();
+        self.write(rows).await
+    }
+
+    /// Takes or extends a lease; `None` while another holds it. Its generation rises with each new holder.
+    fn lease(&self, duration_ms: u32, key: &str, holder: &str) -> Option<u64> {
+        let now = self.store.0.clock.now();
+        let mut leases = lock(&self.leases);
+        let lease = leases.entry(key.to_owned()).or_insert_with(|| Lease {
+            holder: holder.to_owned(),
+            until: now,
+            generation: 1,
+        });
+        if lease.holder != holder {
+            if now < lease.until {
+                return None;
+            }
+            holder.clone_into(&mut lease.holder);
+            lease.generation += 1;
+        }
+        lease.until = now + u64::from(duration_ms);
+        Some(lease.generation)
     }
 }
 

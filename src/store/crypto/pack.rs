@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use data_encoding::BASE64_NOPAD;
 use zeroize::Zeroizing;
 
-use super::words::WORDS;
+use super::{wiped::Wiped, words::WORDS};
 
 /// The end; what follows is padding.
 const END: u8 = 0;
@@ -29,7 +29,7 @@ const LONGEST: usize = SHORTEST + 0x7f;
 const SHORTEST_BASE64: usize = 12;
 /// Bytes of base64 in one token; a multiple of three, so that another can follow.
 const MOST_BASE64: usize = 252;
-const SHORTEST_LIST: usize = 3;
+const SHORTEST_LIST: usize = 8;
 
 const SLOTS: usize = 1 << 12;
 
@@ -56,14 +56,15 @@ fn note(seen: &mut Seen, text: &[u8], at: usize) {
 }
 
 /// The short form, ended and padded with zeros to a multiple of `bucket`.
-pub(super) fn pack(plain: &[u8], bucket: usize) -> Vec<u8> {
+pub(super) fn pack(plain: &[u8], bucket: usize) -> Zeroizing<Vec<u8>> {
     // Copies reach back into the words, as if they stood before the text.
     let mut text = Vec::with_capacity(WORDS.len() + plain.len());
     text.extend_from_slice(WORDS);
     text.extend_from_slice(plain);
     let text = Zeroizing::new(text);
     let mut seen = vec![0; SLOTS];
-    let mut out = Vec::with_capacity(plain.len() + bucket);
+    // Nothing takes more than twice its length.
+    let mut out = Zeroizing::new(Vec::with_capacity(2 * plain.len() + bucket));
     let mut at = WORDS.len();
     while at < text.len() {
         let taken = step(&text, at, &seen, &mut out);
@@ -73,8 +74,19 @@ pub(super) fn pack(plain: &[u8], bucket: usize) -> Vec<u8> {
         at += taken;
     }
     out.push(END);
-    out.resize(out.len().next_multiple_of(bucket), END);
+    let padded = out.len().next_multiple_of(bucket);
+    out.resize(padded, END);
     out
+}
+
+/// Where within the first `length` bytes a list begins that goes on after them: a copy that took its beginning would leave
+/// the rest of it as text.
+fn cut(rest: &[u8], length: usize) -> usize {
+    let lists = rest[..length].iter().enumerate();
+    lists
+        .filter(|(_, byte)| **byte == b'[')
+        .find(|(at, _)| list_at(&rest[*at..]).is_some_and(|(_, taken)| at + taken > length))
+        .map_or(length, |(at, _)| at)
 }
 
 /// Writes one token and returns how many bytes it stands for.
@@ -84,6 +96,9 @@ fn step(text: &[u8], at: usize, seen: &Seen, out: &mut Vec<u8>) -> usize {
         .filter_map(|seen| copy_at(text, at, seen))
         .max();
     let rest = &text[at..];
+    let copy = copy
+        .map(|(length, distance)| (cut(rest, length), distance))
+        .filter(|(length, _)| *length >= SHORTEST);
     let base64 = base64_at(rest);
     if let Some((length, distance)) = copy
         && length >= base64.min(LONGEST)
@@ -126,7 +141,7 @@ fn copy_at(text: &[u8], at: usize, seen: &Seen) -> Option<(usize, usize)> {
         .take(LONGEST)
         .take_while(|(one, other)| one == other)
         .count();
-    (length >= SHORTEST && distance <= usize::from(u16::MAX)).then_some((length, distance))
+    (length >= SHORTEST && u16::try_from(distance).is_ok()).then_some((length, distance))
 }
 
 /// How many characters at the start of `rest` can stand as bytes.
@@ -176,9 +191,9 @@ fn list_at(rest: &[u8]) -> Option<(Zeroizing<Vec<u8>>, usize)> {
 }
 
 /// What was packed; `None` for what never was.
-pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(WORDS.len() + 4 * packed.len()));
-    text.extend_from_slice(WORDS);
+pub(super) fn unpack(packed: &[u8]) -> Option<Wiped> {
+    let mut text = Wiped::with_capacity(WORDS.len() + 4 * packed.len());
+    text.extend(WORDS);
     let mut rest = Rest(packed);
     loop {
         match rest.byte()? {
@@ -187,7 +202,7 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             LIST => list(&mut text, rest.counted()?),
             BASE64 => {
                 let encoded = Zeroizing::new(BASE64_NOPAD.encode(rest.counted()?));
-                text.extend_from_slice(encoded.as_bytes());
+                text.extend(encoded.as_bytes());
             }
             copy if copy >= COPY => {
                 let distance = u16::from_le_bytes([rest.byte()?, rest.byte()?]);
@@ -200,13 +215,20 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             byte => text.push(byte),
         }
     }
-    Some(Zeroizing::new(text[WORDS.len()..].to_vec()))
+    let mut plain = Wiped::with_capacity(text.len() - WORDS.len());
+    plain.extend(&text[WORDS.len()..]);
+    Some(plain)
 }
 
-fn list(text: &mut Vec<u8>, bytes: &[u8]) {
+fn list(text: &mut Wiped, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
         text.push(if at == 0 { b'[' } else { b',' });
-        text.extend_from_slice(byte.to_string().as_bytes());
+        // By hand: a `String` would not be wiped.
+        for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
+            if *byte >= least {
+                text.push(b'0' + byte / unit % 10);
+            }
+        }
     }
     text.push(b']');
 }
@@ -239,7 +261,7 @@ mod tests {
     fn survives(plain: &[u8]) -> usize {
         let packed = pack(plain, 16);
         assert_eq!(packed.len() % 16, 0);
-        assert_eq!(unpack(&packed).as_deref().map(Vec::as_slice), Some(plain));
+        assert_eq!(unpack(&packed).as_deref(), Some(plain));
         packed.len()
     }
 
@@ -249,6 +271,12 @@ mod tests {
         assert!(survives(base64.as_bytes()) <= 48);
         let list = format!("{:?}", (100..228).collect::<Vec<u8>>()).replace(' ', "");
         assert!(survives(list.as_bytes()) <= 144);
+        let all = format!("{:?}", (0..=254).collect::<Vec<u8>>()).replace(' ', "");
+        assert!(survives(all.as_bytes()) <= 272);
+        survives(all.replace("254", "255").as_bytes());
+        // The start of a list in a copy does not spoil the list.
+        let two = format!(r#"{{"key":{list},"key":{list}}}"#).replace("227]}", "1]}");
+        assert!(survives(two.as_bytes()) <= 304);
         // Names that the crate uses.
         assert_eq!(survives(br#"{"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"device_id":""#), 16);
     }

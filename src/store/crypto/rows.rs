@@ -14,6 +14,7 @@ use super::{
         seal::{Cell, Hash, Vault},
     },
     State, pack,
+    wiped::Wiped,
 };
 use crate::crypto::OpenError;
 
@@ -125,7 +126,8 @@ impl State {
         name: Name<'_>,
         value: &T,
     ) -> Result<CryptoRow, StoreError> {
-        let json = Zeroizing::new(serde_json::to_vec(value)?);
+        let mut json = Wiped::with_capacity(2048);
+        serde_json::to_writer(&mut json, value)?;
         Ok(self.put_plain(kind, name, PACKED, &pack::pack(&json, BUCKET)))
     }
 
@@ -163,6 +165,7 @@ impl State {
         }
     }
 
+    /// A cell's content, which must be of this format.
     fn open_plain(
         &self,
         kind: Kind,
@@ -171,12 +174,12 @@ impl State {
         format: u8,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let row = row_of(self.owner(kind), kind as i64, key);
-        let plain = Zeroizing::new(self.vault().open_bytes(CRYPTO, &row, sealed)?);
-        match plain.split_first() {
-            Some((&PLAIN, value)) if format == PLAIN => Ok(Zeroizing::new(value.to_vec())),
-            Some((&PACKED, value)) if format == PACKED => Ok(pack::unpack(value).ok_or(OpenError)?),
-            _ => Err(OpenError.into()),
+        let mut plain = Zeroizing::new(self.vault().open_bytes(CRYPTO, &row, sealed)?);
+        if plain.first() != Some(&format) {
+            return Err(OpenError.into());
         }
+        plain.remove(0);
+        Ok(plain)
     }
 
     fn open<T: DeserializeOwned>(
@@ -185,7 +188,8 @@ impl State {
         key: &[u8],
         sealed: &[u8],
     ) -> Result<T, StoreError> {
-        let json = self.open_plain(kind, key, sealed, PACKED)?;
+        let packed = self.open_plain(kind, key, sealed, PACKED)?;
+        let json = pack::unpack(&packed).ok_or(OpenError)?;
         Ok(serde_json::from_slice(&json)?)
     }
 
