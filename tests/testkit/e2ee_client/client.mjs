@@ -44,19 +44,26 @@ const encrypted = async (id) => {
     await until(`encryption in ${id}`, () => crypto().isEncryptionEnabledInRoom(id));
 };
 
-/** Tells of an event once its decryption was tried, and each time that another try changed something. */
-async function tell(event) {
+/** What is being told of each event: one after the other, or an old report would overtake a newer one. */
+const telling = new Map();
+
+/** Tells of an event once its decryption was tried, and again after each further try. */
+function tell(event) {
     if (event.status !== null) return; // a local echo; told of when the server has it
-    await client.decryptEventIfNeeded(event);
-    answer({ event: "timeline", report: await report(client, event) });
+    const id = event.getId();
+    const told = (telling.get(id) ?? Promise.resolve())
+        .then(async () => {
+            await client.decryptEventIfNeeded(event);
+            answer({ event: "timeline", report: await report(client, event) });
+        })
+        .catch((error) => console.error("cannot tell of an event", error));
+    telling.set(id, told);
 }
 
 function listen() {
-    const said = (promise) => promise.catch((error) => console.error("cannot tell of an event", error));
-    client.on(sdk.RoomEvent.Timeline, (event, _room, toStart) => toStart || said(tell(event)));
-    client.on(sdk.RoomEvent.LocalEchoUpdated, (event) => said(tell(event)));
-    // The first try was told of above; that one is told of twice.
-    client.on(sdk.MatrixEventEvent.Decrypted, (event) => said(tell(event)));
+    client.on(sdk.RoomEvent.Timeline, (event, _room, toStart) => toStart || tell(event));
+    client.on(sdk.RoomEvent.LocalEchoUpdated, tell);
+    client.on(sdk.MatrixEventEvent.Decrypted, tell);
     client.on(sdk.RoomEvent.Redaction, (event) =>
         answer({ event: "redacted", event_id: event.event.redacts ?? event.getContent().redacts }),
     );
