@@ -111,7 +111,7 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
         anyhow::Ok(())
     };
     let main = async {
-        let ended = app.settle_bot(&shutdown).await;
+        let ended = app.settle_bot(shutdown).await;
         if ended == Ended::Renewed {
             app.stop().await;
             stop_listening.cancel();

@@ -164,7 +164,7 @@ impl Machine {
         let life = u64::try_from(
             settings
                 .rotation_period
-                .saturating_sub(Duration::from_secs(60))
+                .saturating_sub(Duration::from_mins(1))
                 .as_millis(),
         )
         .unwrap_or(u64::MAX);

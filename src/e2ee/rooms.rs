@@ -132,8 +132,7 @@ impl E2ee {
             Ok(content) => {
                 let mut settings = EncryptionSettings::new(content, history, strategy);
                 // An hour at least: a room cannot make everybody share keys for each message.
-                settings.rotation_period =
-                    settings.rotation_period.max(Duration::from_secs(60 * 60));
+                settings.rotation_period = settings.rotation_period.max(Duration::from_hours(1));
                 settings.rotation_period_msgs = settings.rotation_period_msgs.clamp(1, 10_000);
                 settings
             }

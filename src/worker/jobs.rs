@@ -48,7 +48,9 @@ pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
             tasks.spawn(async move {
                 let id = job.id;
                 if let Some(Ok(_slot)) = stop.run_until_cancelled(slots.acquire()).await {
-                    stop.run_until_cancelled(one(&deps, &lanes, job)).await;
+                    // On the heap: a join's future is large.
+                    stop.run_until_cancelled(Box::pin(one(&deps, &lanes, job)))
+                        .await;
                 }
                 running
                     .lock()
