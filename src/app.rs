@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Hidden},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
-    portal::{Deps, Limits, Portals},
+    portal::{Deps, Limits, Portals, Transfers},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
     store::Store,
@@ -160,6 +160,7 @@ impl App {
         };
         let deps = Deps {
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
+            transfers: Arc::new(Transfers::new(&config)),
             config: Arc::new(config),
             portals: Portals::new(store.clone()),
             store,

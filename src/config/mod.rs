@@ -61,6 +61,9 @@ pub struct Config {
     /// Relaying.
     #[serde(default)]
     pub relay: Relay,
+    /// Files that people attach.
+    #[serde(default)]
+    pub media: Media,
     /// Privacy choices.
     #[serde(default)]
     pub privacy: Privacy,

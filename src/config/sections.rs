@@ -120,6 +120,30 @@ pub struct Relay {
     pub concurrency: usize,
 }
 
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The largest file that is relayed, in MiB.
+    pub max_size: u32,
+    /// Messages whose files are copied at once, over all portals.
+    pub concurrency: usize,
+    /// What becomes of an outbound file that cannot be cleaned of metadata.
+    pub unknown: UnknownMedia,
+}
+
+/// What becomes of an outbound file that cannot be cleaned of metadata.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownMedia {
+    /// It is held back, and the user decides.
+    Ask,
+    /// It is sent as it is.
+    Send,
+    /// It is not sent.
+    Refuse,
+}
+
 /// `[privacy]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -226,6 +250,16 @@ impl Default for Relay {
             gap_limit: 1000,
             max_in_memory: 2000,
             concurrency: 64,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            max_size: 50,
+            concurrency: 4,
+            unknown: UnknownMedia::Ask,
         }
     }
 }

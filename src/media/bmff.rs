@@ -144,7 +144,7 @@ fn inside(
         match &part.kind {
             b"mvhd" | b"tkhd" | b"mdhd" => times(bytes, plan, part)?,
             b"hdlr" => {
-                plan.zero(part.data.start.checked_add(24)?.min(part.data.end)..part.data.end)
+                plan.zero(part.data.start.checked_add(24)?.min(part.data.end)..part.data.end);
             }
             b"stsd" => names_of_encoders(bytes, plan, part)?,
             b"trak" => {
@@ -220,10 +220,10 @@ fn is_shown(bytes: &[u8], track: &[Part]) -> Option<bool> {
 }
 
 /// The one box of this kind.
-pub(super) fn only(bytes: &[u8], within: &Part, kind: &[u8; 4]) -> Option<Part> {
+pub(super) fn only(bytes: &[u8], within: &Part, kind: [u8; 4]) -> Option<Part> {
     parts(bytes, within.data.clone())?
         .into_iter()
-        .find(|part| &part.kind == kind)
+        .find(|part| part.kind == kind)
 }
 
 /// A number of `width` bytes: 0, 2, 4 or 8.

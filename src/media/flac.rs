@@ -26,7 +26,9 @@ pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
     *out.get_mut(last_head?)? |= 0x80;
     // A frame begins with its sync code; tags at the end are those of MP3.
     let sound = super::mp3::without_tail(bytes.get(at..)?);
-    if !sound.is_empty() && !(sound[0] == 0xff && sound.get(1)? & 0xfc == 0xf8) {
+    let is_frame =
+        |sound: &[u8]| sound[0] == 0xff && sound.get(1).is_some_and(|next| next & 0xfc == 0xf8);
+    if !sound.is_empty() && !is_frame(sound) {
         return None;
     }
     out.extend_from_slice(sound);

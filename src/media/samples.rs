@@ -10,13 +10,13 @@ use super::{
 /// The places of all samples of a track, chunk by chunk. `None` where the tables do not add up.
 pub(super) fn of_track(bytes: &[u8], track: &[Part]) -> Option<Vec<Range<usize>>> {
     let media = track.iter().find(|part| &part.kind == b"mdia")?;
-    let tables = only(bytes, &only(bytes, media, b"minf")?, b"stbl")?;
+    let tables = only(bytes, &only(bytes, media, *b"minf")?, *b"stbl")?;
     let table = |kind| only(bytes, &tables, kind);
-    let (chunks, width) = match table(b"stco") {
+    let (chunks, width) = match table(*b"stco") {
         Some(chunks) => (chunks, 4),
-        None => (table(b"co64")?, 8),
+        None => (table(*b"co64")?, 8),
     };
-    let (runs, sizes) = (table(b"stsc")?, table(b"stsz")?);
+    let (runs, sizes) = (table(*b"stsc")?, table(*b"stsz")?);
     let runs_from = runs.data.start + 8;
     let run_count = size(bytes, runs.data.start + 4)?;
     let one_size = size(bytes, sizes.data.start + 4)?;

@@ -10,6 +10,7 @@ mod ghost;
 pub mod join;
 pub mod leave;
 mod limits;
+mod media;
 mod mirrors;
 mod portals;
 mod refusal;
@@ -25,6 +26,7 @@ use ruma::{OwnedDeviceId, OwnedEventId, RoomId, UserId};
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;
+pub use media::{CopyError, Transfers, Way};
 pub use mirrors::MemberProfile;
 pub use portals::Portals;
 pub use state::RoomState;
@@ -63,6 +65,8 @@ pub struct Deps {
     pub portals: Portals,
     /// What each user may send.
     pub limits: Arc<Limits>,
+    /// How many files are copied, and how much.
+    pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
 }

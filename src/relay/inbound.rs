@@ -82,6 +82,10 @@ impl Relay {
                 self.send_as_mirror(deps, portal, room, event, received, content)
                     .await
             }
+            Rewritten::Media(attachment) => {
+                self.attachment_inbound(deps, portal, room, event, received, &attachment)
+                    .await
+            }
             Rewritten::Unknown(what) => {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
                 Ok(Done::default())
@@ -99,7 +103,7 @@ impl Relay {
         }
     }
 
-    async fn send_as_mirror(
+    pub(super) async fn send_as_mirror(
         &mut self,
         deps: &Deps,
         portal: &Portal,
@@ -153,7 +157,7 @@ impl Relay {
         }
     }
 
-    async fn mirror(
+    pub(super) async fn mirror(
         &mut self,
         deps: &Deps,
         portal: &Portal,

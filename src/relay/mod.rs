@@ -15,6 +15,7 @@ mod guard;
 mod held;
 mod inbound;
 mod links;
+mod media;
 mod members;
 mod outbound;
 mod reconcile;
@@ -54,6 +55,7 @@ pub struct Relay {
     /// The outbound event that may go, whatever the limits say by now.
     let_go: Option<OwnedEventId>,
     words: Option<guard::Words>,
+    copies: media::Copies,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -96,6 +98,7 @@ impl Relay {
             read: LruCache::unbounded(),
             guards,
             words: None,
+            copies: media::Copies::default(),
             let_go: None,
             receipt: None,
             receipt_at: 0,
