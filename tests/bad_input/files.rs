@@ -49,21 +49,11 @@ fn pictures_arrive_without_their_place() {
     let (room, portal) = (world.room.clone(), world.portal.clone());
     world
         .fake
-        .say(
-            ALICE,
-            &portal,
-            "m.room.message",
-            &image("mxc://a.example/mine"),
-        )
+        .say(ALICE, &portal, image("mxc://a.example/mine"))
         .unwrap();
     world
         .fake
-        .say(
-            BOB,
-            &room,
-            "m.room.message",
-            &image("mxc://b.example/theirs"),
-        )
+        .say(BOB, &room, image("mxc://b.example/theirs"))
         .unwrap();
     for (room, not, old) in [
         (&room, BOB, "mxc://a.example/mine"),
@@ -89,10 +79,7 @@ fn what_cannot_be_cleaned_waits_for_a_word() {
         .put_media("mxc://a.example/text", text.clone(), "text/plain");
     let content =
         json!({"msgtype": "m.file", "body": "by-alice.txt", "url": "mxc://a.example/text"});
-    let event = world
-        .fake
-        .say(ALICE, &portal, "m.room.message", &content)
-        .unwrap();
+    let event = world.fake.say(ALICE, &portal, content).unwrap();
     assert!(
         world
             .answer(&portal, event.as_str())
@@ -100,10 +87,7 @@ fn what_cannot_be_cleaned_waits_for_a_word() {
     );
     let word = json!({"msgtype": "m.text", "body": "send",
         "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
-    world
-        .fake
-        .say(ALICE, &portal, "m.room.message", &word)
-        .unwrap();
+    world.fake.say(ALICE, &portal, word).unwrap();
     let content = arrived(&world, &world.room, BOB);
     assert_eq!(
         (&content["body"], &content["msgtype"]),
@@ -119,18 +103,13 @@ fn a_file_that_is_gone_is_told_of() {
     let (room, portal) = (world.room.clone(), world.portal.clone());
     let event = world
         .fake
-        .say(
-            ALICE,
-            &portal,
-            "m.room.message",
-            &image("mxc://a.example/gone"),
-        )
+        .say(ALICE, &portal, image("mxc://a.example/gone"))
         .unwrap();
     let answer = world.answer(&portal, event.as_str());
     assert!(answer.starts_with("Not sent: an image:"), "{answer}");
     world
         .fake
-        .say(BOB, &room, "m.room.message", &image("mxc://b.example/gone"))
+        .say(BOB, &room, image("mxc://b.example/gone"))
         .unwrap();
     world.until("the portal says so", |rooms| {
         rooms.rooms[&portal].events.iter().any(|event| {

@@ -8,5 +8,6 @@ mod testkit;
 mod commands;
 mod conversation;
 mod crash;
+mod files;
 mod rooms;
 mod world;

@@ -141,6 +141,7 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         },
         portal: Portal::default(),
         relay: Relay::default(),
+        media: vizard::config::Media::default(),
         privacy: Privacy::default(),
         abuse: Abuse::default(),
         log: Log::default(),
