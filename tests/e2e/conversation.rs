@@ -43,6 +43,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     // So that B's database shows what is common to all ghosts, and what only to two.
     carol.says("a word of the other mask").await?;
     hears(&bob, &room, "a word of the other mask").await?;
+    files::outbound(&carol, &bob, &room).await?;
     mentions(&alice, &bob, &room).await?;
     unsupported(&alice, &bob, &room).await?;
     let first_copies = files::both_ways(&alice, &bob, &room).await?;
