@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json, value::RawValue};
 
-use super::rewrite::{self, GuardWords, Person, Rewritten, Scrubbed, Translations};
+use super::rewrite::{
+    self, Attachment, Copied, GuardWords, Location, Person, Placed, Rewritten, Scrubbed,
+    Translations,
+};
 
 /// The portal is `!portal:a.example`, the room `!room:b.example`; Bob has a mirror; the event `$here` and the
 /// event `$root` are known.
@@ -105,9 +108,71 @@ fn contents(json: &str, rewrite: fn(&str, &RawValue, &Translations) -> Rewritten
     for event_type in TYPES {
         match rewrite(event_type, &content, &translations()) {
             Rewritten::Send(scrubbed) => sent(&scrubbed),
+            Rewritten::Media(attachment) => media(&attachment),
             Rewritten::Unsupported(name) => assert!(name.len() <= 500, "{name}"),
             Rewritten::Refused(_) | Rewritten::Unknown(_) | Rewritten::Nothing => {}
         }
+    }
+}
+
+/// An attachment: with its copies in place, nothing of the old places is left.
+fn media(attachment: &Attachment) {
+    let copy = || Copied {
+        location: Location::Plain("mxc://new.example/copy".into()),
+        kind: attachment.claimed(),
+        size: 7,
+    };
+    let placed = Placed {
+        file: copy(),
+        thumbnail: attachment.thumbnail().map(|_| copy()),
+    };
+    let scrubbed = attachment.place(&placed).expect("content");
+    let json = scrubbed.content().get();
+    assert!(json.len() <= 60_000, "{} bytes", json.len());
+    let rest = json.replace("\"mxc://new.example/copy\"", "");
+    assert!(!rest.to_ascii_lowercase().contains("mxc://"), "{json}");
+    let value: Value = serde_json::from_str(json).expect("JSON");
+    carried(&value, true);
+    if let Some(new) = value.get("m.new_content") {
+        carried(new, false);
+    }
+    relation(&value);
+    let _ = attachment.words().map(|words| sent(&words));
+}
+
+fn carried(value: &Value, whole: bool) {
+    let mut keys = vec![
+        "msgtype",
+        "body",
+        "filename",
+        "format",
+        "formatted_body",
+        "url",
+        "info",
+        "m.mentions",
+        "org.matrix.msc3245.voice",
+        "org.matrix.msc1767.audio",
+    ];
+    if whole {
+        keys.extend(["m.relates_to", "m.new_content"]);
+    }
+    object(value, &keys);
+    words(value);
+    let numbers = ["w", "h", "duration", "size", "mimetype"];
+    let info = &value["info"];
+    object(
+        info,
+        &[&numbers[..], &["thumbnail_url", "thumbnail_info"]].concat(),
+    );
+    if let Some(info) = info.get("thumbnail_info") {
+        object(info, &numbers);
+    }
+    if let Some(name) = value.get("filename").and_then(Value::as_str) {
+        assert!(
+            ["image.", "audio.", "video.", "file."]
+                .iter()
+                .any(|stem| name.starts_with(stem))
+        );
     }
 }
 
@@ -137,6 +202,16 @@ pub fn sent(scrubbed: &Scrubbed) {
         );
         words(new);
     }
+    relation(&value);
+    // The guard reads it too, without a panic.
+    let words = GuardWords {
+        words: vec!["alice".to_owned(), String::new(), "\u{300}".to_owned()],
+        ids: vec!["!secret:a.example".to_owned(), String::new()],
+    };
+    let _ = rewrite::guard(scrubbed, &words);
+}
+
+fn relation(value: &Value) {
     if let Some(relation) = value.get("m.relates_to") {
         object(
             relation,
@@ -154,12 +229,6 @@ pub fn sent(scrubbed: &Scrubbed) {
             event_id(reply.get("event_id"));
         }
     }
-    // The guard reads it too, without a panic.
-    let words = GuardWords {
-        words: vec!["alice".to_owned(), String::new(), "\u{300}".to_owned()],
-        ids: vec!["!secret:a.example".to_owned(), String::new()],
-    };
-    let _ = rewrite::guard(scrubbed, &words);
 }
 
 fn words(value: &Value) {

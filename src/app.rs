@@ -16,7 +16,7 @@ use crate::{
     e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
-    portal::{Deps, Limits, PortalError, Portals},
+    portal::{Deps, Limits, PortalError, Portals, Transfers},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
     store::Store,
@@ -197,6 +197,7 @@ impl App {
         let deps = Deps {
             e2ee,
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
+            transfers: Arc::new(Transfers::new(&config)),
             config: Arc::new(config),
             portals: Portals::new(store.clone()),
             store,

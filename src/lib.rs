@@ -18,6 +18,7 @@ pub mod e2ee;
 pub mod event;
 pub mod homeserver;
 pub mod http;
+pub mod media;
 pub mod portal;
 pub mod pseudonym;
 pub mod relay;

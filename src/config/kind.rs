@@ -46,6 +46,8 @@ pub(super) enum Kind {
     EncryptPortals,
     /// `all` or `signed`.
     ShareKeys,
+    /// `ask`, `send` or `refuse`.
+    UnknownMedia,
 }
 
 /// A value does not do: what is wrong, and what to write instead.
@@ -135,6 +137,7 @@ impl Kind {
             Self::Token => token(text),
             Self::DatabaseUrl => database_url(text),
             Self::LogLevel => telemetry::filter(text).map(|_| ()).map_err(|_| "is not a log filter"),
+            Self::UnknownMedia => sound(matches!(text, "ask" | "send" | "refuse"), "is none of the three"),
             Self::LogFormat => sound(matches!(text, "human" | "json"), "is no format"),
             Self::EncryptPortals => sound(
                 matches!(text, "always" | "match" | "never"),
@@ -169,6 +172,7 @@ impl Kind {
             Self::LogLevel => {
                 r#"write off, error, warn, info, debug or trace, or a list such as "info,vizard::relay=debug""#
             }
+            Self::UnknownMedia => r#"write "ask", "send" or "refuse""#,
             Self::LogFormat => r#"write "human" or "json""#,
             Self::EncryptPortals => r#"write "always", "match" or "never""#,
             Self::ShareKeys => r#"write "all" or "signed""#,

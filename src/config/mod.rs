@@ -64,6 +64,9 @@ pub struct Config {
     /// End-to-end encryption.
     #[serde(default)]
     pub encryption: Encryption,
+    /// Files that people attach.
+    #[serde(default)]
+    pub media: Media,
     /// Privacy choices.
     #[serde(default)]
     pub privacy: Privacy,

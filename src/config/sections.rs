@@ -156,6 +156,30 @@ pub enum ShareKeys {
     Signed,
 }
 
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The largest file that is relayed, in MiB.
+    pub max_size: u32,
+    /// Messages whose files are copied at once, over all portals.
+    pub concurrency: usize,
+    /// What becomes of an outbound file that cannot be cleaned of metadata.
+    pub unknown: UnknownMedia,
+}
+
+/// What becomes of an outbound file that cannot be cleaned of metadata.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownMedia {
+    /// It is held back, and the user decides.
+    Ask,
+    /// It is sent as it is.
+    Send,
+    /// It is not sent.
+    Refuse,
+}
+
 /// `[privacy]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -273,6 +297,16 @@ impl Default for Encryption {
             portal: EncryptPortals::Always,
             share: ShareKeys::All,
             machines: 256,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            max_size: 50,
+            concurrency: 4,
+            unknown: UnknownMedia::Ask,
         }
     }
 }

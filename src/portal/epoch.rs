@@ -42,9 +42,12 @@ impl Deps {
     /// Compares the counts; leaves all devices behind if the database is an old copy, before anything is encrypted.
     /// `true`: the bot has another device now, so everything begins anew.
     pub async fn check_epoch(&self) -> Result<bool, PortalError> {
+        if self.e2ee.unavailable().is_some() {
+            return Ok(false);
+        }
         let count = self.noted(COUNT).await?;
         let told = self.told().await?;
-        if told <= count || self.e2ee.unavailable().is_some() {
+        if told <= count {
             return Ok(false);
         }
         tracing::warn!(

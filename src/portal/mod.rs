@@ -11,6 +11,7 @@ mod ghost;
 pub mod join;
 pub mod leave;
 mod limits;
+mod media;
 mod mirrors;
 mod portals;
 mod refusal;
@@ -27,6 +28,7 @@ pub use epoch::epoch;
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;
+pub use media::{CopyError, Transfers, Way};
 pub use mirrors::MemberProfile;
 pub use portals::Portals;
 pub use state::RoomState;
@@ -68,6 +70,8 @@ pub struct Deps {
     pub portals: Portals,
     /// What each user may send.
     pub limits: Arc<Limits>,
+    /// How many files are copied, and how much.
+    pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
 }
@@ -106,6 +110,11 @@ impl Deps {
         self.send(actor, room, event.clone(), &txn_id, None).await
     }
 
+    /// Whether what `actor` sends into a room is encrypted.
+    pub async fn encrypts(&self, actor: &Actor, room: &RoomId) -> Result<bool, PortalError> {
+        Ok(self.e2ee.unavailable().is_none() && self.e2ee.is_encrypted(actor, room).await?)
+    }
+
     /// Sends into a room: encrypted where the room is. The only way by which messages leave.
     pub async fn send(
         &self,
@@ -115,10 +124,7 @@ impl Deps {
         txn_id: &str,
         ts: Option<MilliSecondsSinceUnixEpoch>,
     ) -> Result<OwnedEventId, PortalError> {
-        let event = if self.e2ee.unavailable().is_none()
-            && event.is_secret()
-            && self.e2ee.is_encrypted(actor, room).await?
-        {
+        let event = if event.is_secret() && self.encrypts(actor, room).await? {
             self.e2ee.encrypt(actor, room, event).await?
         } else {
             event

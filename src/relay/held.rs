@@ -1,9 +1,9 @@
-//! Messages that wait for the user's word, because they name the user.
+//! Messages that wait for the user's word, because they name the user or carry a file that might.
 
 use ruma::OwnedEventId;
 use serde::Deserialize;
 
-use super::{Done, Relay, outbound::cannot_speak};
+use super::{Done, Relay, media::Fate, outbound::cannot_speak};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -27,6 +27,21 @@ impl Relay {
         event: &Event,
         found: &str,
     ) -> Result<Done, PortalError> {
+        let text = format!(
+            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`!vizard guard off` switches this check off.)"
+        );
+        self.ask(deps, portal, event, &text, false).await
+    }
+
+    /// Keeps a message, and asks what to do. `unstripped`: what is asked is whether its file may go as it is.
+    pub(super) async fn ask(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        text: &str,
+        unstripped: bool,
+    ) -> Result<Done, PortalError> {
         let Some(room) = &portal.portal_room else {
             return Ok(Done::default());
         };
@@ -35,12 +50,10 @@ impl Relay {
             question: None,
             json: to_json(event),
             at: deps.clock.now(),
+            unstripped,
         };
         deps.store.hold(portal.id, &held).await?;
-        let text = format!(
-            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`!vizard guard off` switches this check off.)"
-        );
-        let notice = Scrubbed::notice(&text).in_reply_to(&event.event_id);
+        let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
         let question = deps
             .say(
                 &deps.host(portal),
@@ -48,7 +61,7 @@ impl Relay {
                 &notice,
                 event.event_id.as_str(),
                 "held",
-                0,
+                u32::from(unstripped),
             )
             .await?;
         held.question = Some(question);
@@ -101,14 +114,29 @@ impl Relay {
             return self.not_sent(deps, portal, answer, why).await;
         }
         let rewritten = self.rewritten(deps, portal, &original).await?;
-        if !matches!(rewritten, Rewritten::Send(_)) {
-            let why = "what it refers to is gone meanwhile";
-            self.not_sent(deps, portal, answer, why).await?;
-        }
-        if let Rewritten::Send(content) = rewritten {
-            let done = self
-                .send_as_ghost(deps, portal, &original, received, content)
-                .await?;
+        let sent = match rewritten {
+            Rewritten::Send(content) => Some(
+                self.send_as_ghost(deps, portal, &original, received, content)
+                    .await?,
+            ),
+            Rewritten::Media(attachment) => {
+                let approved = Some(held.unstripped);
+                match self
+                    .attachment_outbound(deps, portal, &original, received, &attachment, approved)
+                    .await?
+                {
+                    Fate::Sent(done) => Some(done),
+                    Fate::Told => None,
+                    Fate::Held => return Ok(Done::default()),
+                }
+            }
+            _ => {
+                let why = "what it refers to is gone meanwhile";
+                self.not_sent(deps, portal, answer, why).await?;
+                None
+            }
+        };
+        if let Some(done) = sent {
             let link = Link {
                 source: original.event_id.clone(),
                 target: done.target,

@@ -85,6 +85,13 @@ impl Relay {
                 self.send_as_mirror(deps, portal, room, event, received, content)
                     .await
             }
+            Rewritten::Media(attachment) => {
+                let content = self
+                    .attachment_inbound(deps, portal, room, event, &attachment)
+                    .await?;
+                self.send_as_mirror(deps, portal, room, event, received, content)
+                    .await
+            }
             Rewritten::Unknown(what) => {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
                 Ok(Done::default())
@@ -151,7 +158,7 @@ impl Relay {
         }
     }
 
-    async fn mirror(
+    pub(super) async fn mirror(
         &mut self,
         deps: &Deps,
         portal: &Portal,

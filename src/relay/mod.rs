@@ -15,6 +15,7 @@ mod guard;
 mod held;
 mod inbound;
 mod links;
+mod media;
 mod members;
 mod outbound;
 mod reconcile;
@@ -61,6 +62,7 @@ pub struct Relay {
     words: Option<guard::Words>,
     /// Members whose untrusted devices were explained.
     warned: HashSet<(OwnedUserId, Trust)>,
+    copies: media::Copies,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -104,6 +106,7 @@ impl Relay {
             guards,
             words: None,
             warned: HashSet::new(),
+            copies: media::Copies::default(),
             let_go: None,
             receipt: None,
             receipt_at: 0,

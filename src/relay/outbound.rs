@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Done, ENCRYPTED, Relay, reconcile};
+use super::{Done, ENCRYPTED, Relay, media::Fate, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
@@ -69,6 +69,15 @@ impl Relay {
         }
         let content = match self.rewritten(deps, portal, event).await? {
             Rewritten::Send(content) => content,
+            Rewritten::Media(attachment) => {
+                let fate = self
+                    .attachment_outbound(deps, portal, event, received, &attachment, None)
+                    .await?;
+                return Ok(match fate {
+                    Fate::Sent(done) => done,
+                    Fate::Told | Fate::Held => Done::default(),
+                });
+            }
             Rewritten::Nothing => return Ok(Done::default()),
             Rewritten::Unknown(why) => return self.not_sent(deps, portal, event, why).await,
             Rewritten::Refused(what) => {

@@ -189,6 +189,19 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         .await?;
     let content = match rewrite::inbound(&opened.kind, &opened.content, &translations) {
         Rewritten::Send(content) => relay.marked(deps, &portal, &opened, content).await?,
+        Rewritten::Media(attachment) => {
+            // No client shows a file in the place of a text: it comes beside it.
+            let content = relay
+                .attachment_inbound(deps, &portal, room, &opened, &attachment)
+                .await?;
+            let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
+            let actor = deps.mirror(&mirror);
+            let txn_id =
+                deps.store
+                    .txn_id(&actor.user, event.event_id.as_str(), "reopened file", 0);
+            deps.send(&actor, room, content, &txn_id, None).await?;
+            Scrubbed::notice(&format!("🔓 {}, shown below", attachment.name()))
+        }
         Rewritten::Unsupported(what) => Scrubbed::notice(&format!("{what}: not supported yet")),
         _ => return Ok(Outcome::Done),
     };

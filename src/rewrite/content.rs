@@ -142,7 +142,7 @@ pub(super) fn is_empty(raw: &RawValue) -> bool {
         .is_some_and(|inside| inside.trim().is_empty())
 }
 
-fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -151,7 +151,7 @@ where
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-fn lenient_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn lenient_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Rewritten, Translations, kinds, limits::MAX_INPUT, message, reaction};
+use super::{Rewritten, Translations, attachment, kinds, limits::MAX_INPUT, message, reaction};
 
 /// Rewrites a content for the other side.
 pub(super) fn rewrite(
@@ -14,6 +14,7 @@ pub(super) fn rewrite(
     match event_type {
         _ if content.get().len() > MAX_INPUT => Rewritten::Refused("a message that is too long"),
         message::TYPE => message::rewrite(content, translations),
+        attachment::STICKER => attachment::sticker(content, translations),
         reaction::TYPE => reaction::rewrite(content, translations),
         other => kinds::other(other, content),
     }

@@ -12,7 +12,6 @@ pub(super) fn other(event_type: &str, content: &RawValue) -> Rewritten {
     }
     let name = match event_type {
         "m.room.encrypted" => "an encrypted message",
-        "m.sticker" => "a sticker",
         "m.location" => "a location",
         "m.beacon" | "org.matrix.msc3672.beacon" => "a live location",
         "m.image" => "an image",
@@ -30,14 +29,9 @@ pub(super) fn other(event_type: &str, content: &RawValue) -> Rewritten {
     Rewritten::Unsupported(name.to_owned())
 }
 
-/// What a message of another msgtype than text is called.
-pub(super) fn message(msgtype: &str, is_voice: bool) -> String {
+/// What a message that is neither text nor a file is called.
+pub(super) fn message(msgtype: &str) -> String {
     let name = match msgtype {
-        "m.image" => "an image",
-        "m.file" => "a file",
-        "m.audio" if is_voice => "a voice message",
-        "m.audio" => "an audio file",
-        "m.video" => "a video",
         "m.location" => "a location",
         "m.gallery" | "dm.filament.gallery" => "a gallery",
         "m.key.verification.request" => "a verification request",

@@ -24,3 +24,7 @@ pub(super) const MAX_MARKS: usize = 4;
 pub(super) const MAX_SHOWN_TYPE: usize = 60;
 /// How many routing servers a link keeps.
 pub(super) const MAX_VIA: usize = 5;
+/// What the keys of an encrypted file and its thumbnail take in an event, twice over.
+pub(super) const MAX_ENCRYPTION: usize = 4096;
+/// How many heights the wave of a voice message has.
+pub(super) const MAX_WAVEFORM: usize = 256;

@@ -6,7 +6,7 @@ use ruma::EventId;
 use serde_json::value::RawValue;
 
 use super::{
-    Rewritten, Scrubbed, Translations,
+    Rewritten, Scrubbed, Translations, attachment,
     content::{Mentions, Message, MessageOut, RelationOut, Words, is_empty, parse},
     html, kinds,
     limits::MAX_CONTENT,
@@ -29,6 +29,9 @@ pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewrit
     };
     if message.is_edit() {
         return edit(&message, translations);
+    }
+    if attachment::is_attachment(message.msgtype.as_ref()) {
+        return attachment::message(content, &message, translations);
     }
     let strip = relations::is_reply(message.relates_to.as_ref());
     let words = match words(&message, strip, translations) {
@@ -62,6 +65,9 @@ fn edit(message: &Message<'_>, translations: &Translations) -> Rewritten {
     let Some(replacement) = message.replacement() else {
         return Rewritten::Refused("a malformed edit");
     };
+    if attachment::is_attachment(replacement.msgtype.as_ref()) {
+        return attachment::edit(message, &replacement, target.to_owned(), translations);
+    }
     let new = match words(&replacement, true, translations) {
         Ok(new) => new,
         // An edit that leaves nothing is still an edit; without words it is nothing that can be sent.
@@ -143,10 +149,20 @@ fn words<'a>(
         "m.notice" => "m.notice",
         "m.emote" => "m.emote",
         other => {
-            let name = kinds::message(other, message.is_voice());
+            let name = kinds::message(other);
             return Err(Rewritten::Unsupported(name));
         }
     };
+    said(message, msgtype, strip_reply, translations)
+}
+
+/// The same, whatever the message calls itself.
+pub(super) fn said<'a>(
+    message: &'a Message<'_>,
+    msgtype: &'static str,
+    strip_reply: bool,
+    translations: &Translations,
+) -> Result<Words<'a>, Rewritten> {
     if message.body.is_none() && message.html().is_none() {
         return Err(Rewritten::Refused(MALFORMED));
     }

@@ -8,6 +8,8 @@
 //!
 //! [`Scrubbed`] is the only thing `homeserver` can send into a room, and only this module makes one.
 
+mod attachment;
+mod attachment_content;
 mod content;
 mod dispatch;
 mod fold;
@@ -33,6 +35,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::value::RawValue;
 
 pub use self::{
+    attachment::{Attachment, Copied, Location, Placed},
     guard::Sieve,
     text::{clean_name, escape_html},
 };
@@ -111,6 +114,8 @@ pub struct Person {
 pub enum Rewritten {
     /// This is sent.
     Send(Scrubbed),
+    /// This is sent once its files were copied; see [`Attachment`].
+    Media(Box<Attachment>),
     /// A relation's target is not known on the other side, and without it the event makes no sense
     /// (an edit, a reaction). The text says so to a person: "the message this edits is not known here".
     Unknown(&'static str),
@@ -131,7 +136,7 @@ pub fn references(event_type: &str, content: &RawValue) -> References {
 /// Portal → room: what a ghost says in the room for the user.
 ///
 /// What never passes, because nothing writes it: unknown keys (`com.*`, client details, per-message
-/// profiles), file names, `mxc` URIs, pictures in text, reply fallbacks, relations of other kinds,
+/// profiles), file names, `mxc` URIs of others, pictures in text, reply fallbacks, relations of other kinds,
 /// mentions of and links to users, events and the portal that have no counterpart in the room, HTML that
 /// the specification does not list, control characters. Users who are the same on both sides have to be
 /// among the translations too. Names and ids in plain words stay as they are: see [`guard()`].

@@ -7,7 +7,7 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use serde_json::value::RawValue;
 
 use super::{
-    References,
+    References, attachment,
     content::{Mentions, Message, Reaction, Relation, Text, parse},
     limits::{MAX_INPUT, MAX_REFERENCES},
     link::{self, Link},
@@ -22,7 +22,7 @@ pub(super) fn collect(event_type: &str, content: &RawValue) -> References {
         return references;
     }
     match event_type {
-        message::TYPE => {
+        message::TYPE | attachment::STICKER => {
             if let Some(message) = parse::<Message<'_>>(content) {
                 references.relation(message.relates_to.as_ref());
                 references.mentions(message.mentions.as_ref());

@@ -271,6 +271,9 @@ pub struct Held {
     pub json: String,
     /// When it was held.
     pub at: UnixMillis,
+    /// What is asked is whether its file may go without being cleaned of metadata.
+    #[serde(default)]
+    pub unstripped: bool,
 }
 
 /// What became of an attempt to put a new portal into the store.

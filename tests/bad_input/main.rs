@@ -10,4 +10,5 @@ mod service;
 mod commands;
 mod door;
 mod events;
+mod files;
 mod world;

@@ -9,5 +9,6 @@ mod commands;
 mod conversation;
 mod crash;
 mod encrypted;
+mod files;
 mod rooms;
 mod world;

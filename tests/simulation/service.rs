@@ -146,6 +146,7 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
             enabled: false,
             ..Encryption::default()
         },
+        media: vizard::config::Media::default(),
         privacy: Privacy::default(),
         abuse: Abuse::default(),
         log: Log::default(),

@@ -98,6 +98,7 @@ pub fn held(id: &str, question: Option<&str>, at: u64) -> Held {
         question: question.map(event),
         json: r#"{"content":{"body":"my name is wonderland-alice"}}"#.to_owned(),
         at,
+        unstripped: false,
     }
 }
 

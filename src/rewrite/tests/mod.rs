@@ -1,5 +1,6 @@
 //! Tests of the rewriting as its callers see it.
 
+mod attachments;
 mod guarding;
 mod markup;
 mod names;

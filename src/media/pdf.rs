@@ -1,0 +1,111 @@
+//! PDF: information about the document, XMP, dates and authors of annotations, and the metadata of JPEG pictures go; the
+//! file is written anew, so that earlier versions which programs leave in it go too.
+
+use lopdf::{Dictionary, Document, LoadOptions, Object};
+
+/// A stream that is read while loading may be so large.
+const LARGEST_STREAM: usize = 64 << 20;
+
+/// Keys that go, wherever they stand.
+const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInfo"];
+
+/// Keys that go from annotations that are no form fields: author, dates, name.
+const GONE_FROM_NOTES: &[&[u8]] = &[b"T", b"M", b"CreationDate", b"NM"];
+
+/// The document without metadata; `None` if it is encrypted or no PDF.
+pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let options = LoadOptions {
+        max_decompressed_size: Some(LARGEST_STREAM),
+        ..LoadOptions::default()
+    };
+    let mut document = Document::load_mem_with_options(bytes, options).ok()?;
+    if document.is_encrypted() || document.trailer.has(b"Encrypt") {
+        return None;
+    }
+    document.trailer.remove(b"Info");
+    document.trailer.remove(b"ID");
+    for key in GONE {
+        document.trailer.remove(key);
+    }
+    document.objects.retain(|_, object| !is_metadata(object));
+    for object in document.objects.values_mut() {
+        clean(object, 0);
+    }
+    document.prune_objects();
+    if document.catalog().is_err() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    document.save_to(&mut out).ok()?;
+    Some(out)
+}
+
+fn is_metadata(object: &Object) -> bool {
+    let kind = |dict: &Dictionary| {
+        dict.get(b"Type")
+            .and_then(Object::as_name)
+            .is_ok_and(|name| name == b"Metadata")
+    };
+    matches!(object, Object::Stream(stream) if kind(&stream.dict))
+}
+
+/// How deep direct objects are looked into; the parser allows no more.
+const DEEPEST: usize = 200;
+
+fn clean(object: &mut Object, depth: usize) {
+    if depth > DEEPEST {
+        *object = Object::Null;
+        return;
+    }
+    match object {
+        Object::Dictionary(dict) => clean_dictionary(dict, depth),
+        Object::Array(items) => items.iter_mut().for_each(|item| clean(item, depth + 1)),
+        Object::Stream(stream) => {
+            clean_dictionary(&mut stream.dict, depth);
+            let is = |dict: &Dictionary, key: &[u8], value: &[u8]| {
+                let found = dict.get(key).and_then(|found| match found {
+                    Object::Array(one) if one.len() == 1 => one[0].as_name(),
+                    other => other.as_name(),
+                });
+                found.is_ok_and(|name| name == value)
+            };
+            if is(&stream.dict, b"Type", b"EmbeddedFile") {
+                stream.dict.remove(b"Params");
+            }
+            if is(&stream.dict, b"Filter", b"DCTDecode")
+                && let Some(picture) = super::jpeg::strip(&stream.content)
+            {
+                stream.set_content(picture);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn clean_dictionary(dict: &mut Dictionary, depth: usize) {
+    for key in GONE {
+        dict.remove(key);
+    }
+    let name = |key: &[u8]| dict.get(key).and_then(Object::as_name).unwrap_or_default();
+    let is_note = name(b"Type") == b"Annot" && name(b"Subtype") != b"Widget"
+        || matches!(
+            name(b"Subtype"),
+            b"Text"
+                | b"FreeText"
+                | b"Highlight"
+                | b"Underline"
+                | b"StrikeOut"
+                | b"Squiggly"
+                | b"Ink"
+                | b"Stamp"
+                | b"Popup"
+        ) && dict.has(b"Rect");
+    if is_note {
+        for key in GONE_FROM_NOTES {
+            dict.remove(key);
+        }
+    }
+    for (_, value) in dict.iter_mut() {
+        clean(value, depth + 1);
+    }
+}
