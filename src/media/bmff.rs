@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     zeros: Vec<Range<usize>>,
-    writes: Vec<(usize, [u8; 4])>,
+    writes: Vec<(usize, &'static [u8])>,
 }
 
 impl Plan {
@@ -29,9 +29,9 @@ impl Plan {
                 piece.fill(0);
             }
         }
-        for (at, word) in self.writes {
-            if let Some(piece) = out.get_mut(at..at + 4) {
-                piece.copy_from_slice(&word);
+        for (at, data) in self.writes {
+            if let Some(piece) = out.get_mut(at..at + data.len()) {
+                piece.copy_from_slice(data);
             }
         }
         out.into()
@@ -42,9 +42,14 @@ impl Plan {
         self.zeros.push(range);
     }
 
+    /// Bytes, after all zeros.
+    pub(super) fn write(&mut self, at: usize, data: &'static [u8]) {
+        self.writes.push((at, data));
+    }
+
     /// Makes a box a `free` one.
     pub(super) fn free(&mut self, part: &Part) {
-        self.writes.push((part.at + 4, *b"free"));
+        self.write(part.at + 4, b"free");
         self.zero(part.data.clone());
     }
 }

@@ -11,6 +11,9 @@ const PICTURES: &[&[u8]] = &[
     b"hvc1", b"hev1", b"lhv1", b"av01", b"avc1", b"jpeg", b"grid", b"iovl", b"iden", b"tmap",
 ];
 
+/// EXIF that says nothing.
+const NO_EXIF: &[u8] = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0";
+
 /// What has to change.
 pub(super) fn plan(bytes: &[u8]) -> Option<Plan> {
     let mut plan = Plan::default();
@@ -36,9 +39,9 @@ fn items(bytes: &[u8], plan: &mut Plan, meta: &Part) -> Option<()> {
     let foreign = foreign(bytes, plan, find(b"iinf")?)?;
     let places = places(bytes, find(b"iloc")?)?;
     for place in &places {
-        if !foreign.contains(&place.item) {
+        let Some((_, is_exif)) = foreign.iter().find(|(item, _)| *item == place.item) else {
             continue;
-        }
+        };
         let base = match place.method {
             0 => 0,
             1 => data.as_ref()?.start,
@@ -51,10 +54,14 @@ fn items(bytes: &[u8], plan: &mut Plan, meta: &Part) -> Option<()> {
             return None;
         }
         plan.zero(start..end);
+        // Strict readers refuse a picture whose EXIF is none.
+        if *is_exif && place.length >= NO_EXIF.len() {
+            plan.write(start, NO_EXIF);
+        }
     }
     if foreign
         .iter()
-        .any(|item| !places.iter().any(|place| place.item == *item))
+        .any(|(item, _)| !places.iter().any(|place| place.item == *item))
     {
         return None;
     }
@@ -80,8 +87,8 @@ fn items(bytes: &[u8], plan: &mut Plan, meta: &Part) -> Option<()> {
     Some(())
 }
 
-/// The items that are no pictures; the names of all items go.
-fn foreign(bytes: &[u8], plan: &mut Plan, info: &Part) -> Option<Vec<usize>> {
+/// The items that are no pictures, and whether they are EXIF; the names of all items go.
+fn foreign(bytes: &[u8], plan: &mut Plan, info: &Part) -> Option<Vec<(usize, bool)>> {
     let head = if *bytes.get(info.data.start)? == 0 {
         6
     } else {
@@ -96,7 +103,7 @@ fn foreign(bytes: &[u8], plan: &mut Plan, info: &Part) -> Option<Vec<usize>> {
             _ => return None,
         };
         if !PICTURES.contains(&piece(bytes, kind, 4)?) {
-            found.push(item);
+            found.push((item, piece(bytes, kind, 4)? == b"Exif"));
         }
         let names = kind + 4..entry.data.end;
         if names.start < names.end && piece(bytes, kind, 4)? != b"mime" {

@@ -3,8 +3,11 @@
 
 use lopdf::{Dictionary, Document, LoadOptions, Object};
 
-/// A stream that is read while loading may be so large.
-const LARGEST_STREAM: usize = 64 << 20;
+/// What all streams that are unpacked while loading may hold together.
+const UNPACKED: usize = 256 << 20;
+
+/// No file needs more streams of objects, which are unpacked while loading.
+const MOST_OBJECT_STREAMS: usize = 4096;
 
 /// Keys that go, wherever they stand.
 const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInfo"];
@@ -14,8 +17,12 @@ const GONE_FROM_NOTES: &[&[u8]] = &[b"T", b"M", b"CreationDate", b"NM"];
 
 /// The document without metadata; `None` if it is encrypted or no PDF.
 pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let streams = object_streams(bytes) + 2;
+    if streams > MOST_OBJECT_STREAMS {
+        return None;
+    }
     let options = LoadOptions {
-        max_decompressed_size: Some(LARGEST_STREAM),
+        max_decompressed_size: Some(UNPACKED / streams),
         ..LoadOptions::default()
     };
     let mut document = Document::load_mem_with_options(bytes, options).ok()?;
@@ -38,6 +45,27 @@ pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len());
     document.save_to(&mut out).ok()?;
     Some(out)
+}
+
+/// How often a file names the type of streams of objects, however it writes the name.
+fn object_streams(bytes: &[u8]) -> usize {
+    let is_one = |rest: &[u8]| {
+        let mut at = 0;
+        b"ObjStm".iter().all(|wanted| {
+            let found = match rest.get(at..at + 3) {
+                Some([b'#', high, low]) => {
+                    at += 2;
+                    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0);
+                    u8::try_from(digit(*high) << 4 | digit(*low)).ok()
+                }
+                _ => rest.get(at).copied(),
+            };
+            at += 1;
+            found == Some(*wanted)
+        })
+    };
+    let names = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    names.filter(|(at, _)| is_one(&bytes[at + 1..])).count()
 }
 
 fn is_metadata(object: &Object) -> bool {
@@ -107,5 +135,14 @@ fn clean_dictionary(dict: &mut Dictionary, depth: usize) {
     }
     for (_, value) in dict.iter_mut() {
         clean(value, depth + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn streams_of_objects_are_counted() {
+        let file = b"/ObjStm /Obj#53tm/#4fbjStm /ObjSt /Obj /ObjStm";
+        assert_eq!(super::object_streams(file), 4);
     }
 }

@@ -85,9 +85,9 @@ fn what_cannot_be_cleaned_waits_for_a_word() {
             .answer(&portal, event.as_str())
             .starts_with("Held back: this file")
     );
-    let approval = json!({"msgtype": "m.text", "body": "send",
+    let reply = json!({"msgtype": "m.text", "body": "send",
         "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
-    world.fake.say(ALICE, &portal, approval).unwrap();
+    world.fake.say(ALICE, &portal, reply).unwrap();
     let content = arrived(&world, &world.room, BOB);
     assert_eq!(
         (&content["body"], &content["msgtype"]),

@@ -1,9 +1,9 @@
-//! Runs the seeds of the fuzz targets for transactions and commands, so that they hold without a fuzzer too. (Those of the
+//! Runs the seeds of the fuzz targets for transactions, commands and files, so that they hold without a fuzzer too. (Those of the
 //! rewriting run beside it.)
 
 use std::{fs, path::Path};
 
-use vizard::{bot::parse, portal::JoinTarget, worker};
+use vizard::{bot::parse, media, portal::JoinTarget, worker};
 
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,4 +58,19 @@ fn commands() {
         rooms += usize::from(JoinTarget::parse(target).is_ok());
     }
     assert!(rooms > 1, "no seed names a room");
+}
+
+/// Made by common programs, with this word in every place for metadata that they offer.
+const PLANTED: &[u8] = b"PLANTED";
+
+#[test]
+fn files() {
+    for (path, bytes) in seeds("media") {
+        let has = |bytes: &[u8]| bytes.windows(PLANTED.len()).any(|window| window == PLANTED);
+        assert!(has(&bytes) || path.ends_with("pdf"), "{path}");
+        let claimed = media::Kind::claimed(None, None);
+        let clean = media::strip(bytes.into(), claimed)
+            .unwrap_or_else(|refusal| panic!("{path}: {refusal}"));
+        assert!(!has(&clean.bytes), "{path}");
+    }
 }

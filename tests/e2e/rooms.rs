@@ -13,7 +13,11 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_explained() -> Result<()> {
-    let world = World::start("refusals", |_| {}).await?;
+    // Without encryption, encrypted rooms are refused as well.
+    let world = World::start("refusals", |vizard| {
+        vizard.set("encryption.enabled", "false");
+    })
+    .await?;
     let bob = Client::register(&world.servers.b, "bob").await?;
     let (alice, chat) = world.user_with_chat("alicesecret").await?;
     let (dora, dora_chat) = world.user_with_chat("dorasecret").await?;
