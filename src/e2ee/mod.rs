@@ -17,6 +17,7 @@ mod machine;
 mod requests;
 mod rooms;
 mod slots;
+pub mod trial;
 
 use std::{
     collections::HashSet,

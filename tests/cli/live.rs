@@ -43,6 +43,13 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         "✓ token",
         "✓ namespace",
         "✓ devices",
+        "made, for what follows",
+        "✓ device keys",
+        "✓ device sync",
+        "✓ device messages",
+        "an identity can be uploaded",
+        "deleted again",
+        "– bot's keys",
         "✓ profile fields",
         "✓ ping",
         "(doctor answered in Vizard's place)",
@@ -62,11 +69,32 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         ran.out
     );
     assert!(ran.out.contains("in use: Vizard is running"), "{}", ran.out);
+    for row in [
+        "the identity of an earlier trial is there",
+        "✓ bot's keys",
+        "with a cross-signing identity; 50 one-time keys left",
+    ] {
+        assert!(ran.out.contains(row), "{row} in\n{}", ran.out);
+    }
     vizard.stop().await.unwrap();
 
     let ran = doctor(&vizard, &[]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("✓ database"), "{}", ran.out);
+    assert!(
+        ran.out.contains("devices with encryption keys: 1"),
+        "{}",
+        ran.out
+    );
+
+    let ran = doctor(&vizard, &[("VIZARD__ENCRYPTION__ENABLED", "false")]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("– encryption") && ran.out.contains("switched off"),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("device keys"), "{}", ran.out);
 
     let elsewhere = format!("127.0.0.1:{}", crate::closed_port());
     for (environment, row) in [

@@ -11,6 +11,9 @@ pub(super) const FIREWALL: &str =
 pub(super) const NOT_LISTENING: &str =
     "start the homeserver, or set homeserver.url to where its client API listens";
 pub(super) const REGISTRATION: &str = "the homeserver has another registration: print it with `vizard registration`, put it where the homeserver reads it (Synapse: app_service_config_files), and restart the homeserver";
+pub(super) const NO_MESSAGE: &str = "see the homeserver's log, and that all of its workers run: room keys travel as messages to devices";
+pub(super) const NO_COUNT: &str = "see that /sync, as homeserver.url leads to it, is the homeserver's own and of the version that the rest is";
+pub(super) const NO_IDENTITY: &str = "restart Vizard and read its first lines: members' clients warn of devices that no identity has signed";
 const ANSWERS: &str =
     "see the homeserver's log, and that homeserver.url leads to it and not to something else";
 const UPGRADE: &str = "upgrade the homeserver: it does not know this request";
@@ -48,6 +51,20 @@ pub(super) fn devices(error: &Error) -> &'static str {
     match (error.errcode(), error.status()) {
         (Some("M_UNRECOGNIZED"), _) | (_, Some(404 | 405)) => {
             "upgrade the homeserver: application services cannot manage devices there (Matrix v1.17, MSC4190)"
+        }
+        _ => refusal(error),
+    }
+}
+
+/// Giving a device keys, and what follows from that.
+pub(super) fn keys(error: &Error) -> &'static str {
+    match (error.errcode(), error.status()) {
+        (Some("M_UNRECOGNIZED"), _) | (_, Some(404 | 405)) => {
+            "upgrade the homeserver: application services cannot encrypt there (Matrix v1.17, MSC4190); or set encryption.enabled = false, and encrypted rooms are not entered"
+        }
+        // A homeserver that wants a password for a cross-signing identity has no MSC4190.
+        (None | Some(_), Some(401)) if error.errcode() != Some("M_UNKNOWN_TOKEN") => {
+            "upgrade the homeserver: it asks application services for a person's password there (Matrix v1.17, MSC4190)"
         }
         _ => refusal(error),
     }
@@ -117,6 +134,9 @@ mod tests {
         }
         assert!(versions(&refused(404, "M_UNKNOWN")).contains("no Matrix homeserver"));
         assert!(devices(&refused(404, "M_UNRECOGNIZED")).contains("MSC4190"));
+        assert!(keys(&refused(404, "M_UNRECOGNIZED")).contains("encryption.enabled"));
+        assert!(keys(&refused(401, "M_UNKNOWN")).contains("password"));
+        assert!(keys(&refused(401, "M_UNKNOWN_TOKEN")).contains("`vizard registration`"));
         assert!(profile_field(&refused(403, "M_FORBIDDEN")).contains("forbids"));
         assert!(profile_field(&refused(404, "M_UNRECOGNIZED")).contains("MSC4133"));
     }

@@ -1,9 +1,10 @@
 //! `vizard doctor`: tries the live set-up, one step after another.
 //!
-//! [`probes`] asks the homeserver, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
+//! [`probes`] asks the homeserver, [`keys`] tries what encryption needs of it, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
 //! about a refusal. Every step has a limit of time and its own row; a step that depends on one that failed says that
 //! it was not tried.
 
+mod keys;
 mod mend;
 mod ping;
 mod probes;
@@ -79,7 +80,11 @@ async fn homeserver(loaded: &Loaded, report: &mut Report) {
     step!("specification", specification);
     if step!("token", bot) {
         if step!("namespace", namespace) {
-            step!("devices", devices);
+            if step!("devices", devices) {
+                keys::try_all(&probes, report).await;
+            } else {
+                report.add(Row::info(keys::ENCRYPTION, "not tried"));
+            }
         }
         step!("profile fields", profile_field);
         step!("ping", ping);
@@ -149,13 +154,19 @@ async fn database(loaded: &Loaded) -> Row {
     let written = write(&store, &rng).await;
     store.close().await;
     match written {
-        Ok(()) => Row::ok(CHECK, "opens with the master key, and can be written"),
+        Ok(machines) => Row::ok(
+            CHECK,
+            format!(
+                "opens with the master key, and can be written; devices with encryption keys: {machines}"
+            ),
+        ),
         Err(error) => unopened_row(CHECK, &error),
     }
 }
 
 /// Writes something and takes it away again: a job that would be due in ten years and belongs to no portal.
-async fn write(store: &Store, rng: &Rng) -> Result<(), StoreError> {
+/// How many devices have keys there.
+async fn write(store: &Store, rng: &Rng) -> Result<u64, StoreError> {
     let job = Job {
         id: rng.bytes(),
         due: Clock::system().now() + 10 * 365 * 86_400_000,
@@ -167,7 +178,8 @@ async fn write(store: &Store, rng: &Rng) -> Result<(), StoreError> {
         },
     };
     store.add_job(&job).await?;
-    store.finish_job(job.id).await
+    store.finish_job(job.id).await?;
+    store.crypto_machines().await
 }
 
 /// Whether a file can be made in a directory.

@@ -58,11 +58,11 @@ pub(super) async fn reachable(check: &'static str, url: &url::Url) -> Result<(),
 /// Asks the homeserver.
 #[derive(Debug)]
 pub(super) struct Probes {
-    homeserver: Homeserver,
-    config: Config,
-    bot: Actor,
+    pub(super) homeserver: Homeserver,
+    pub(super) config: Config,
+    pub(super) bot: Actor,
     /// A user in the namespace, where hosts' names are.
-    patient: OwnedUserId,
+    pub(super) patient: OwnedUserId,
 }
 
 impl Probes {
