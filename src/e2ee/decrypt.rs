@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
-use matrix_sdk_crypto::{MegolmError, vodozemac::megolm::DecryptionError};
-use ruma::serde::Raw;
+use matrix_sdk_crypto::{MegolmError, UserIdentity, vodozemac::megolm::DecryptionError};
+use ruma::{UserId, serde::Raw};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -41,6 +41,32 @@ impl E2ee {
 
 impl Machine {
     async fn decrypt(&mut self, event: &Event) -> Result<Event, E2eeError> {
+        let mut opened = self.trusted(event).await?;
+        if opened.trust == Trust::Signed && self.has_changed(&event.sender).await? {
+            opened.trust = Trust::ChangedIdentity;
+        }
+        Ok(opened)
+    }
+
+    /// Whether a member has another identity than the one that was seen first. Told once, for the event at hand; from then
+    /// on it is the one that is known.
+    async fn has_changed(&mut self, sender: &UserId) -> Result<bool, E2eeError> {
+        if self.identities.get(sender) == Some(&self.devices) {
+            return Ok(false);
+        }
+        self.identities.insert(sender.to_owned(), self.devices);
+        let Some(UserIdentity::Other(identity)) = self.olm.get_identity(sender, None).await? else {
+            return Ok(false);
+        };
+        let changed = identity.identity_needs_user_approval();
+        if changed {
+            identity.pin_current_master_key().await?;
+        }
+        Ok(changed)
+    }
+
+    /// Opens an event; where its device is not trusted, after asking for the devices anew.
+    async fn trusted(&mut self, event: &Event) -> Result<Event, E2eeError> {
         let opened = self.open(event).await?;
         // A device that is not known, or not signed, may be in the meantime.
         if !matches!(

@@ -6,7 +6,7 @@ use matrix_sdk_crypto::{
     DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
     types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
 };
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedUserId};
 
 use super::{E2eeError, Inner, encrypt::Shared, requests};
 use crate::{
@@ -33,6 +33,8 @@ pub(super) struct Machine {
     /// Rises whenever anybody's devices may have changed.
     pub(super) devices: u64,
     pub(super) shared: HashMap<OwnedRoomId, Shared>,
+    /// Whose identity was looked at, and what [`Machine::devices`] was then.
+    pub(super) identities: HashMap<OwnedUserId, u64>,
 }
 
 impl Machine {
@@ -49,6 +51,7 @@ impl Machine {
             synced: None,
             devices: 0,
             shared: HashMap::new(),
+            identities: HashMap::new(),
         };
         machine.publish().await?;
         Ok(machine)

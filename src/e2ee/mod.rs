@@ -149,6 +149,11 @@ impl E2ee {
         self.0.used.swap(false, Ordering::SeqCst)
     }
 
+    /// Takes note that keys were used, for whoever asks next.
+    pub fn mark_used(&self) {
+        self.0.used.store(true, Ordering::SeqCst);
+    }
+
     /// Destroys all keys of a user's devices.
     pub async fn destroy(&self, user: &UserId) -> Result<(), E2eeError> {
         let slot = self.0.slots.of(user);

@@ -68,6 +68,14 @@ impl Deps {
         if !self.e2ee.was_used() {
             return Ok(());
         }
+        let raised = self.raise_count().await;
+        if raised.is_err() {
+            self.e2ee.mark_used();
+        }
+        raised
+    }
+
+    async fn raise_count(&self) -> Result<(), PortalError> {
         let count = self.noted(COUNT).await?.max(self.told().await?) + 1;
         self.note(COUNT, count).await?;
         self.homeserver

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
+    files::photo,
     testkit::{
         audit::{Needle, audit, linkage},
         e2ee::{E2eeClient, Options, Report},
@@ -204,7 +205,77 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
         .await?
         .assert_trusted();
 
+    let first = [(&again.user, &alice.portal), (&again.user, &again.portal)];
+    let second_room = [(&bob, &room), (&bob, &second)];
+    let mut copies = Vec::new();
+    for ((user, portal), (bob, room)) in first.into_iter().zip(second_room) {
+        copies.push(file(user, portal, bob, room).await?);
+        copies.push(file(bob, room, user, portal).await?);
+    }
+    no_two_have_anything_in_common(&copies)?;
+
+    // Bob makes a new identity: what comes then is marked.
+    bob.bootstrap_cross_signing().await?;
+    // How soon his server tells is its affair.
+    let mut marked = false;
+    for n in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        bob.discard_session(&second).await?;
+        let coat = bob.say(&second, &format!("a new coat {n}")).await?;
+        again.user.say(&again.portal, &format!("seen {n}")).await?;
+        heard(&bob, &second, &format!("seen {n}")).await?;
+        let shown = |one: &Report| one.room == again.portal && one.body().ends_with(&format!("a new coat {n}"));
+        let shown = again.user.wait_for(&coat, shown, PATIENCE).await?;
+        marked = shown.body().starts_with('⚠');
+        if marked {
+            break;
+        }
+    }
+    ensure!(marked, "a new identity was not noticed");
+
     nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+}
+
+const PLANTED: &str = "GPS of the looking-glass house";
+
+/// A picture that says where it was taken goes over encrypted, and arrives without. Returns where, and its key and hash.
+async fn file(from: &E2eeClient, here: &str, to: &E2eeClient, there: &str) -> Result<[String; 3]> {
+    let content =
+        json!({"msgtype": "m.image", "body": "me at home.jpg", "info": {"mimetype": "image/jpeg"}});
+    let before = to.timeline(there).len();
+    from.send_file(here, content, &photo(PLANTED)).await?;
+    let arrived = |one: &Report| one.room == there && one.content["msgtype"] == "m.image";
+    to.wait_for(
+        "the picture",
+        |one| arrived(one) && one.sender != to.id(),
+        PATIENCE,
+    )
+    .await?;
+    let shown = to.timeline(there).into_iter().skip(before).find(arrived);
+    let shown = shown.context("another picture")?;
+    shown.assert_trusted();
+    let bytes = to.file_of(&shown.event_id).await?;
+    ensure!(bytes.starts_with(&[0xff, 0xd8]), "no picture");
+    let found = bytes
+        .windows(PLANTED.len())
+        .any(|part| part == PLANTED.as_bytes());
+    ensure!(!found, "the picture says where it was taken");
+    ensure!(shown.body() == "image.jpg", "its name: {}", shown.body());
+    let file = &shown.content["file"];
+    let part = |value: &serde_json::Value| value.as_str().map(str::to_owned).context("no file");
+    Ok([
+        part(&file["url"])?,
+        part(&file["key"]["k"])?,
+        part(&file["hashes"]["sha256"])?,
+    ])
+}
+
+fn no_two_have_anything_in_common(copies: &[[String; 3]]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    for part in copies.iter().flatten() {
+        ensure!(seen.insert(part), "two copies share {part}");
+    }
+    Ok(())
 }
 
 /// No plaintext on either disk; nothing of Alice on B's; two masks share no key.

@@ -23,7 +23,8 @@ const OTHER: &str = "Bob 48.8566N at home";
 const OTHER_NAME: &str = "IMG_of_bob";
 
 /// A JPEG with EXIF, an XMP packet and a comment.
-fn photo(planted: &str) -> Vec<u8> {
+/// A JPEG whose EXIF data says `planted`.
+pub fn photo(planted: &str) -> Vec<u8> {
     let mut file = b"\xff\xd8".to_vec();
     for (marker, head) in [
         (0xe1, &b"Exif\0\0MM\0*"[..]),
