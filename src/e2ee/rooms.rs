@@ -145,3 +145,111 @@ impl E2ee {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{owned_user_id, room_id, server_name};
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        crypto::{MasterKey, Secret},
+        e2ee::Settings,
+        homeserver::{self, Homeserver},
+        pseudonym::Namespace,
+        rng::Rng,
+        store::Store,
+    };
+
+    async fn e2ee(only_signed: bool) -> (tempfile::TempDir, E2ee) {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, rng) = (Clock::mock(0), Rng::seeded(1));
+        let url = format!("sqlite://{}", dir.path().join("v.db").display());
+        let master = MasterKey::generate(&rng);
+        let store = Store::open(&url, &master, clock.clone(), rng.clone())
+            .await
+            .unwrap();
+        let reached = homeserver::Settings {
+            url: "http://127.0.0.1:1".parse().unwrap(),
+            as_token: Secret::new(String::new()),
+            timeout: Duration::from_secs(1),
+            join_timeout: Duration::from_secs(1),
+            tries: 1,
+        };
+        let homeserver = Homeserver::new(reached, clock.clone(), rng).unwrap();
+        let namespace = Namespace::new(server_name!("x"), "_vizard_", "vizard").unwrap();
+        let settings = Settings {
+            enabled: true,
+            only_signed,
+            machines: 1,
+        };
+        let e2ee = E2ee::new(store, homeserver, clock, Arc::new(namespace), settings);
+        (dir, e2ee)
+    }
+
+    impl E2ee {
+        fn knows(&self, room: &RoomId, encrypted: bool) {
+            let known = encrypted.then(|| {
+                Arc::new(Room {
+                    settings: EncryptionSettings::default(),
+                    members: vec![owned_user_id!("@bob:y")],
+                })
+            });
+            self.0.rooms.lock().rooms.put(room.to_owned(), known);
+        }
+
+        fn changes(&self) -> u64 {
+            self.0.rooms.lock().changes
+        }
+
+        fn remembers(&self, room: &RoomId) -> bool {
+            self.0.rooms.lock().rooms.contains(room)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_is_forgotten_where_it_matters() {
+        let (_dir, e2ee) = e2ee(false).await;
+        let (room, other) = (room_id!("!a:x"), room_id!("!b:x"));
+        for (kind, encrypted, forgotten) in [
+            ("m.room.encryption", true, true),
+            ("m.room.encryption", false, true),
+            ("m.room.member", true, true),
+            ("m.room.history_visibility", true, true),
+            ("m.room.member", false, false),
+            ("m.room.history_visibility", false, false),
+            ("m.room.name", true, false),
+            ("m.room.message", true, false),
+        ] {
+            e2ee.knows(room, encrypted);
+            e2ee.knows(other, true);
+            let before = e2ee.changes();
+            e2ee.hears(room, kind);
+            assert_eq!(!e2ee.remembers(room), forgotten, "{kind} {encrypted}");
+            assert_eq!(e2ee.changes() > before, forgotten, "{kind} {encrypted}");
+            assert!(e2ee.remembers(other), "{kind}: of another room");
+        }
+        // Not known yet, and perhaps being fetched: what is fetched is old.
+        let unknown = room_id!("!c:x");
+        let before = e2ee.changes();
+        e2ee.hears(unknown, "m.room.member");
+        assert!(e2ee.changes() > before);
+    }
+
+    #[tokio::test]
+    async fn a_room_cannot_make_keys_rotate_all_the_time() {
+        let (_dir, e2ee) = e2ee(true).await;
+        let content = r#"{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_ms":1,"rotation_period_msgs":0}"#;
+        let settings = e2ee.settings(content, HistoryVisibility::Shared);
+        assert_eq!(settings.rotation_period, Duration::from_hours(1));
+        assert_eq!(settings.rotation_period_msgs, 1);
+        for content in [content, "{}", "3"] {
+            let settings = e2ee.settings(content, HistoryVisibility::Shared);
+            assert_eq!(
+                settings.sharing_strategy,
+                CollectStrategy::IdentityBasedStrategy,
+                "{content}"
+            );
+        }
+    }
+}

@@ -49,3 +49,52 @@ impl Slots {
         slot
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(number: usize) -> OwnedUserId {
+        OwnedUserId::try_from(format!("@_vizard_{number}:x")).unwrap()
+    }
+
+    impl Slots {
+        fn has(&self, number: usize) -> bool {
+            self.slots.lock().unwrap().contains(&user(number))
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_held_stays_however_many_come() {
+        let slots = Slots::new(2);
+        let held = slots.of(&user(0));
+        for number in 1..50 {
+            drop(slots.of(&user(number)));
+            assert!(slots.has(0), "gone after {number}");
+        }
+        assert!(Arc::ptr_eq(&held, &slots.of(&user(0))));
+    }
+
+    #[test]
+    fn all_may_be_held_and_none_goes() {
+        let slots = Slots::new(1);
+        let held: Vec<_> = (0..10).map(|number| slots.of(&user(number))).collect();
+        for (number, slot) in held.iter().enumerate() {
+            assert!(Arc::ptr_eq(slot, &slots.of(&user(number))));
+        }
+    }
+
+    #[test]
+    fn what_nobody_holds_goes_the_longest_unused_first() {
+        let slots = Slots::new(2);
+        for number in [0, 1, 0, 2] {
+            drop(slots.of(&user(number)));
+        }
+        assert!(slots.has(0) && !slots.has(1) && slots.has(2));
+        // What was held too long is made up for.
+        let held: Vec<_> = (3..8).map(|number| slots.of(&user(number))).collect();
+        drop(held);
+        drop(slots.of(&user(9)));
+        assert!(slots.slots.lock().unwrap().len() <= 2);
+    }
+}

@@ -179,6 +179,29 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_stands_before_every_text() {
+        let marked = |content: Scrubbed| value(&content.marked("⚠"));
+        let plain = marked(Scrubbed::notice("a"));
+        assert_eq!(plain["body"], "⚠ a");
+        assert_eq!(plain["formatted_body"], json!(null));
+        let html = marked(Scrubbed::notice_html("a", "<b>a</b>"));
+        assert_eq!(html["body"], "⚠ a");
+        assert_eq!(html["formatted_body"], "⚠ <b>a</b>");
+
+        let edit = Scrubbed::notice_html("a", "<b>a</b>").replacing(event_id!("$e"));
+        let relation = value(&edit)["m.relates_to"].clone();
+        let edit = marked(edit);
+        assert_eq!(edit["body"], "⚠ * a");
+        assert_eq!(edit["m.new_content"]["body"], "⚠ a");
+        assert_eq!(edit["m.new_content"]["formatted_body"], "⚠ <b>a</b>");
+        assert_eq!(edit["m.relates_to"], relation);
+
+        // Nothing to mark, and nothing changed.
+        let reaction = Scrubbed::portal_state("m.reaction", &json!({"a": 1}));
+        assert_eq!(marked(reaction), json!({"a": 1}));
+    }
+
+    #[test]
     fn member_and_state() {
         let mapping = json!({"type": "mxid_mapping"});
         let member = Scrubbed::ghost_member("Quiet Heron", &mapping);

@@ -76,6 +76,16 @@ mod tests {
             ("trace", "sqlx::query", Level::ERROR, false),
             ("trace,sqlx=trace", "sqlx::query", Level::WARN, false),
             ("sqlx::query=trace", "sqlx::query", Level::DEBUG, true),
+            ("trace", "matrix_sdk_crypto::machine", Level::ERROR, false),
+            ("trace", "matrix_sdk_common", Level::ERROR, false),
+            ("trace", "vodozemac", Level::ERROR, false),
+            (
+                "info,matrix_sdk_crypto=trace",
+                "matrix_sdk_crypto::olm",
+                Level::WARN,
+                true,
+            ),
+            ("trace", "vizard::e2ee", Level::TRACE, true),
             ("error", "reqwest", Level::WARN, false),
             ("warn, vizard::bot=debug", "vizard::bot", Level::DEBUG, true),
             (

@@ -181,6 +181,14 @@ fn each_bad_value_is_explained() {
         ("portal.command_prefix", "\"/v\"", "must be one word"),
         ("portal.membership", "1", "1 is neither true nor false"),
         ("relay.concurrency", "1.5", "1.5 is not a whole number"),
+        ("encryption.enabled", "\"yes\"", "is neither true nor false"),
+        (
+            "encryption.portal",
+            "\"sometimes\"",
+            "write \"always\", \"match\" or \"never\"",
+        ),
+        ("encryption.share", "\"some\"", "\"signed\""),
+        ("encryption.machines", "0", "write a whole number from 1"),
         ("log.level", "\"inof\"", "is not a log filter"),
         ("log.format", "\"xml\"", "write \"human\" or \"json\""),
         (
@@ -250,4 +258,28 @@ fn a_token_is_set_in_one_place_only() {
         found.contains("both set | keep appservice.as_token_file alone"),
         "{found}"
     );
+}
+
+#[test]
+fn encryption_is_on_unless_it_is_switched_off() {
+    let encryption = |toml: &str| {
+        let dir = dir(&minimal(toml));
+        load(dir.path(), &[]).unwrap().config.encryption
+    };
+    let all = encryption("");
+    assert!(all.enabled);
+    assert_eq!(all.portal, EncryptPortals::Always);
+    assert_eq!(all.share, ShareKeys::All);
+    for (name, portal) in [
+        ("always", EncryptPortals::Always),
+        ("match", EncryptPortals::Match),
+        ("never", EncryptPortals::Never),
+    ] {
+        let toml = format!("[encryption]\nportal = \"{name}\"\nshare = \"signed\"\nmachines = 1");
+        let chosen = encryption(&toml);
+        assert_eq!(chosen.portal, portal);
+        assert_eq!(chosen.share, ShareKeys::Signed);
+        assert_eq!(chosen.machines, 1);
+    }
+    assert!(!encryption("[encryption]\nenabled = false").enabled);
 }

@@ -1,6 +1,7 @@
 //! The client against a server that answers from a script.
 
 mod endpoints;
+mod keys;
 mod retries;
 
 use std::{

@@ -1,0 +1,159 @@
+//! The endpoints of keys and devices' messages.
+
+use ruma::{
+    OneTimeKeyAlgorithm,
+    api::client::keys::{claim_keys, upload_keys, upload_signatures},
+    device_id, user_id,
+};
+
+use super::*;
+
+fn counts(count: u64) -> Reply {
+    says(
+        200,
+        &json!({"one_time_key_counts": {"signed_curve25519": count}}),
+    )
+}
+
+impl Test {
+    fn body(&self, index: usize) -> Value {
+        serde_json::from_str(&self.script.seen.lock().unwrap()[index].body).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn keys_go_up_as_the_device() {
+    let test = Test::new([
+        counts(50),
+        says(200, &json!({})),
+        says(200, &json!({"failures": {}})),
+        refuses(404, "M_UNRECOGNIZED"),
+    ])
+    .await;
+    let nothing = upload_keys::v3::Request::new();
+    let answer = test.client.upload_keys(&actor(), &nothing).await.unwrap();
+    let counted = answer.one_time_key_counts[&OneTimeKeyAlgorithm::SignedCurve25519];
+    assert_eq!(u64::from(counted), 50);
+    let identity = json!({"master_key": {"keys": {}}});
+    test.client
+        .upload_cross_signing(&actor(), &identity)
+        .await
+        .unwrap();
+    let signatures = upload_signatures::v3::Request::new([].into());
+    test.client
+        .upload_signatures(&actor(), &signatures)
+        .await
+        .unwrap();
+    let error = test.client.upload_keys(&actor(), &nothing).await;
+    assert_eq!(error.unwrap_err().errcode(), Some("M_UNRECOGNIZED"));
+
+    let path = "POST /_matrix/client/v3/keys";
+    assert_eq!(
+        test.lines()[..3],
+        [
+            format!("{path}/upload?{ACTING}"),
+            format!("{path}/device_signing/upload?{ACTING}"),
+            format!("{path}/signatures/upload?{ACTING}"),
+        ]
+    );
+    // Without `device_keys`: an empty one would replace those that are there.
+    assert_eq!(
+        test.body(0),
+        json!({"one_time_keys": {}, "fallback_keys": {}})
+    );
+    assert_eq!(test.body(1), identity);
+    assert_eq!(test.body(2), json!({}));
+}
+
+#[tokio::test]
+async fn others_keys_are_asked_for_and_claimed() {
+    let bob = user_id!("@bob:y");
+    let test = Test::new([
+        says(
+            200,
+            &json!({"device_keys": {bob.as_str(): {}}, "failures": {}}),
+        ),
+        says(200, &json!({"one_time_keys": {}, "failures": {"z": {}}})),
+        says(200, &json!({"device_keys": 3})),
+    ])
+    .await;
+    let users = [(bob.to_owned(), Vec::new())].into();
+    let answer = test.client.query_keys(&actor(), &users).await.unwrap();
+    assert!(answer.device_keys.contains_key(bob));
+    let wanted = [(
+        bob.to_owned(),
+        [(
+            device_id!("B").to_owned(),
+            OneTimeKeyAlgorithm::SignedCurve25519,
+        )]
+        .into(),
+    )];
+    let claim = claim_keys::v3::Request::new(wanted.into());
+    test.client.claim_keys(&actor(), &claim).await.unwrap();
+    let nonsense = test.client.query_keys(&actor(), &users).await;
+    assert!(matches!(nonsense, Err(Error::Answer(_))), "{nonsense:?}");
+
+    assert_eq!(
+        test.body(0),
+        json!({"device_keys": {"@bob:y": []}, "timeout": 10_000})
+    );
+    assert_eq!(
+        test.body(1),
+        json!({"one_time_keys": {"@bob:y": {"B": "signed_curve25519"}}, "timeout": 10_000})
+    );
+    let lines = test.lines();
+    assert!(lines[0].starts_with("POST /_matrix/client/v3/keys/query?user_id="));
+    assert!(lines[1].starts_with("POST /_matrix/client/v3/keys/claim?user_id="));
+}
+
+#[tokio::test]
+async fn a_message_to_a_device_keeps_its_id() {
+    let test = Test::new([reply(500, ""), says(200, &json!({}))]).await;
+    let messages = json!({"@bob:y": {"B": {"a": 1}}});
+    test.client
+        .send_to_device(&actor(), "m.room.encrypted", "t/1", &messages)
+        .await
+        .unwrap();
+    let line = format!("PUT /_matrix/client/v3/sendToDevice/m.room.encrypted/t%2F1?{ACTING}");
+    assert_eq!(test.lines(), [line.clone(), line]);
+    assert_eq!(test.body(1), json!({"messages": messages}));
+}
+
+#[tokio::test]
+async fn a_device_syncs_without_rooms_and_unseen() {
+    let test = Test::new([
+        says(
+            200,
+            &json!({
+                "next_batch": "s2",
+                "to_device": {"events": [{"type": "m.dummy", "sender": "@bob:y", "content": {}}]},
+                "device_lists": {"changed": ["@bob:y"]},
+                "device_one_time_keys_count": {"signed_curve25519": 7},
+                "org.matrix.msc2732.device_unused_fallback_key_types": ["signed_curve25519"],
+            }),
+        ),
+        says(200, &json!({"next_batch": "s3"})),
+        says(200, &json!({})),
+    ])
+    .await;
+    let first = test.client.sync_device(&actor(), None).await.unwrap();
+    assert_eq!(first.next_batch, "s2");
+    assert_eq!(first.to_device.events.len(), 1);
+    assert_eq!(first.device_lists.changed, [user_id!("@bob:y")]);
+    assert_eq!(
+        first.device_unused_fallback_key_types,
+        Some(vec![OneTimeKeyAlgorithm::SignedCurve25519])
+    );
+    let second = test.client.sync_device(&actor(), Some("s2")).await.unwrap();
+    // Not told is not the same as none left.
+    assert_eq!(second.device_unused_fallback_key_types, None);
+    assert!(second.to_device.events.is_empty());
+    assert!(test.client.sync_device(&actor(), None).await.is_err());
+
+    let lines = test.lines();
+    assert!(lines[0].contains("set_presence=offline&timeout=0&filter="));
+    assert!(lines[0].contains("rooms%22%3A%5B%5D"), "{}", lines[0]);
+    assert!(!lines[0].contains("since="));
+    assert!(lines[1].contains("since=s2"));
+    assert!(lines[1].ends_with(ACTING));
+}
