@@ -9,5 +9,7 @@ mod commands;
 mod conversation;
 mod crash;
 mod encrypted;
+mod encrypted_crash;
+mod ratchets;
 mod rooms;
 mod world;
