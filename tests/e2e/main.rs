@@ -9,6 +9,8 @@ mod commands;
 mod conversation;
 mod crash;
 mod encrypted;
+mod encrypted_crash;
 mod files;
+mod ratchets;
 mod rooms;
 mod world;
