@@ -1,12 +1,12 @@
 //! End-to-end encryption: one device with keys of its own for every ghost, host, mirror and the bot.
 //!
 //! Two places in the pipeline use it: every event passes [`E2ee::decrypt`] before it is rewritten, and every message
-//! passes [`E2ee::encrypt`] before it is sent into an encrypted room. Each actor's keys live in a [`Machine`], an
+//! passes [`E2ee::encrypt`] before it is sent into an encrypted room. Each actor's keys live in a machine, an
 //! `OlmMachine` over Vizard's own store; machines are loaded when they are needed and leave memory again, the longest
 //! unused first. A machine has one user at a time, so a ratchet is never stepped twice at once; and it writes each step
 //! before the ciphertext leaves, so a crash never steps it twice either.
 //!
-//! What waits for a device on the homeserver is fetched by a `/sync` of that device alone ([`Machine::sync`]), which
+//! What waits for a device on the homeserver is fetched by a `/sync` of that device alone (`Machine::sync`), which
 //! is the truth; what reaches the application service otherwise is a hint at most. Called by `portal`, `relay`, `bot`
 //! and `worker`. Nothing else in the crate looks at ciphertext.
 

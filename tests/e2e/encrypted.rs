@@ -205,16 +205,23 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
         .await?
         .assert_trusted();
 
-    let first = [(&again.user, &alice.portal), (&again.user, &again.portal)];
-    let second_room = [(&bob, &room), (&bob, &second)];
-    let mut copies = Vec::new();
-    for ((user, portal), (bob, room)) in first.into_iter().zip(second_room) {
-        copies.push(file(user, portal, bob, room).await?);
-        copies.push(file(bob, room, user, portal).await?);
-    }
-    no_two_have_anything_in_common(&copies)?;
-
+    files_both_ways(&alice.portal, &again, &bob, [&room, &second]).await?;
     nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+}
+
+/// The same picture in two rooms, from both sides.
+async fn files_both_ways(
+    first: &str,
+    again: &Veiled,
+    bob: &E2eeClient,
+    rooms: [&String; 2],
+) -> Result<()> {
+    let mut copies = Vec::new();
+    for (portal, room) in [first, &again.portal].into_iter().zip(rooms) {
+        copies.push(file(&again.user, portal, bob, room).await?);
+        copies.push(file(bob, room, &again.user, portal).await?);
+    }
+    no_two_have_anything_in_common(&copies)
 }
 
 const PLANTED: &str = "GPS of the looking-glass house";
