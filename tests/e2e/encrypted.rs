@@ -206,7 +206,30 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
         .assert_trusted();
 
     files_both_ways(&alice.portal, &again, &bob, [&room, &second]).await?;
+    new_identity_is_marked(&bob, &second, &again).await?;
     nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+}
+
+/// Bob throws his identity away: what he says next, once his server has told, is marked, and what comes after that is not.
+async fn new_identity_is_marked(bob: &E2eeClient, room: &str, alice: &Veiled) -> Result<()> {
+    bob.renew_identity().await?;
+    let mut marked = Vec::new();
+    for n in 0..8 {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        let text = format!("a new coat {n}");
+        bob.say(room, &text).await?;
+        let shown = |one: &Report| one.room == alice.portal && one.body().ends_with(&text);
+        let shown = alice.user.wait_for(&text, shown, PATIENCE).await?;
+        marked.push(shown.body().starts_with('⚠'));
+        if marked.ends_with(&[true, false]) {
+            return Ok(());
+        }
+        // The ghost's device looks for new devices before it speaks.
+        let seen = format!("seen {n}");
+        alice.user.say(&alice.portal, &seen).await?;
+        heard(bob, room, &seen).await?;
+    }
+    anyhow::bail!("a new identity was not noticed, or always is: {marked:?}")
 }
 
 /// The same picture in two rooms, from both sides.

@@ -47,6 +47,13 @@ impl E2eeClient {
         self.call("bootstrap", json!({})).await.map(drop)
     }
 
+    /// Throws the cross-signing identity away for a new one, which signs this device.
+    pub async fn renew_identity(&self) -> Result<()> {
+        self.call("bootstrap", json!({"anew": true}))
+            .await
+            .map(drop)
+    }
+
     /// Signs another device of this user. This client must have made the identity.
     pub async fn sign_device(&self, device: &str) -> Result<()> {
         self.call("sign_device", json!({"device": device}))

@@ -116,9 +116,10 @@ const COMMANDS = {
         await until("the upload of the device's keys", keys);
         return null;
     },
-    async bootstrap() {
+    async bootstrap({ anew }) {
         const identifier = { type: "m.id.user", user: client.getUserId() };
         await crypto().bootstrapCrossSigning({
+            setupNewCrossSigning: anew === true,
             authUploadDeviceSigningKeys: async (send) => {
                 try {
                     await send(null);
