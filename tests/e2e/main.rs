@@ -10,6 +10,7 @@ mod conversation;
 mod crash;
 mod encrypted;
 mod encrypted_crash;
+mod encrypted_loss;
 mod ratchets;
 mod rooms;
 mod world;
