@@ -37,9 +37,16 @@ async fn killed_again_and_again_it_uses_no_ratchet_twice() -> Result<()> {
             say_all(&bob, &room, "in")
         )
     };
+    let relayed = || from_others(&bob, &room) + from_others(&alice.user, &alice.portal);
     let kill = async {
         for _ in 0..KILLS {
-            tokio::time::sleep(Duration::from_millis(rng.random_range(100..2_000))).await;
+            // Not before it has relayed something, or the kills would hit nothing.
+            let before = relayed();
+            let until = tokio::time::Instant::now() + Duration::from_secs(20);
+            while relayed() < before + 2 && tokio::time::Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..700))).await;
             world.vizard.kill();
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..200))).await;
             world.vizard.start().await?;
@@ -66,13 +73,27 @@ async fn killed_again_and_again_it_uses_no_ratchet_twice() -> Result<()> {
         steps.sessions.len()
     );
     ensure!(steps.messages >= 2 * MESSAGES, "the audit saw too little");
+    // Each start begins a new one, so this tells how many of the lives said anything.
+    let lives = steps
+        .sessions
+        .iter()
+        .filter(|(sender, _)| *sender == alice.ghost);
+    ensure!(lives.count() > KILLS / 2, "the kills hit nothing");
     Ok(())
+}
+
+fn from_others(user: &E2eeClient, room: &str) -> usize {
+    let timeline = user.timeline(room);
+    timeline
+        .iter()
+        .filter(|one| one.sender != user.id())
+        .count()
 }
 
 async fn say_all(user: &E2eeClient, room: &str, word: &str) -> Result<()> {
     for number in 0..MESSAGES {
         user.say(room, &format!("{word} {number}")).await?;
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     Ok(())
 }

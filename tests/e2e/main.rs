@@ -10,6 +10,7 @@ mod conversation;
 mod crash;
 mod encrypted;
 mod encrypted_crash;
+mod encrypted_loss;
 mod files;
 mod ratchets;
 mod rooms;

@@ -24,8 +24,8 @@ const PLACEHOLDER: &str = "🔒";
 
 /// What Vizard's users have sent, by the wire.
 pub struct Steps {
-    /// Megolm sessions.
-    pub sessions: HashSet<String>,
+    /// Megolm sessions, with whose they are.
+    pub sessions: HashSet<(String, String)>,
     /// Messages.
     pub messages: usize,
 }
@@ -53,7 +53,7 @@ pub async fn no_step_is_used_twice(world: &World) -> Result<Steps> {
                 .context("a message without a session")?
                 .to_owned();
             let step = (session.clone(), index(ciphertext)?);
-            steps.sessions.insert(session);
+            steps.sessions.insert((sender.to_owned(), session));
             match seen.get(&step) {
                 None => {
                     steps.messages += 1;
