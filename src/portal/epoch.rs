@@ -132,6 +132,16 @@ impl Deps {
                 return Err(error.into());
             }
         }
+        // At once: whoever speaks to a device that is not there yet is not heard. Mirrors only speak.
+        let now = self.portals.get(id).await?;
+        for (device, actor) in [
+            (&now.ghost.device, self.ghost(&now)),
+            (&now.host.device, self.host(&now)),
+        ] {
+            if device.is_some() {
+                self.e2ee.settle(&actor).await?;
+            }
+        }
         Ok(())
     }
 }
