@@ -54,12 +54,6 @@ pub async fn run(
         {
             return Ok(Outcome::Later);
         }
-        for user in [&portal.ghost.id, &portal.host.id] {
-            deps.e2ee.destroy(user).await?;
-        }
-        for mirror in deps.store.mirrors(id).await? {
-            deps.e2ee.destroy(&mirror.puppet.id).await?;
-        }
         let days = u64::from(deps.config.abuse.escrow_days);
         let escrow: Option<UnixMillis> = (days > 0).then(|| deps.clock.now() + days * 86_400_000);
         let text = format!(
@@ -75,6 +69,13 @@ pub async fn run(
             deps.report_if_possible(report, "forgotten", &text).await?;
         }
         close(deps, &portal).await?;
+        // After the host's last word, which would make it new keys.
+        for user in [&portal.ghost.id, &portal.host.id] {
+            deps.e2ee.destroy(user).await?;
+        }
+        for mirror in deps.store.mirrors(id).await? {
+            deps.e2ee.destroy(&mirror.puppet.id).await?;
+        }
         deps.portals
             .destroy(id, |portal| async move {
                 deps.store.forget_portal(&portal, escrow).await

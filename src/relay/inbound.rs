@@ -5,7 +5,7 @@ use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
-    event::Event,
+    event::{Event, Trust},
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -118,13 +118,19 @@ impl Relay {
         received: UnixMillis,
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
+        // A placeholder whose answer was lost must not be taken for the message when its key has come.
+        let leg = if event.trust == Trust::NoKey {
+            "unread"
+        } else {
+            "in"
+        };
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
             let actor = deps.mirror(&mirror);
             let txn_id = deps
                 .store
-                .txn_id(&actor.user, event.event_id.as_str(), "in", 0);
+                .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
             if let Some(sent) =
                 reconcile::already_sent(deps, &actor, room, &txn_id, received).await?
             {
