@@ -11,6 +11,7 @@ mod environment;
 mod hidden;
 mod kind;
 mod load;
+mod peers;
 mod problem;
 mod schema;
 mod sections;
@@ -23,6 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ruma::OwnedServerName;
 use serde::Deserialize;
 
 pub use denied::{Denial, matches_glob};
@@ -67,6 +69,15 @@ pub struct Config {
     /// Files that people attach.
     #[serde(default)]
     pub media: Media,
+    /// Keys of this Vizard and of others.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Sealed invites.
+    #[serde(default)]
+    pub invites: Invites,
+    /// Other Vizards, by server name.
+    #[serde(default)]
+    pub peers: BTreeMap<OwnedServerName, Peer>,
     /// Privacy choices.
     #[serde(default)]
     pub privacy: Privacy,
