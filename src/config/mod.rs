@@ -9,6 +9,7 @@
 mod denied;
 mod environment;
 mod hidden;
+mod inviting;
 mod kind;
 mod load;
 mod peers;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 
 pub use denied::{Denial, matches_glob};
 pub use hidden::Hidden;
+pub use inviting::*;
 pub use load::Loaded;
 pub use problem::{ConfigError, Problem};
 pub use sections::*;

@@ -19,6 +19,7 @@ const RANKS: &[(u8, &str)] = &[
     (3, "e2ee"),
     (2, "store"),
     (2, "homeserver"),
+    (2, "peer"),
     (1, "pseudonym"),
     (1, "rewrite"),
     (1, "media"),
@@ -192,8 +193,8 @@ fn each_thing_stays_in_its_place() {
         ("sqlx::", &["store"], "all SQL is in store"),
         (
             "reqwest::",
-            &["homeserver"],
-            "all Matrix HTTP is in homeserver",
+            &["homeserver", "peer"],
+            "all Matrix HTTP is in homeserver, and other Vizards are asked by peer",
         ),
         ("SystemTime::now", &["clock"], "time comes from clock"),
         ("rand::", &["rng"], "randomness comes from rng"),
