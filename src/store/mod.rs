@@ -24,6 +24,7 @@ mod keyring;
 mod links;
 mod log;
 mod mirrors;
+mod notes;
 mod portals;
 mod records;
 mod rotate;
@@ -44,6 +45,7 @@ use sqlx::Connection as _;
 
 pub use crypto::CryptoStore;
 pub use links::{Committing, Source};
+pub use notes::Note;
 pub use records::*;
 pub use tasks::*;
 

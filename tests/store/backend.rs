@@ -19,7 +19,7 @@ use crate::postgres::Postgres;
 static SERVER: OnceLock<Postgres> = OnceLock::new();
 
 /// Every table, so that a new one is not overlooked by the tests that read them all.
-pub const TABLES: [&str; 12] = [
+pub const TABLES: [&str; 13] = [
     "crypto",
     "escrow",
     "forgotten",
@@ -29,6 +29,7 @@ pub const TABLES: [&str; 12] = [
     "keyring",
     "links",
     "mirrors",
+    "notes",
     "portals",
     "routes",
     "users",

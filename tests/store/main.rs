@@ -8,6 +8,7 @@ mod commits;
 mod crypto;
 mod keys;
 mod machine;
+mod notes;
 mod portals;
 #[path = "../testkit/postgres.rs"]
 mod postgres;
@@ -83,6 +84,12 @@ on_each_backend! {
         destroyed_keys_leave_nothing,
         moved_keys_do_not_open,
         keys_take_little_room,
+    }
+    notes::{
+        notes_are_found_by_kind_and_key,
+        a_note_is_added_once,
+        concurrent_changes_of_a_note_all_count,
+        due_notes_go,
     }
     stolen::{
         stolen_database_says_nothing,
