@@ -4,7 +4,7 @@
 //! The modules form ranks, and imports only go downward (a test reads the `use` lines and fails on an
 //! upward one). From the top: [`cli`] and [`app`] see everything; [`http`] and [`worker`] drive;
 //! [`bot`] answers commands; [`relay`] carries messages; [`portal`] and [`e2ee`] know what a portal
-//! and a device are; [`store`] and [`homeserver`] do all SQL and all Matrix HTTP, [`peer`] asks other Vizards; [`pseudonym`],
+//! and a device are, [`keys`] what this Vizard's own keys are; [`store`] and [`homeserver`] do all SQL and all Matrix HTTP, [`peer`] asks other Vizards; [`pseudonym`],
 //! [`sealed`] and [`rewrite`] are pure; [`config`], [`telemetry`], [`crypto`], [`clock`] and [`rng`] carry the rest.
 //! `ARCHITECTURE.md` walks one message through them.
 
@@ -18,6 +18,8 @@ pub mod e2ee;
 pub mod event;
 pub mod homeserver;
 pub mod http;
+pub mod invite;
+pub mod keys;
 pub mod media;
 pub mod peer;
 pub mod portal;

@@ -39,7 +39,8 @@ use crate::{
     config::Config,
     e2ee::E2ee,
     homeserver::{Actor, Class, Homeserver},
-    pseudonym::{Namespace, ServerKey},
+    keys::{OwnKeys, Peers},
+    pseudonym::Namespace,
     rewrite::Scrubbed,
     rng::Rng,
     store::{Job, Portal, PortalId, PortalState, Store, Task},
@@ -62,8 +63,12 @@ pub struct Deps {
     pub rng: Rng,
     /// Which users are ours.
     pub namespace: Arc<Namespace>,
-    /// Signs mappings.
-    pub server_key: Arc<ServerKey>,
+    /// This Vizard's own keys.
+    pub keys: OwnKeys,
+    /// Keys of other Vizards.
+    pub peers: Peers,
+    /// Rung when own keys were replaced.
+    pub rekeyed: Arc<tokio::sync::Notify>,
     /// The bot and its device.
     pub bot: Actor,
     /// Portal records.

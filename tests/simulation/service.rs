@@ -60,7 +60,10 @@ impl Service {
             let config = config(ground, fake);
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
-            let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0)
+            let keys = vizard::app::own_keys(&config, &store, clock.clone(), rng.clone())
+                .await
+                .expect("it has keys");
+            let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0, keys)
                 .expect("it starts");
             let app = Arc::new(app);
             let state = http::State {
@@ -69,6 +72,8 @@ impl Service {
                 heard: Arc::default(),
                 clock,
                 health,
+                keys: app.deps.keys.clone(),
+                peers: app.deps.peers.clone(),
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
