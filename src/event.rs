@@ -3,6 +3,8 @@
 //! Used by everything that handles events. Decoding never fails a whole transaction: an event that cannot be read is
 //! the caller's to count and skip.
 
+pub mod hints;
+
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;

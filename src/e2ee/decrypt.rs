@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A sync this recent, in milliseconds, is not repeated for another event without a key.
-const JUST_NOW: u64 = 250;
+pub(super) const JUST_NOW: u64 = 250;
 
 #[derive(Deserialize)]
 struct Plain {

@@ -8,7 +8,7 @@ use std::{
 use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
 
-use super::{E2ee, E2eeError, machine::Machine, requests, rooms::Room};
+use super::{E2ee, E2eeError, decrypt::JUST_NOW, machine::Machine, requests, rooms::Room};
 use crate::{
     clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
 };
@@ -50,7 +50,11 @@ impl E2ee {
         let start = (actor.user.clone(), room.to_owned());
         let fresh = lock(&self.0.started).contains(&start);
         self.with(actor, async |machine| {
-            machine.sync_if_older(STALE).await?;
+            let began = machine.synced.unwrap_or_default();
+            let changed = self.0.changes.since(&users, began);
+            machine
+                .sync_if_older(if changed { JUST_NOW } else { STALE })
+                .await?;
             if !fresh {
                 // The database may be an older copy than the one that used this key last.
                 machine.olm.discard_room_key(room).await?;

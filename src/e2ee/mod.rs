@@ -13,6 +13,7 @@
 mod decrypt;
 mod encrypt;
 mod error;
+mod hints;
 mod machine;
 mod requests;
 mod rooms;
@@ -29,10 +30,11 @@ use std::{
 };
 
 pub use error::E2eeError;
+pub use hints::Nudged;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
-use self::{machine::Machine, rooms::Rooms, slots::Slots};
+use self::{hints::Changes, machine::Machine, rooms::Rooms, slots::Slots};
 use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
@@ -52,6 +54,7 @@ struct Inner {
     settings: Settings,
     slots: Slots,
     rooms: Rooms,
+    changes: Changes,
     /// Rooms and actors whose room key is of this start.
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
     /// Whether anything was encrypted since somebody asked.
@@ -94,6 +97,7 @@ impl E2ee {
         Self(Arc::new(Inner {
             slots: Slots::new(settings.machines),
             rooms: Rooms::default(),
+            changes: Changes::default(),
             store,
             homeserver,
             clock,
@@ -171,6 +175,16 @@ impl E2ee {
     ) -> Result<T, E2eeError> {
         let slot = self.0.slots.of(&actor.user);
         let mut held = slot.lock().await;
+        self.use_held(&mut held, actor, work).await
+    }
+
+    /// The same, for whoever holds the slot.
+    async fn use_held<T>(
+        &self,
+        held: &mut Option<Machine>,
+        actor: &Actor,
+        work: impl AsyncFnOnce(&mut Machine) -> Result<T, E2eeError>,
+    ) -> Result<T, E2eeError> {
         let known = held
             .take()
             .filter(|machine| machine.actor().device == actor.device);

@@ -49,6 +49,10 @@ fn describe() {
         "vizard_events_total",
         "Events received, by outcome: accepted, malformed, duplicate, or fetched (missed, and found in the history)"
     );
+    describe_counter!(
+        "vizard_hints_total",
+        "What transactions hint at beside their events, by outcome: synced, recent, unknown, failed, dropped, changed, malformed"
+    );
     describe_gauge!(
         "vizard_lane_depth",
         "Events waiting in the lanes of all portals"

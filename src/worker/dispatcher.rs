@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Intake,
+    hints::Hints,
     intake::{Arrival, Arrivals, decode},
     lanes::{Item, LaneKey, Lanes},
     seen::Look,
@@ -40,7 +41,11 @@ impl Dispatcher {
     /// A dispatcher and the door that feeds it.
     #[must_use]
     pub fn new(deps: Deps, lanes: Arc<Lanes>) -> (Self, Intake) {
-        let (intake, arrivals) = Intake::new(deps.store.clone(), deps.clock.clone());
+        let (intake, arrivals) = Intake::new(
+            deps.store.clone(),
+            deps.clock.clone(),
+            Hints::new(&deps),
+        );
         (
             Self {
                 deps,

@@ -202,6 +202,11 @@ impl State {
             .await?)
     }
 
+    pub(super) async fn is_there(&self, kind: Kind, name: Name<'_>) -> Result<bool, StoreError> {
+        let key = self.key(kind, name);
+        Ok(self.sealed(kind, &key).await?.is_some())
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         kind: Kind,

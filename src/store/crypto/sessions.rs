@@ -29,7 +29,12 @@ impl CryptoStore {
         lock(&self.0.account).clone()
     }
 
-    /// The same, which must be there.
+    /// Whether there is an account. Opens nothing.
+    pub async fn has_account(&self) -> Result<bool> {
+        self.0.is_there(Kind::Account, (b"", b"")).await
+    }
+
+    /// The public part of the account, which must be there.
     pub(super) async fn account(&self) -> Result<StaticAccountData> {
         if self.get_static_account().is_none() {
             self.load_account().await?;
