@@ -238,8 +238,7 @@ impl App {
             self.lanes.clone(),
             self.stop.clone(),
         ));
-        self.tasks
-            .spawn(self.intake.hints().run(self.stop.clone()));
+        self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(
             self.deps.clone(),

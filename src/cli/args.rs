@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// Write a configuration, a registration and fresh keys; never overwrites anything
     Init(Init),
     /// Print the registration that the homeserver needs
-    Registration(ConfigFile),
+    Registration(Registration),
     /// Check configuration, keys, database and registration without touching the network
     Check(Check),
     /// Try the live set-up: homeserver, tokens, namespace, ping, clock, database
@@ -69,6 +69,21 @@ pub(super) struct ConfigFile {
 }
 
 #[derive(Debug, Options)]
+pub(super) struct Registration {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) hints: Hints,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct Hints {
+    /// Ask the homeserver for hints too (experimental; never needed, see docs/admin.md)
+    #[arg(long = "to-device-hints")]
+    pub(super) asked_for: bool,
+}
+
+#[derive(Debug, Options)]
 #[command(after_help = "\
 Writes vizard.toml, registration.yaml, as_token, hs_token and master.key. Only vizard.toml is without secrets; the \
 others get mode 0600.
@@ -92,6 +107,8 @@ pub(super) struct Init {
     /// Where the homeserver reaches Vizard [default: http:// and the address on which it listens]
     #[arg(long, value_name = "URL")]
     pub(super) appservice_url: Option<String>,
+    #[command(flatten)]
+    pub(super) hints: Hints,
 }
 
 #[derive(Debug, Options)]

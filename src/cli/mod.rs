@@ -57,8 +57,11 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init(options) => init::init(&options),
         Command::Registration(options) => {
-            let loaded = load(&options.config)?;
-            print(&registration::render(&loaded.config)?);
+            let loaded = load(&options.config.config)?;
+            print(&registration::render(
+                &loaded.config,
+                options.hints.asked_for,
+            )?);
             Ok(Exit::Success)
         }
         Command::Check(options) => {

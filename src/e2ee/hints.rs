@@ -102,7 +102,7 @@ impl E2ee {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::rooms::tests::e2ee, *};
 
     fn user(number: usize) -> OwnedUserId {
         OwnedUserId::try_from(format!("@u{number}:x")).unwrap()
@@ -122,5 +122,18 @@ mod tests {
             assert_eq!(changes.since(&[user(who)], time), changed, "{who} {time}");
         }
         assert!(changes.since(&[user(3), user(2)], 11));
+    }
+    #[tokio::test]
+    async fn a_hint_for_a_device_that_has_no_keys_makes_none() {
+        let (_dir, e2ee) = e2ee(false).await;
+        for n in 0..50 {
+            let actor = Actor {
+                user: OwnedUserId::try_from(format!("@_vizard_{n}:x")).unwrap(),
+                device: (n % 2 == 0).then(|| "DEVICE".into()),
+            };
+            assert_eq!(e2ee.nudge(&actor, 0).await.unwrap(), Nudged::Unknown);
+        }
+        assert_eq!(e2ee.0.store.crypto_machines().await.unwrap(), 0);
+        assert_eq!(e2ee.0.slots.len(), 0, "no machine lost its place");
     }
 }

@@ -147,7 +147,7 @@ impl E2ee {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ruma::{owned_user_id, room_id, server_name};
 
     use super::*;
@@ -161,7 +161,7 @@ mod tests {
         store::Store,
     };
 
-    async fn e2ee(only_signed: bool) -> (tempfile::TempDir, E2ee) {
+    pub(in crate::e2ee) async fn e2ee(only_signed: bool) -> (tempfile::TempDir, E2ee) {
         let dir = tempfile::tempdir().unwrap();
         let (clock, rng) = (Clock::mock(0), Rng::seeded(1));
         let url = format!("sqlite://{}", dir.path().join("v.db").display());

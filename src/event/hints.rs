@@ -104,11 +104,7 @@ impl Hints {
             self.malformed += 1;
             return;
         };
-        for raw in lists
-            .changed
-            .map(|raw| self.list(raw))
-            .unwrap_or_default()
-        {
+        for raw in lists.changed.map(|raw| self.list(raw)).unwrap_or_default() {
             match serde_json::from_str(raw.get()) {
                 Ok(user) => {
                     self.changed.insert(user);

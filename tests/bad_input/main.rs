@@ -11,4 +11,6 @@ mod commands;
 mod door;
 mod events;
 mod files;
+mod hints;
+mod no_keys;
 mod world;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vizard::{clock::Clock, crypto::MasterKey, rng::Rng};
 
 use crate::{
-    fake::{Config, Fake, world::World as Rooms},
+    fake::{Config, Fake, Keys, world::World as Rooms},
     service::{Ground, Service},
 };
 
@@ -32,6 +32,15 @@ pub struct World {
 impl World {
     /// A user in the portal of a room of this version.
     pub fn with_room(version: &str) -> Self {
+        Self::begin(version, Keys::Unused)
+    }
+
+    /// The same on a homeserver that does this about keys.
+    pub fn with_keys(keys: Keys) -> Self {
+        Self::begin("12", keys)
+    }
+
+    fn begin(version: &str, keys: Keys) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -41,6 +50,7 @@ impl World {
         let clock = Clock::fast(1_700_000_000_000, 250);
         let fake = runtime.block_on(Fake::start(Config {
             clock: clock.clone(),
+            keys,
             ..Config::default()
         }));
         fake.user(ALICE, "Alice");

@@ -8,8 +8,8 @@ use vizard::{
     app::App,
     clock::Clock,
     config::{
-        Abuse, Access, AppService, Config, Database, Encryption, Hidden, Homeserver, Log, Metrics,
-        Portal, Privacy, Relay, Secrets,
+        Abuse, Access, AppService, Config, Database, EncryptPortals, Encryption, Hidden,
+        Homeserver, Log, Metrics, Portal, Privacy, Relay, Secrets,
     },
     crypto::MasterKey,
     http,
@@ -17,7 +17,7 @@ use vizard::{
     store::Store,
 };
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Keys};
 
 /// The largest transaction, in bytes.
 pub const MAX_BODY: usize = 4 << 20;
@@ -143,7 +143,8 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         relay: Relay::default(),
         // The fake homeserver keeps no keys.
         encryption: Encryption {
-            enabled: false,
+            enabled: theirs.keys != Keys::Unused,
+            portal: EncryptPortals::Never,
             ..Encryption::default()
         },
         media: vizard::config::Media::default(),

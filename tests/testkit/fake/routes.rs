@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{
-    Refused, account, events, media, rooms,
+    Refused, account, events, keys, media, rooms,
     serve::{Answer, Req},
     world::World,
 };
@@ -78,6 +78,21 @@ pub(super) fn find(method: &Method, segments: &[&str]) -> Route {
                 ("resolve_alias", rooms::resolve_alias, &[alias], User)
             }
             ("POST", ["createRoom"]) => ("create_room", rooms::create_room, &[], User),
+            ("POST", ["keys", "upload"]) => ("upload_keys", keys::upload, &[], User),
+            ("POST", ["keys", "query"]) => ("query_keys", keys::query, &[], User),
+            ("POST", ["keys", "device_signing" | "signatures", "upload"]) => {
+                ("upload_signatures", keys::sign, &[], User)
+            }
+            ("GET", ["sync"]) => ("sync", keys::sync, &[], User),
+            ("GET", ["user", user, "account_data", kind]) => {
+                ("account_data", keys::account_data, &[user, kind], User)
+            }
+            ("PUT", ["user", user, "account_data", kind]) => (
+                "set_account_data",
+                keys::set_account_data,
+                &[user, kind],
+                User,
+            ),
             ("GET", ["joined_rooms"]) => ("joined_rooms", rooms::joined_rooms, &[], User),
             ("POST", ["join", room] | ["rooms", room, "join"]) => {
                 ("join", rooms::join, &[room], User)
