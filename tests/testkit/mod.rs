@@ -16,6 +16,7 @@ pub mod e2ee;
 pub mod fake;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod python;
 pub mod scratch;
 pub mod site;
