@@ -14,6 +14,7 @@ mod encrypted_crash;
 mod encrypted_crowd;
 mod encrypted_hints;
 mod encrypted_loss;
+mod encrypted_nio;
 mod encrypted_rollback;
 mod files;
 mod ratchets;

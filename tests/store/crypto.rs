@@ -1,7 +1,9 @@
 //! Keys of end-to-end encryption: what a crash leaves, what forgetting leaves, and how much room they take.
 
 use matrix_sdk_crypto::{
-    OlmMachine, olm::PrivateCrossSigningIdentity, store::CryptoStore as _,
+    OlmMachine,
+    olm::{OlmMessageHash, PrivateCrossSigningIdentity},
+    store::{CryptoStore as _, types::Changes},
     vodozemac::Curve25519PublicKey,
 };
 use vizard::store::{Store, StoreError};
@@ -195,6 +197,67 @@ pub async fn moved_keys_do_not_open(backend: Backend) {
     let answers = [one.load_account().await, other.load_account().await];
     let refused = |answer: &&Result<_, _>| matches!(answer, Err(StoreError::Open(_)));
     assert_eq!(answers.iter().filter(refused).count(), 1);
+    store.close().await;
+}
+
+/// Of messages without end, the newest are known again, and no more are kept than that.
+pub async fn hashes_of_messages_are_bounded(backend: Backend) {
+    const BATCH: usize = 100;
+    const MESSAGES: usize = 4_000;
+    const NEWEST: usize = 400;
+    const MOST: usize = 1_200;
+    let hash = |number: usize| OlmMessageHash {
+        sender_key: format!("sender {}", number % 3),
+        hash: format!("hash {number}"),
+    };
+    let mut store = backend.open().await;
+    let mut most = 0;
+    for first in (0..MESSAGES).step_by(BATCH) {
+        let crypto = store.crypto(&user(GHOST), "DEVICE".into());
+        let changes = Changes {
+            message_hashes: (first..first + BATCH).map(hash).collect(),
+            ..Changes::default()
+        };
+        crypto.save_changes(changes).await.unwrap();
+        backend.clock.advance(std::time::Duration::from_secs(1));
+        let next = first + BATCH;
+        for number in next.saturating_sub(NEWEST)..next {
+            assert!(crypto.is_message_known(&hash(number)).await.unwrap());
+        }
+        most = most.max(rows(&backend).await);
+        if first == MESSAGES / 2 {
+            drop(crypto);
+            store.close().await;
+            store = backend.open().await;
+        }
+    }
+    assert!(most <= MOST, "{most} rows");
+    store.close().await;
+}
+
+async fn rows(backend: &Backend) -> usize {
+    let rows = backend.cells().await;
+    rows.iter().filter(|(table, _)| *table == "crypto").count()
+}
+
+/// Session after session of one room, each shared with all: one ratchet and one list are there, and no request that was
+/// sent.
+pub async fn sharing_leaves_one_list_without_requests(backend: Backend) {
+    let store = backend.open().await;
+    let (crypto, account) = begin(&store, &user(GHOST), "DEVICE".into()).await;
+    let devices = meet(&crypto, &account, 10).await;
+    let mut sizes = Vec::new();
+    for _ in 0..5 {
+        share(&crypto, &account, &devices).await;
+        let cells = sealed(&backend).await;
+        let loaded = crypto.get_outbound_group_session(room()).await.unwrap();
+        let pickle = loaded.unwrap().pickle().await;
+        assert!(pickle.requests.is_empty());
+        sizes.push(cells.len());
+    }
+    // Each inbound session is kept, to read one's own past with.
+    let grown: Vec<usize> = sizes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(grown, [1; 4]);
     store.close().await;
 }
 

@@ -82,6 +82,8 @@ on_each_backend! {
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,
         moved_keys_do_not_open,
+        hashes_of_messages_are_bounded,
+        sharing_leaves_one_list_without_requests,
         keys_take_little_room,
     }
     stolen::{

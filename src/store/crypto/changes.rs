@@ -28,7 +28,8 @@ use super::{
 
 type Shared = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, ShareInfo>>;
 
-/// Whom an outbound session is shared with, or about to be: large, and changed far less often than the ratchet.
+/// Whom an outbound session is shared with, or about to be: large, and changed far less often than the ratchet. One for
+/// each room: a new session's takes the place of the old one's, and a request is in there until it was sent.
 #[derive(Default, Serialize, Deserialize)]
 struct Sharing {
     shared_with_set: Shared,
@@ -39,7 +40,8 @@ impl State {
     /// Reads the changes out of their sessions and writes them, all or none.
     pub(super) async fn save_changes(&self, changes: Changes) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
-        let mut rows = Vec::new();
+        // First, so that one that comes once more stays.
+        let mut rows = self.old_hashes(changes.message_hashes.len()).await?;
         let mut lists = Vec::new();
         for session in &changes.outbound_group_sessions {
             self.outbound(session, &mut rows, &mut lists).await?;
@@ -94,7 +96,7 @@ impl State {
         }
         for hash in &changes.message_hashes {
             let name = (hash.sender_key.as_bytes(), hash.hash.as_bytes());
-            rows.push(self.put_bytes(Kind::MessageHash, name, b""));
+            rows.push(self.put_bytes(Kind::MessageHash, name, &self.now()));
         }
         for request in &changes.key_requests {
             let row = self.put(Kind::Request, (b"", request.request_id.as_bytes()), request)?;

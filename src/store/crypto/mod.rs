@@ -8,6 +8,7 @@
 
 mod api;
 mod changes;
+mod hashes;
 mod pack;
 mod rows;
 mod sessions;
@@ -19,19 +20,19 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use matrix_sdk_crypto::{olm::StaticAccountData, store::CryptoStoreError};
 use ruma::{DeviceId, UserId};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection as _};
 
 pub(super) use rows::{CRYPTO, Kind, row_of};
 
 use super::{
     Store, StoreError,
-    db::write_tx,
+    db::{beside, write_tx},
     group::{CryptoRow, Work},
     seal::Hash,
 };
@@ -65,6 +66,8 @@ pub(super) struct State {
     account: Mutex<Option<StaticAccountData>>,
     /// A hash of each list of whom a session is shared with, as it is on the disk.
     sharing: Mutex<HashMap<Hash, u64>>,
+    /// How many hashes of messages were written since old ones were looked for.
+    hashes: AtomicUsize,
     /// In memory: a database has one process.
     leases: Mutex<HashMap<String, Lease>>,
 }
@@ -104,6 +107,7 @@ impl Store {
             gone: AtomicBool::new(false),
             account: Mutex::default(),
             sharing: Mutex::default(),
+            hashes: AtomicUsize::new(hashes::SPARE),
             leases: Mutex::default(),
         });
         in_use.insert(machine, Arc::downgrade(&state));
@@ -154,6 +158,14 @@ impl Store {
     /// How many devices have keys here.
     pub async fn crypto_machines(&self) -> Result<u64, StoreError> {
         self.count(COUNT).await
+    }
+
+    /// The same, of a database that another process may have open. Changes nothing, and needs no key.
+    pub async fn crypto_machines_of(url: &str) -> Result<u64, StoreError> {
+        let mut connection = beside(url).await?;
+        let count: Result<i64, _> = sqlx::query_scalar(COUNT).fetch_one(&mut connection).await;
+        connection.close().await?;
+        Ok(count?.try_into().unwrap_or(0))
     }
 
     fn crypto_user_hash(&self, user: &UserId) -> Hash {

@@ -24,7 +24,7 @@ pub(in crate::store) const CRYPTO: Cell = Cell::new("crypto", 1);
 /// The first byte of a cell: packed JSON follows.
 const PACKED: u8 = 1;
 /// Bytes as they are follow.
-const PLAIN: u8 = 2;
+pub(super) const PLAIN: u8 = 2;
 /// Lengths of packed JSON are a multiple of this.
 const BUCKET: usize = 16;
 
@@ -41,7 +41,7 @@ pub(in crate::store) enum Kind {
     Single = 3,
     /// An Olm session: sender key, session.
     Session = 4,
-    /// The hash of a received Olm message: sender key, hash.
+    /// The hash of a received Olm message: sender key, hash. Holds when it came.
     MessageHash = 5,
     /// An inbound group session: room, session. Found by sender key and trust, too.
     Inbound = 6,
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// A cell's content, which must be of this format.
-    fn open_plain(
+    pub(super) fn open_plain(
         &self,
         kind: Kind,
         key: &[u8],

@@ -61,6 +61,12 @@ impl E2eeClient {
             .map(drop)
     }
 
+    /// Verifies all devices of a user by hand (matrix-nio); how many there are.
+    pub async fn verify(&self, user: &str) -> Result<usize> {
+        let devices = self.call("verify", json!({"user": user})).await?;
+        Ok(devices.as_array().map_or(0, Vec::len))
+    }
+
     /// Whether devices that their owners did not sign are excluded, both ways ("exclude insecure devices").
     pub async fn only_signed_devices(&self, only: bool) -> Result<()> {
         self.call("isolation", json!({"only_signed": only}))
