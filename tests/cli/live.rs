@@ -147,7 +147,8 @@ async fn it_says_that_hints_come() {
     let ran = doctor(&vizard, &[]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(
-        ran.out.contains("registration.yaml asks for them; a running"),
+        ran.out
+            .contains("registration.yaml asks for them; a running"),
         "{}",
         ran.out
     );
@@ -155,7 +156,11 @@ async fn it_says_that_hints_come() {
     // The message to the device on trial is a hint, if none was before.
     let ran = doctor(&vizard, &[]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("came since Vizard was started"), "{}", ran.out);
+    assert!(
+        ran.out.contains("came since Vizard was started"),
+        "{}",
+        ran.out
+    );
     assert!(ran.out.contains("on: "), "{}", ran.out);
     vizard.stop().await.unwrap();
 }

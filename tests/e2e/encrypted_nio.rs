@@ -29,7 +29,10 @@ async fn a_member_with_nio_reads_the_ghost_and_is_read() -> Result<()> {
     read_by_a_known_device(&first, &alice.ghost)?;
     ensure!(first.shield == Some(Shield::Grey), "verified by nobody");
     ensure!(bob.verify(&alice.ghost).await? == 1, "not one device");
-    alice.user.say(&alice.portal, "said the caterpillar").await?;
+    alice
+        .user
+        .say(&alice.portal, "said the caterpillar")
+        .await?;
     let second = heard(&bob, &room, "said the caterpillar").await?;
     read_by_a_known_device(&second, &alice.ghost)?;
     ensure!(

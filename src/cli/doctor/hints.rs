@@ -80,7 +80,10 @@ mod tests {
 
     #[test]
     fn what_is_said() {
-        assert_eq!(words(Some(true), Some(7)), "on: 7 came since Vizard was started");
+        assert_eq!(
+            words(Some(true), Some(7)),
+            "on: 7 came since Vizard was started"
+        );
         assert!(words(Some(true), Some(0)).starts_with("none came"));
         assert!(words(Some(false), None).starts_with("registration.yaml does not ask"));
     }
