@@ -66,7 +66,7 @@ impl Hints {
     /// Reads a field, as far as it can be read.
     pub fn read(&mut self, field: Field, raw: &RawValue) {
         match field {
-            Field::ToDevice => self.to_device(raw),
+            Field::ToDevice => self.messages(raw),
             Field::DeviceLists => self.device_lists(raw),
             Field::OneTimeKeys => self.by_device(raw, |left: &BTreeMap<String, u64>| {
                 left.get("signed_curve25519").is_none_or(|left| *left < LOW)
@@ -77,7 +77,7 @@ impl Hints {
         }
     }
 
-    fn to_device(&mut self, raw: &RawValue) {
+    fn messages(&mut self, raw: &RawValue) {
         #[derive(Deserialize)]
         struct Message {
             to_user_id: OwnedUserId,

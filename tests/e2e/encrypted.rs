@@ -206,8 +206,7 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
 
     // Encryption that is switched on later; a second mask of the same user.
     let via = format!("{second} {}", world.servers.b.server_name());
-    let again = world.enter(alice.user, alice.chat.clone(), &via);
-    let again = again.await?;
+    let again = world.enter(alice.user, alice.chat.clone(), &via).await?;
     ensure!(again.ghost != alice.ghost, "one mask in two rooms");
     bob.await_member(&second, &again.ghost, "join").await?;
     bob.enable_encryption(&second, json!({"algorithm": "m.megolm.v1.aes-sha2"}))

@@ -45,9 +45,9 @@ async fn hints_that_are_dropped_on_purpose_lose_nothing() -> Result<()> {
         proxy.drops(drops);
         let before = proxy.dropped();
         for round in 0..2 {
-            let word = format!("{drops:?} {round}");
-            say_with_new_keys(&members, &room, &word).await?;
-            all_are_read(&dora, &word, MEMBERS).await?;
+            let said = format!("{drops:?} {round}");
+            say_with_new_keys(&members, &room, &said).await?;
+            all_are_read(&dora, &said, MEMBERS).await?;
         }
         ensure!(proxy.dropped() > before, "{drops:?}: nothing to drop came");
     }
