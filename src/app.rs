@@ -19,6 +19,7 @@ use crate::{
     portal::{Deps, Limits, PortalError, Portals, Transfers},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
+    spool::Spool,
     store::Store,
     worker::{self, Dispatcher, Intake, Lanes},
 };
@@ -198,6 +199,7 @@ impl App {
             e2ee,
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
             transfers: Arc::new(Transfers::new(&config)),
+            spool: Spool::new(config.media_directory(), rng.clone()),
             config: Arc::new(config),
             portals: Portals::new(store.clone()),
             store,

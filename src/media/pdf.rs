@@ -1,7 +1,18 @@
 //! PDF: information about the document, XMP, dates and authors of annotations, and the metadata of JPEG pictures go; the
 //! file is written anew, so that earlier versions which programs leave in it go too.
 
-use lopdf::{Dictionary, Document, LoadOptions, Object};
+use std::io::Cursor;
+
+use lopdf::{Dictionary, Document, LoadOptions, Object, StringFormat};
+
+use super::{
+    Why,
+    noise::Noise,
+    read::{Bad, File, Needed as _, Out, Result},
+};
+
+/// It is held in memory as a whole, and taken apart there, so a larger one cannot be cleaned.
+const LARGEST: u64 = 32 << 20;
 
 /// What all streams that are unpacked while loading may hold together.
 const UNPACKED: usize = 256 << 20;
@@ -15,8 +26,19 @@ const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInf
 /// Keys that go from annotations that are no form fields: author, dates, name.
 const GONE_FROM_NOTES: &[&[u8]] = &[b"T", b"M", b"CreationDate", b"NM"];
 
-/// The document without metadata; `None` if it is encrypted or no PDF.
-pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The document without metadata.
+pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
+    let length = usize::try_from(file.length().min(LARGEST + 1)).unwrap_or(usize::MAX);
+    if length as u64 > LARGEST {
+        return Err(Bad::File(Why::TooLarge));
+    }
+    let mut bytes = vec![0; length];
+    file.fill(0, &mut bytes)?;
+    out.bytes(&rewritten(&bytes, noise).needed()?)
+}
+
+/// `None` if it is encrypted or no PDF.
+fn rewritten(bytes: &[u8], noise: &Noise) -> Option<Vec<u8>> {
     let streams = object_streams(bytes) + 2;
     if streams > MOST_OBJECT_STREAMS {
         return None;
@@ -30,10 +52,12 @@ pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     document.trailer.remove(b"Info");
-    document.trailer.remove(b"ID");
     for key in GONE {
         document.trailer.remove(key);
     }
+    // What tells files apart, instead of what told it before.
+    let id = Object::String(noise.text().to_vec(), StringFormat::Literal);
+    document.trailer.set("ID", vec![id.clone(), id]);
     document.objects.retain(|_, object| !is_metadata(object));
     for object in document.objects.values_mut() {
         clean(object, 0);
@@ -101,13 +125,22 @@ fn clean(object: &mut Object, depth: usize) {
                 stream.dict.remove(b"Params");
             }
             if is(&stream.dict, b"Filter", b"DCTDecode")
-                && let Some(picture) = super::jpeg::strip(&stream.content)
+                && let Some(picture) = picture(&stream.content)
             {
                 stream.set_content(picture);
             }
         }
         _ => {}
     }
+}
+
+/// A JPEG picture without metadata.
+fn picture(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut from = Cursor::new(bytes);
+    let mut clean = Vec::with_capacity(bytes.len());
+    let mut file = File::new(&mut from).ok()?;
+    super::jpeg::strip(&mut file, None, &mut Out::new(&mut clean)).ok()?;
+    Some(clean)
 }
 
 fn clean_dictionary(dict: &mut Dictionary, depth: usize) {
