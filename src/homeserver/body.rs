@@ -110,4 +110,3 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
         .await
         .map_err(|_| io::Error::other("the work was cancelled"))
 }
-

@@ -66,8 +66,9 @@ pub(super) fn parts(file: &mut File<'_>, within: Range<u64>) -> Result<Vec<Part>
 
 /// The film or the sound without metadata.
 pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
-    let mut plan = Plan::default();
     let top = parts(file, 0..file.length())?;
+    let data = top.iter().filter(|part| &part.kind == b"mdat");
+    let mut plan = Plan::new(data.map(|part| part.data.clone()));
     if !top.iter().any(|part| &part.kind == b"moov") {
         return malformed();
     }

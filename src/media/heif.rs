@@ -23,9 +23,14 @@ const MOST: usize = 1 << 16;
 
 /// The picture without metadata.
 pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
-    let mut plan = Plan::default();
+    let top = parts(file, 0..file.length())?;
+    // Or in the header.
+    let data = top
+        .iter()
+        .filter(|part| matches!(&part.kind, b"mdat" | b"meta"));
+    let mut plan = Plan::new(data.map(|part| part.data.clone()));
     let (mut seen, mut last) = (false, None);
-    for part in parts(file, 0..file.length())? {
+    for part in top {
         match &part.kind {
             b"ftyp" | b"mdat" => last = Some(part),
             b"meta" if !seen => {
@@ -65,7 +70,7 @@ fn items(file: &mut File<'_>, plan: &mut Plan, meta: &Part) -> Result<()> {
         if place.length == 0 {
             return malformed();
         }
-        plan.zero(start..end)?;
+        plan.zero_data(start..end)?;
         // Strict readers refuse a picture whose EXIF is none.
         if item.is_exif && place.length >= NO_EXIF.len() as u64 {
             plan.write(start, NO_EXIF)?;
@@ -160,11 +165,7 @@ fn places(file: &mut File<'_>, part: &Part) -> Result<Vec<Place>> {
     for _ in 0..count {
         let item = number(file, at, wide)?;
         at += wide;
-        let method = if version == 0 {
-            0
-        } else {
-            file.be16(at)? & 15
-        };
+        let method = if version == 0 { 0 } else { file.be16(at)? & 15 };
         at += if version == 0 { 2 } else { 4 };
         let base = number(file, at, base_width)?;
         at += base_width;

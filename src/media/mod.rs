@@ -26,6 +26,7 @@ mod mp3;
 mod noise;
 mod ogg;
 mod pdf;
+mod pdf_load;
 mod plan;
 mod png;
 mod read;

@@ -57,7 +57,7 @@ struct Page {
 /// The file without comments.
 pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
     let mut streams: HashMap<[u8; 4], Stream> = HashMap::new();
-    let mut at = 0;
+    let (mut at, mut commented) = (0, false);
     while let Some(begin) = next_page(file, at)? {
         let page = read(file, begin)?;
         at = page.end;
@@ -75,13 +75,13 @@ pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Re
             }
         }
         let stream = streams.get_mut(&page.serial).needed()?;
-        stream.page(&page, noise, out)?;
+        commented |= stream.page(&page, noise, out)?;
         if page.flags & LAST != 0 {
             streams.remove(&page.serial);
         }
     }
     // What follows the last page goes.
-    if at == 0 || file.length() - at > LONGEST_GAP {
+    if !commented || file.length() - at > LONGEST_GAP {
         return malformed();
     }
     Ok(())
@@ -129,13 +129,14 @@ fn checksum(head: &[u8], lacing: &[u8], body: &[u8]) -> [u8; 4] {
 }
 
 impl Stream {
-    /// Writes what stays of a page.
-    fn page(&mut self, page: &Page, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
+    /// Writes what stays of a page. `true`: it has the comments, which are noise now.
+    fn page(&mut self, page: &Page, noise: &Noise, out: &mut Out<'_>) -> Result<bool> {
         if self.open != (page.flags & CONTINUED != 0) {
             return malformed();
         }
         let (mut lacing, mut body) = (Vec::new(), Vec::new());
-        let (mut ends, mut flags) = (false, page.flags & (FIRST | LAST));
+        let (mut ends, mut commented) = (false, false);
+        let mut flags = page.flags & (FIRST | LAST);
         let mut rest = &page.body[..];
         // A packet, or what of it is on this page.
         for segments in page.lacing.split_inclusive(|length| *length < 255) {
@@ -153,6 +154,7 @@ impl Stream {
                     Header::Drop => self.stays = false,
                     Header::Write(own) => {
                         self.stays = false;
+                        commented = true;
                         lacing.push(u8::try_from(own.len()).ok().needed()?);
                         body.extend_from_slice(&own);
                         ends = true;
@@ -171,7 +173,7 @@ impl Stream {
             }
         }
         if lacing.is_empty() && flags == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let granule = match page.granule {
             _ if !ends => NONE,
@@ -191,7 +193,8 @@ impl Stream {
         self.pages = self.pages.wrapping_add(1);
         out.bytes(&head)?;
         out.bytes(&lacing)?;
-        out.bytes(&body)
+        out.bytes(&body)?;
+        Ok(commented)
     }
 }
 

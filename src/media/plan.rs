@@ -20,9 +20,30 @@ pub(super) struct Plan {
     zeros: Vec<Range<u64>>,
     /// After all zeros; short ones.
     writes: Vec<(u64, Vec<u8>)>,
+    /// Where samples and items may lie.
+    data: Vec<Range<u64>>,
 }
 
 impl Plan {
+    /// Nothing yet. `data`: where samples and items may lie.
+    pub(super) fn new(data: impl Iterator<Item = Range<u64>>) -> Self {
+        Self {
+            data: data.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Zeros instead of a sample or an item. A file that names another place for it is not sound.
+    pub(super) fn zero_data(&mut self, range: Range<u64>) -> Result<()> {
+        let holds = |data: &Range<u64>| data.start <= range.start && range.end <= data.end;
+        // Nothing lies anywhere.
+        if range.is_empty() || self.data.iter().any(holds) {
+            self.zero(range)
+        } else {
+            malformed()
+        }
+    }
+
     /// Zeros.
     pub(super) fn zero(&mut self, range: Range<u64>) -> Result<()> {
         if range.is_empty() {

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use miniz_oxide::{
-    deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit,
-};
+use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit};
 
 use super::{
     crc, exif, icc,

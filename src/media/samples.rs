@@ -48,7 +48,7 @@ pub(super) fn zero(file: &mut File<'_>, plan: &mut Plan, track: &[Part]) -> Resu
             length
         };
         sample += count;
-        plan.zero(start..file.after(start, length)?)?;
+        plan.zero_data(start..file.after(start, length)?)?;
     }
     Ok(())
 }
