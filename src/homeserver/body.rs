@@ -15,7 +15,7 @@ use super::{
 use crate::spool::{Spool, Spooled, Writing};
 
 /// A server that has begun to answer sends something at least this often.
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// What a request carries.
 #[derive(Clone, Debug)]
@@ -51,11 +51,12 @@ impl From<Payload> for reqwest::Body {
     }
 }
 
-/// Writes the body of an answer away, as far as `max` bytes.
+/// Writes the body of an answer away, as far as `max` bytes, and gives up after a `silence`.
 pub(super) async fn spooled(
     mut response: reqwest::Response,
     max: u64,
     spool: &Spool,
+    silence: Duration,
 ) -> Result<Spooled, Failure> {
     let too_large = || Failure {
         outcome: "too_large",
@@ -73,7 +74,7 @@ pub(super) async fn spooled(
                 after: None,
             },
         };
-        let chunk = tokio::time::timeout(LONGEST_SILENCE, response.chunk());
+        let chunk = tokio::time::timeout(silence, response.chunk());
         let Some(chunk) = chunk.await.map_err(silent)?.map_err(network)? else {
             break;
         };
@@ -109,4 +110,58 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| io::Error::other("the work was cancelled"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use assert_matches::assert_matches;
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+    use crate::{homeserver::Class, rng::Rng};
+
+    fn answer(
+        pieces: impl stream::Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> reqwest::Response {
+        let body = reqwest::Body::wrap_stream(pieces);
+        http::Response::new(body).into()
+    }
+
+    fn pieces(count: usize) -> impl stream::Stream<Item = io::Result<Bytes>> {
+        stream::iter((0..count).map(|_| Ok(Bytes::from(vec![7; 1000]))))
+    }
+
+    async fn end(response: reqwest::Response, max: u64, spool: &Spool) -> Result<Spooled, Error> {
+        let silence = Duration::from_millis(50);
+        let end = spooled(response, max, spool, silence).await;
+        end.map_err(|failure| failure.error)
+    }
+
+    #[tokio::test]
+    async fn answers_have_an_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned(), Rng::seeded(1));
+        let file = end(answer(pieces(1000)), 1_000_000, &spool).await.unwrap();
+        let mut all = Vec::new();
+        file.reader().read_to_end(&mut all).unwrap();
+        assert!(all == vec![7; 1_000_000]);
+        let large = end(answer(pieces(1001)), 1_000_000, &spool).await;
+        assert_matches!(large, Err(Error::TooLarge { max: 1_000_000 }));
+        let endless = stream::repeat_with(|| Ok(Bytes::from(vec![7; 1000])));
+        let large = end(answer(endless), 1_000_000, &spool).await;
+        assert_matches!(large, Err(Error::TooLarge { .. }));
+        let silent = pieces(500).chain(stream::pending());
+        let slow = end(answer(silent), 1_000_000, &spool).await;
+        assert_matches!(slow, Err(error) if error.class() == Class::Retry);
+        let torn = pieces(500).chain(stream::iter([Err(io::Error::other("torn"))]));
+        let torn = end(answer(torn), 1_000_000, &spool).await;
+        assert_matches!(torn, Err(error) if error.class() == Class::Retry);
+        let nowhere = Spool::new("/nowhere".into(), Rng::seeded(1));
+        let full = end(answer(pieces(1000)), 1_000_000, &nowhere).await;
+        assert_matches!(full, Err(Error::Disk(io::ErrorKind::NotFound)));
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 0);
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Error, Inner,
-    body::{Payload, spooled},
+    body::{LONGEST_SILENCE, Payload, spooled},
     target::Target,
 };
 use crate::{
@@ -223,7 +223,7 @@ impl Inner {
         let mut file = None;
         let body = match (&call.spool, call.max) {
             (Some((spool, max)), _) if success => {
-                file = Some(spooled(response, *max, spool).await?);
+                file = Some(spooled(response, *max, spool, LONGEST_SILENCE).await?);
                 Bytes::new()
             }
             (_, Some(max)) if success => limited(response, max).await?,
