@@ -184,7 +184,7 @@ pub struct Reading {
 
 impl Reading {
     /// The next piece; an empty one at the end.
-    pub fn next(&mut self) -> io::Result<Bytes> {
+    pub fn piece(&mut self) -> io::Result<Bytes> {
         let mut piece = vec![0; CHUNK / 4];
         let length = self.read(&mut piece)?;
         piece.truncate(length);
@@ -244,7 +244,7 @@ mod tests {
         let spool = Spool::new(directory.path().to_owned(), Rng::seeded(1));
         spool.check().unwrap();
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7] {
-            let data: Vec<u8> = (0..length).map(|at| (at / 3 % 251) as u8).collect();
+            let data: Vec<u8> = (0..251).cycle().take(length).collect();
             let file = written(&spool, &data);
             assert_eq!(matches!(*file.held, Held::Disk(_)), length > CHUNK);
             let mut whole = Vec::new();

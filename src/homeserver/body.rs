@@ -42,7 +42,7 @@ impl From<Payload> for reqwest::Body {
             Payload::Bytes(bytes) => bytes.into(),
             Payload::File(file) => {
                 Self::wrap_stream(stream::try_unfold(file.reader(), |mut reader| async {
-                    let (piece, reader) = apart(move || (reader.next(), reader)).await?;
+                    let (piece, reader) = apart(move || (reader.piece(), reader)).await?;
                     let piece = piece?;
                     io::Result::Ok((!piece.is_empty()).then_some((piece, reader)))
                 }))

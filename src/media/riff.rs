@@ -32,7 +32,7 @@ impl Chunk {
 /// The picture without metadata.
 pub(super) fn strip_webp(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
     let within = content(file)?;
-    let (mut turn, mut has_icc, mut extended) = (None, false, false);
+    let (mut turn, mut profile, mut extended) = (None, None, false);
     let mut at = within.start;
     while let Some(chunk) = chunk_at(file, at, within.end)? {
         at = chunk.end();
@@ -44,32 +44,29 @@ pub(super) fn strip_webp(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) 
                 let tiff = data.strip_prefix(b"Exif\0\0").unwrap_or(&data);
                 turn = exif::orientation(tiff);
             }
-            b"ICCP" if small => has_icc |= icc::is_common(&whole(file, &chunk)?),
+            b"ICCP" if small && profile.is_none() => {
+                let common = icc::is_common(&whole(file, &chunk)?);
+                profile = common.then_some(chunk.data.start);
+            }
             _ => {}
         }
     }
     let turn = turn.filter(|_| extended);
     write(file, *b"WEBP", out, &|file, out| {
-        let mut placed = false;
         let mut at = within.start;
         while let Some(chunk) = chunk_at(file, at, within.end)? {
             at = chunk.end();
             match &chunk.kind {
                 b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" => keep(file, &chunk, out)?,
-                b"ICCP" if has_icc && !placed => {
-                    if icc::is_common(&whole(file, &chunk)?) {
-                        placed = true;
-                        keep(file, &chunk, out)?;
-                    }
-                }
+                b"ICCP" if Some(chunk.data.start) == profile => keep(file, &chunk, out)?,
                 b"VP8X" => {
                     let mut data = file.array::<10>(chunk.data.start)?;
                     if chunk.data.end - chunk.data.start < 10 {
                         return malformed();
                     }
                     data[0] &= !(EXIF | XMP | ICC);
-                    data[0] |=
-                        if has_icc { ICC } else { 0 } | if turn.is_some() { EXIF } else { 0 };
+                    data[0] |= if profile.is_some() { ICC } else { 0 }
+                        | if turn.is_some() { EXIF } else { 0 };
                     own(chunk.kind, &data, out)?;
                 }
                 b"ANMF" => {

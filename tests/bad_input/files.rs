@@ -70,6 +70,27 @@ fn pictures_arrive_without_their_place() {
 }
 
 #[test]
+fn one_picture_twice_is_two_files() {
+    let mut world = World::new();
+    let (room, portal) = (world.room.clone(), world.portal.clone());
+    world
+        .fake
+        .put_media("mxc://a.example/mine", picture(), "image/jpeg");
+    let mut copies = Vec::new();
+    for _ in 0..2 {
+        world
+            .fake
+            .say(ALICE, &portal, image("mxc://a.example/mine"))
+            .unwrap();
+        world.goes_on();
+        let content = arrived(&world, &room, BOB);
+        copies.push((content["url"].clone(), bytes(&world, &content)));
+    }
+    assert_ne!(copies[0].0, copies[1].0);
+    assert_ne!(copies[0].1, copies[1].1);
+}
+
+#[test]
 fn what_cannot_be_cleaned_waits_for_a_word() {
     let mut world = World::new();
     let portal = world.portal.clone();

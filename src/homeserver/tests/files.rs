@@ -18,9 +18,9 @@ fn spool() -> (tempfile::TempDir, Spool) {
 async fn an_upload_says_its_length_and_begins_anew_when_it_fails() {
     let (_directory, spool) = spool();
     let test = Test::new([reply(502, ""), broken(), says(200, &json!({}))]).await;
-    let text = "0123456789".repeat(100_000);
+    let sent = "0123456789".repeat(100_000);
     let mut file = spool.create();
-    file.write_all(text.as_bytes()).unwrap();
+    file.write_all(sent.as_bytes()).unwrap();
     let file = file.finish().unwrap();
     let mxc = mxc_uri!("mxc://x/abc");
     test.client
@@ -30,7 +30,7 @@ async fn an_upload_says_its_length_and_begins_anew_when_it_fails() {
     let seen = test.script.seen.lock().unwrap();
     assert_eq!(seen.len(), 3);
     for request in &*seen {
-        assert!(request.body == text);
+        assert!(request.body == sent);
         assert_eq!(request.length.as_deref(), Some("1000000"));
     }
 }
@@ -65,7 +65,7 @@ async fn a_length_that_is_a_lie() {
             let _ = stream.read(&mut [0; 4096]).await;
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
             let _ = stream.write_all(head.as_bytes()).await;
-            let _ = stream.write_all(&[7; 400_000]).await;
+            let _ = stream.write_all(&vec![7; 400_000]).await;
         }
     });
     let test = Test::at(&url, Script::default());
