@@ -19,6 +19,7 @@ use crate::{
     portal::{Deps, Limits, PortalError, Portals, Transfers},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
+    spool::Spool,
     store::Store,
     worker::{self, Dispatcher, Intake, Lanes},
 };
@@ -194,10 +195,15 @@ impl App {
                 machines: config.encryption.machines,
             },
         );
+        let spool = Spool::new(config.media_directory(), rng.clone());
+        if let Err(error) = spool.check() {
+            tracing::error!(%error, "no files can be made in media.directory: larger files will not be relayed");
+        }
         let deps = Deps {
             e2ee,
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
             transfers: Arc::new(Transfers::new(&config)),
+            spool,
             config: Arc::new(config),
             portals: Portals::new(store.clone()),
             store,

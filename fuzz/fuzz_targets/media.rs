@@ -2,8 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vizard::media::{Kind, strip};
+use vizard::{
+    media::{Kind, strip},
+    rng::Rng,
+};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = strip(data.to_vec().into(), Kind::claimed(None, None));
+    let mut out = Vec::new();
+    let mut file = std::io::Cursor::new(data);
+    if strip(&mut file, Kind::claimed(None, None), &Rng::seeded(1), &mut out).is_ok() {
+        assert!(out.len() <= 2 * data.len() + 4096);
+    }
 });

@@ -39,8 +39,11 @@ pub enum Error {
     #[error("larger than {max} bytes")]
     TooLarge {
         /// The limit.
-        max: usize,
+        max: u64,
     },
+    /// Media could not be written away.
+    #[error("media cannot be written to the disk ({0})")]
+    Disk(std::io::ErrorKind),
 }
 
 impl Error {
@@ -55,7 +58,9 @@ impl Error {
             {
                 Class::Retry
             }
-            Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } => Class::GiveUp,
+            Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } | Self::Disk(_) => {
+                Class::GiveUp
+            }
         }
     }
 

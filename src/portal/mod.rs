@@ -7,6 +7,7 @@
 
 mod epoch;
 mod error;
+mod file;
 mod ghost;
 pub mod join;
 pub mod leave;
@@ -42,6 +43,7 @@ use crate::{
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
     rng::Rng,
+    spool::Spool,
     store::{Job, Portal, PortalId, PortalState, Store, Task},
 };
 
@@ -70,6 +72,8 @@ pub struct Deps {
     pub portals: Portals,
     /// What each user may send.
     pub limits: Arc<Limits>,
+    /// Where files wait while they are copied.
+    pub spool: Spool,
     /// How many files are copied, and how much.
     pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.

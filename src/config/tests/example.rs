@@ -129,8 +129,8 @@ fn the_example_parses_and_each_commented_value_is_the_default() {
                 assert_eq!(set, unset, "{bare} is not the default");
             }
             _ => assert_ne!(
-                set.appservice_url() + &format!("{:?}", set.metrics),
-                plain.appservice_url() + &format!("{:?}", plain.metrics)
+                set.appservice_url() + &format!("{:?}{:?}", set.metrics, set.media),
+                plain.appservice_url() + &format!("{:?}{:?}", plain.metrics, plain.media)
             ),
         }
     }
