@@ -62,11 +62,21 @@ fn body(event: &Value) -> &str {
 
 /// The last events of a room, oldest first.
 async fn recent(reader: &Client, room: &str, limit: usize) -> Result<Vec<Value>> {
-    let limit = limit.to_string();
-    let query = [("dir", "b"), ("limit", limit.as_str())];
-    let path = ["v3", "rooms", room, "messages"];
-    let mut page = reader.call_with(Method::GET, &path, &query, None).await?;
-    let mut events: Vec<Value> = serde_json::from_value(page["chunk"].take())?;
+    let mut events: Vec<Value> = Vec::new();
+    let mut from = String::new();
+    while events.len() < limit {
+        let mut query = vec![("dir", "b"), ("limit", "500")];
+        if !from.is_empty() {
+            query.push(("from", &from));
+        }
+        let path = ["v3", "rooms", room, "messages"];
+        let mut page = reader.call_with(Method::GET, &path, &query, None).await?;
+        events.extend(serde_json::from_value::<Vec<Value>>(page["chunk"].take())?);
+        match page["end"].as_str() {
+            Some(end) => end.clone_into(&mut from),
+            None => break,
+        }
+    }
     events.reverse();
     Ok(events)
 }
