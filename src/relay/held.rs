@@ -27,8 +27,9 @@ impl Relay {
         event: &Event,
         found: &str,
     ) -> Result<Done, PortalError> {
+        let prefix = &deps.config.portal.command_prefix;
         let text = format!(
-            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`!vizard guard off` switches this check off.)"
+            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`{prefix} guard off` switches this check off.)"
         );
         self.ask(deps, portal, event, &text, false).await
     }
@@ -110,7 +111,7 @@ impl Relay {
                 .await?;
             return Ok(Done::default());
         };
-        if let Some(why) = cannot_speak(deps, portal) {
+        if let Some(why) = cannot_speak(deps, portal).as_deref() {
             return self.not_sent(deps, portal, answer, why).await;
         }
         let rewritten = self.rewritten(deps, portal, &original).await?;

@@ -10,7 +10,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Scrubbed, message, text};
+use super::{Scrubbed, message, text, text::escape_html};
 
 impl Scrubbed {
     /// Serializes a typed content.
@@ -29,9 +29,12 @@ impl Scrubbed {
         }
     }
 
-    /// An `m.notice` of Markdown-free plain text.
+    /// An `m.notice`. What stands between backticks is shown as code; nothing else in it is markup.
     #[must_use]
     pub fn notice(text: &str) -> Self {
+        if text.matches('`').nth(1).is_some() {
+            return Self::notice_html(text, &code_spans(text));
+        }
         let content = json!({
             "msgtype": "m.notice",
             "body": text::clean(text),
@@ -135,6 +138,25 @@ impl Scrubbed {
     }
 }
 
+/// Text as HTML in which what stands between backticks is code, and line breaks are kept.
+#[must_use]
+pub fn code_spans(text: &str) -> String {
+    let pieces: Vec<_> = text.split('`').collect();
+    // An odd backtick at the end opens nothing.
+    let unpaired = pieces.len() % 2 == 0;
+    let mut html = String::with_capacity(text.len() + 32);
+    for (index, piece) in pieces.iter().enumerate() {
+        let piece = escape_html(piece).replace('\n', "<br>");
+        let last = index + 1 == pieces.len();
+        match (index % 2 == 1, last && unpaired) {
+            (true, false) => html.extend(["<code>", &piece, "</code>"]),
+            (true, true) => html.extend(["`", &piece]),
+            (false, _) => html.push_str(&piece),
+        }
+    }
+    html
+}
+
 #[cfg(test)]
 mod tests {
     use ruma::event_id;
@@ -158,6 +180,18 @@ mod tests {
             reply["m.relates_to"],
             json!({"m.in_reply_to": {"event_id": "$e"}})
         );
+    }
+
+    #[test]
+    fn commands_in_notices_are_code() {
+        let notice = value(&Scrubbed::notice("<Say> `a & b`,\nor `c`, not `"));
+        assert_eq!(notice["body"], "<Say> `a & b`,\nor `c`, not `");
+        assert_eq!(
+            notice["formatted_body"],
+            "&lt;Say&gt; <code>a &amp; b</code>,<br>or <code>c</code>, not `"
+        );
+        let one = value(&Scrubbed::notice("one ` <b>"));
+        assert_eq!(one["formatted_body"], json!(null));
     }
 
     #[test]
