@@ -89,6 +89,9 @@ pub async fn measure(
 /// The CPU time of this thread.
 fn cpu() -> Duration {
     let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = schedstat.split(' ').next().and_then(|text| text.parse().ok());
+    let nanos = schedstat
+        .split(' ')
+        .next()
+        .and_then(|text| text.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }

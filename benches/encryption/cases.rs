@@ -243,7 +243,8 @@ impl Cases {
         }
         let (added, target) = (costs[0][2] - costs[1][2], Target::AtMost(3.0 * DISK));
         let measure = "database for three devices' keys, KiB";
-        self.report.figure("join", measure, Some(added), None, target);
+        self.report
+            .figure("join", measure, Some(added), None, target);
         Ok(())
     }
 

@@ -70,7 +70,9 @@ impl Report {
     /// The table's first two lines.
     pub fn head(&self) -> String {
         let [ours, other] = self.columns;
-        format!("| case | measure | {ours} | {other} | ratio | target | |\n|---|---|---:|---:|---:|---|---|")
+        format!(
+            "| case | measure | {ours} | {other} | ratio | target | |\n|---|---|---:|---:|---:|---|---|"
+        )
     }
 
     /// A figure of ours, the echo's, or both.

@@ -25,7 +25,14 @@ fn mark(number: u32) -> Mark {
 fn send(ledger: &mut Ledger, path: &str, user: u64, number: u32) {
     let lane = (ROOM, 0);
     ledger.begin(lane, mark(number));
-    ledger.send(path, ROOM, user, (mark(number), Instant::now()), true, || format!("${path}"));
+    ledger.send(
+        path,
+        ROOM,
+        user,
+        (mark(number), Instant::now()),
+        true,
+        || format!("${path}"),
+    );
     ledger.end(lane, mark(number));
 }
 

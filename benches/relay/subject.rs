@@ -207,7 +207,9 @@ impl Subject {
             written: fs::read_to_string(format!("/proc/{pid}/io"))
                 .ok()
                 .and_then(|io| {
-                    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+                    let line = io
+                        .lines()
+                        .find_map(|line| line.strip_prefix("write_bytes: "));
                     line?.parse().ok()
                 })
                 .unwrap_or(0),

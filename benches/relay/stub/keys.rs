@@ -144,7 +144,8 @@ impl Keys {
         let mut answer = json!({"device_keys": {}, "failures": {}});
         for user in body["device_keys"].as_object().into_iter().flatten() {
             let user = user.0;
-            answer["device_keys"][user] = json!(self.devices.get(user).cloned().unwrap_or_default());
+            answer["device_keys"][user] =
+                json!(self.devices.get(user).cloned().unwrap_or_default());
             for (list, key) in self.identities.get(user).into_iter().flatten() {
                 if list != "user_signing_keys" || user == asker {
                     answer[list][user] = key.clone();
@@ -215,7 +216,11 @@ impl Keys {
             for (device, content) in devices.as_object().into_iter().flatten() {
                 let targets: Vec<String> = if device == "*" {
                     let devices = self.devices.get(user);
-                    devices.into_iter().flat_map(BTreeMap::keys).cloned().collect()
+                    devices
+                        .into_iter()
+                        .flat_map(BTreeMap::keys)
+                        .cloned()
+                        .collect()
                 } else {
                     vec![device.clone()]
                 };
@@ -236,9 +241,7 @@ impl Keys {
         while inbox.front().is_some_and(|(at, _)| *at <= since) {
             inbox.pop_front();
         }
-        let upto = inbox
-            .get(AT_ONCE - 1)
-            .map_or(self.position, |(at, _)| *at);
+        let upto = inbox.get(AT_ONCE - 1).map_or(self.position, |(at, _)| *at);
         let events = inbox.iter().take(AT_ONCE);
         let events = events.map(|(_, event)| event.clone()).collect();
         let fallback = self.fallback.get(&name);
