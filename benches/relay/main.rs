@@ -12,6 +12,7 @@ mod machine;
 mod push;
 mod report;
 mod run;
+mod seal;
 mod self_check;
 mod stub;
 mod subject;
@@ -141,7 +142,7 @@ async fn bench(options: Options) -> anyhow::Result<ExitCode> {
     let command = format!("cargo bench --bench relay -- {}", arguments.join(" "));
     let strict = options.strict;
     let mut cases = cases::Cases::new(options, scratch);
-    println!("{}", report::HEAD);
+    println!("{}", cases.report.head());
     let ended = cases.all().await;
     cases
         .report

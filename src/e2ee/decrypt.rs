@@ -1,12 +1,10 @@
 //! Before an event is rewritten: opening it, and saying what is known of the device that sent it.
 
-use std::collections::BTreeMap;
-
 use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
 use matrix_sdk_crypto::{MegolmError, UserIdentity, vodozemac::megolm::DecryptionError};
-use ruma::{UserId, serde::Raw};
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use ruma::{EventId, RoomId, UserId, serde::Raw};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     E2ee, E2eeError,
@@ -19,6 +17,18 @@ use crate::{
 
 /// A sync this recent, in milliseconds, is not repeated for another event without a key.
 pub(super) const JUST_NOW: u64 = 250;
+
+/// An event as the machine reads it.
+#[derive(Serialize)]
+struct Read<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    event_id: &'a EventId,
+    sender: &'a UserId,
+    room_id: &'a RoomId,
+    origin_server_ts: u64,
+    content: &'a RawValue,
+}
 
 #[derive(Deserialize)]
 struct Plain {
@@ -134,13 +144,13 @@ fn as_it_is(event: &Event, trust: Trust) -> Event {
 fn raw(
     event: &Event,
 ) -> Option<Raw<matrix_sdk_crypto::types::events::room::encrypted::EncryptedEvent>> {
-    let mut fields = BTreeMap::from([
-        ("type", json!(event.kind)),
-        ("event_id", json!(event.event_id)),
-        ("sender", json!(event.sender)),
-        ("room_id", json!(event.room_id)),
-        ("origin_server_ts", json!(event.origin_server_ts)),
-    ]);
-    fields.insert("content", serde_json::from_str(event.content.get()).ok()?);
-    Raw::new(&fields).ok().map(Raw::cast_unchecked)
+    let read = Read {
+        kind: &event.kind,
+        event_id: &event.event_id,
+        sender: &event.sender,
+        room_id: &event.room_id,
+        origin_server_ts: event.origin_server_ts,
+        content: &event.content,
+    };
+    Raw::new(&read).ok().map(Raw::cast_unchecked)
 }

@@ -1,7 +1,7 @@
 //! Before a message is sent: sharing the room key with whom it is for, and encrypting.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,6 +22,8 @@ const MESSAGES: u64 = 50;
 
 /// With whom a room's key was shared last.
 pub(super) struct Shared {
+    /// What was known of the room.
+    room: Arc<Room>,
     users: Vec<OwnedUserId>,
     devices: u64,
     at: UnixMillis,
@@ -29,6 +31,16 @@ pub(super) struct Shared {
     /// How many messages, and until when, the key is good.
     good_for: u64,
     good_until: UnixMillis,
+}
+
+impl Shared {
+    /// Whether the key is good for one more message; counts it.
+    fn counts(&mut self, now: UnixMillis) -> bool {
+        let good = self.messages < self.good_for.min(MESSAGES)
+            && now < self.good_until.min(self.at + LOOK_AGAIN);
+        self.messages += u64::from(good);
+        good
+    }
 }
 
 impl E2ee {
@@ -44,7 +56,6 @@ impl E2ee {
             return Err(E2eeError::Unavailable(why.to_owned()));
         }
         let known = self.room(actor, room).await?.ok_or(E2eeError::Encrypt)?;
-        let users = self.recipients(actor, &known);
         let store = &self.0.store;
         self.0.used.store(true, Ordering::SeqCst);
         let start = (actor.user.clone(), room.to_owned());
@@ -61,7 +72,10 @@ impl E2ee {
                 machine.shared.remove(room);
                 lock(&self.0.started).insert(start);
             }
-            machine.share(store, room, &users, &known.settings).await?;
+            if !machine.is_shared(room, &known) {
+                let users = self.recipients(actor, &known);
+                machine.share(store, room, users, &known).await?;
+            }
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
             let sealed = machine
@@ -91,24 +105,34 @@ impl E2ee {
 }
 
 impl Machine {
+    /// Whether nobody came, went or got another device since the room's key was shared; counts the message. That the room is
+    /// remembered as it was is told by its address.
+    fn is_shared(&mut self, id: &RoomId, room: &Arc<Room>) -> bool {
+        let (now, devices) = (self.clock.now(), self.devices);
+        self.shared.get_mut(id).is_some_and(|shared| {
+            let same = Arc::ptr_eq(&shared.room, room) && shared.devices == devices;
+            same && shared.counts(now)
+        })
+    }
+
     /// Shares the room's key with every device that is to have it and does not.
     async fn share(
         &mut self,
         store: &Store,
         room: &RoomId,
-        users: &[OwnedUserId],
-        settings: &EncryptionSettings,
+        users: Vec<OwnedUserId>,
+        known: &Arc<Room>,
     ) -> Result<(), E2eeError> {
         let now = self.clock.now();
         if let Some(shared) = self.shared.get_mut(room)
             && shared.users == users
             && shared.devices == self.devices
-            && shared.messages < shared.good_for.min(MESSAGES)
-            && now < shared.good_until.min(shared.at + LOOK_AGAIN)
+            && shared.counts(now)
         {
-            shared.messages += 1;
+            shared.room = known.clone();
             return Ok(());
         }
+        let settings = &known.settings;
         let names = || users.iter().map(AsRef::<UserId>::as_ref);
         self.olm.update_tracked_users(names()).await?;
         self.outgoing().await?;
@@ -131,7 +155,8 @@ impl Machine {
         self.shared.insert(
             room.to_owned(),
             Shared {
-                users: users.to_vec(),
+                room: known.clone(),
+                users,
                 devices: self.devices,
                 at: now,
                 messages: 1,
@@ -154,17 +179,15 @@ impl Machine {
         let Some(device) = &self.actor().device else {
             return Ok((0, 0));
         };
-        let session = store
-            .crypto(&self.actor().user, device)
-            .get_outbound_group_session(room)
-            .await
-            .map_err(CryptoStoreError::from)?;
-        let Some(session) = session else {
+        let keys = store.crypto(&self.actor().user, device);
+        if keys.outbound_use(room).is_none() {
+            keys.get_outbound_group_session(room)
+                .await
+                .map_err(CryptoStoreError::from)?;
+        }
+        let Some((used, born)) = keys.outbound_use(room) else {
             return Ok((0, 0));
         };
-        let used = u64::from(session.message_index().await);
-        let pickle = serde_json::to_value(session.pickle().await).unwrap_or_default();
-        let born = pickle["creation_time"].as_u64().unwrap_or_default() * 1000;
         let life = u64::try_from(
             settings
                 .rotation_period

@@ -1,14 +1,16 @@
 //! The keys of end-to-end encryption: `matrix-sdk-crypto`'s store, one per device of a Matrix user of the namespace.
 //!
 //! All of it is in one table. What arrives in one call is written in one durable transaction, together with whatever else
-//! waits ([`super::writer`]), and in the order in which the session it belongs to moved on: a ratchet that was used is on
-//! the disk before what it encrypted leaves, so that no index is ever used twice after a crash.
+//! waits ([`super::writer`]), and in the order in which the session it belongs to moved on: a state behind all that was used
+//! is on the disk before what was encrypted leaves, so that no index is ever used twice after a crash.
 //!
 //! Called by `e2ee`, through [`Store::crypto`]. Logs nothing.
 
 mod api;
 mod changes;
 mod hashes;
+mod hot;
+mod outbound;
 mod pack;
 mod rows;
 mod sessions;
@@ -30,6 +32,7 @@ use sqlx::{AnyConnection, Connection as _};
 
 pub(super) use rows::{CRYPTO, Kind, row_of};
 
+use self::{hot::Hot, outbound::OnDisk};
 use super::{
     Store, StoreError,
     db::{beside, write_tx},
@@ -64,10 +67,12 @@ pub(super) struct State {
     gone: AtomicBool,
     /// The public part of the account, once known.
     account: Mutex<Option<StaticAccountData>>,
-    /// A hash of each list of whom a session is shared with, as it is on the disk.
-    sharing: Mutex<HashMap<Hash, u64>>,
     /// How many hashes of messages were written since old ones were looked for.
     hashes: AtomicUsize,
+    /// What is on the disk of each outbound session.
+    outbound: Mutex<HashMap<Hash, OnDisk>>,
+    /// What is read for nearly every message.
+    hot: Mutex<Hot>,
     /// In memory: a database has one process.
     leases: Mutex<HashMap<String, Lease>>,
 }
@@ -106,8 +111,9 @@ impl Store {
             listed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             account: Mutex::default(),
-            sharing: Mutex::default(),
             hashes: AtomicUsize::new(hashes::SPARE),
+            outbound: Mutex::default(),
+            hot: Mutex::default(),
             leases: Mutex::default(),
         });
         in_use.insert(machine, Arc::downgrade(&state));
@@ -127,6 +133,7 @@ impl Store {
             // Whoever is saving ends first.
             let _saving = state.saving.lock().await;
             state.gone.store(true, Ordering::SeqCst);
+            *lock(&state.hot) = Hot::default();
             lock(&self.0.crypto).remove(&state.machine);
         }
         // What somebody handed over and did not wait for is written first.

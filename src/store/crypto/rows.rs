@@ -126,9 +126,11 @@ impl State {
         name: Name<'_>,
         value: &T,
     ) -> Result<CryptoRow, StoreError> {
-        let mut json = Wiped::with_capacity(2048);
-        serde_json::to_writer(&mut json, value)?;
-        Ok(self.put_plain(kind, name, PACKED, &pack::pack(&json, BUCKET)))
+        Ok(self.put_json(kind, name, &json(value)?))
+    }
+
+    pub(super) fn put_json(&self, kind: Kind, name: Name<'_>, json: &[u8]) -> CryptoRow {
+        self.put_plain(kind, name, PACKED, &pack::pack(json, BUCKET))
     }
 
     pub(super) fn put_bytes(&self, kind: Kind, name: Name<'_>, value: &[u8]) -> CryptoRow {
@@ -296,6 +298,13 @@ impl State {
             .map(|(key, sealed)| self.open(kind, key, sealed))
             .collect()
     }
+}
+
+/// A value as it is packed.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Wiped, StoreError> {
+    let mut json = Wiped::with_capacity(2048);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(json)
 }
 
 /// A row's name for its seal.
