@@ -13,7 +13,7 @@ use super::{
     machine::{Machine, SETTINGS},
 };
 use crate::{
-    event::{Event, Trust},
+    event::{Event, HIDDEN, Trust},
     homeserver::Actor,
 };
 
@@ -71,7 +71,7 @@ impl Machine {
         // A device that is not known, or not signed, may be in the meantime.
         if !matches!(
             opened.trust,
-            Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice
+            Trust::NoKey | Trust::Withheld(_) | Trust::UnknownDevice | Trust::UnsignedDevice
         ) {
             return Ok(opened);
         }
@@ -96,9 +96,12 @@ impl Machine {
         {
             Ok(opened) => opened,
             Err(MegolmError::Store(error)) => return Err(error.into()),
-            Err(MegolmError::MissingRoomKey(_)) => return unread(Trust::NoKey),
-            Err(MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => {
-                return unread(Trust::NoKey);
+            Err(
+                MegolmError::MissingRoomKey(_)
+                | MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..)),
+            ) => {
+                let why = self.withheld(event).await?;
+                return unread(why.map_or(Trust::NoKey, Trust::Withheld));
             }
             Err(MegolmError::MismatchedIdentityKeys(_)) => return unread(Trust::Forged),
             Err(_) => return unread(Trust::Broken),
@@ -113,11 +116,22 @@ impl Machine {
                 VerificationLevel::None(_) => Trust::UnknownDevice,
             },
         };
+        if self.is_replay(event).await? {
+            return unread(Trust::Replayed);
+        }
         let Ok(plain) = serde_json::from_str::<Plain>(opened.event.json().get()) else {
             return unread(Trust::Broken);
         };
+        if event.state_key.is_some() && !HIDDEN.contains(&plain.kind.as_str()) {
+            return unread(Trust::Broken);
+        }
         let mut clear = event.clone();
         clear.kind = plain.kind;
+        // `TYPE:STATE_KEY`. The crate has found both to be those of the encrypted part.
+        clear.state_key = event.state_key.as_ref().map(|packed| {
+            let (_, key) = packed.split_once(':').unwrap_or_default();
+            key.to_owned()
+        });
         clear.content = plain.content;
         clear.trust = trust;
         Ok(clear)
@@ -141,6 +155,9 @@ fn raw(
         ("room_id", json!(event.room_id)),
         ("origin_server_ts", json!(event.origin_server_ts)),
     ]);
+    if let Some(key) = &event.state_key {
+        fields.insert("state_key", json!(key));
+    }
     fields.insert("content", serde_json::from_str(event.content.get()).ok()?);
     Raw::new(&fields).ok().map(Raw::cast_unchecked)
 }

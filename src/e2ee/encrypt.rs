@@ -1,14 +1,13 @@
 //! Before a message is sent: sharing the room key with whom it is for, and encrypting.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
 
-use super::{E2ee, E2eeError, machine::Machine, requests, rooms::Room};
+use super::{
+    E2ee, E2eeError, KeptFrom, lock, machine::Machine, requests, rooms::Room, withheld::kept_from,
+};
 use crate::{
     clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
 };
@@ -44,7 +43,8 @@ impl E2ee {
             return Err(E2eeError::Unavailable(why.to_owned()));
         }
         let known = self.room(actor, room).await?.ok_or(E2eeError::Encrypt)?;
-        let users = self.recipients(actor, &known);
+        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+        let users = self.recipients(actor, ghost, &known);
         let store = &self.0.store;
         self.0.used.store(true, Ordering::SeqCst);
         let start = (actor.user.clone(), room.to_owned());
@@ -57,7 +57,15 @@ impl E2ee {
                 machine.shared.remove(room);
                 lock(&self.0.started).insert(start);
             }
-            machine.share(store, room, &users, &known.settings).await?;
+            let kept = machine.share(store, room, &users, &known.settings).await?;
+            if let (true, Some(kept)) = (ghost, kept) {
+                let mut all = lock(&self.0.kept);
+                if kept.is_empty() {
+                    all.remove(&actor.user);
+                } else {
+                    all.insert(actor.user.clone(), kept);
+                }
+            }
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
             let sealed = machine
@@ -70,15 +78,10 @@ impl E2ee {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl E2ee {
     /// For whom a message is: what a ghost says, for everybody in the room; what hosts, mirrors and the bot say, for the person
     /// there, whatever other users of ours stand in the room.
-    fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
-        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+    fn recipients(&self, actor: &Actor, ghost: bool, room: &Room) -> Vec<OwnedUserId> {
         let mut users = room.members.clone();
         users
             .retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
@@ -87,14 +90,15 @@ impl E2ee {
 }
 
 impl Machine {
-    /// Shares the room's key with every device that is to have it and does not.
+    /// Shares the room's key with every device that is to have it and does not. Returns from whom it is kept back, if that
+    /// was looked at.
     async fn share(
         &mut self,
         store: &Store,
         room: &RoomId,
         users: &[OwnedUserId],
         settings: &EncryptionSettings,
-    ) -> Result<(), E2eeError> {
+    ) -> Result<Option<Vec<KeptFrom>>, E2eeError> {
         let now = self.clock.now();
         if let Some(shared) = self.shared.get_mut(room)
             && shared.users == users
@@ -103,7 +107,7 @@ impl Machine {
             && now < shared.good_until.min(shared.at + LOOK_AGAIN)
         {
             shared.messages += 1;
-            return Ok(());
+            return Ok(None);
         }
         let names = || users.iter().map(AsRef::<UserId>::as_ref);
         self.olm.update_tracked_users(names()).await?;
@@ -123,7 +127,7 @@ impl Machine {
         for request in share {
             requests::to_device(&self.homeserver, self.actor(), &self.olm, &request).await?;
         }
-        let (good_for, good_until) = self.good(store, room, settings, now).await?;
+        let (good_for, good_until, kept) = self.good(store, room, settings, now).await?;
         self.shared.insert(
             room.to_owned(),
             Shared {
@@ -135,20 +139,20 @@ impl Machine {
                 good_until,
             },
         );
-        Ok(())
+        Ok(Some(kept))
     }
 
     /// How many more messages, and until when, the room's key may be used: encrypting with one that is not good any more
-    /// is not possible.
+    /// is not possible. And from whom it is kept back.
     async fn good(
         &self,
         store: &Store,
         room: &RoomId,
         settings: &EncryptionSettings,
         now: UnixMillis,
-    ) -> Result<(u64, UnixMillis), E2eeError> {
+    ) -> Result<(u64, UnixMillis, Vec<KeptFrom>), E2eeError> {
         let Some(device) = &self.actor().device else {
-            return Ok((0, 0));
+            return Ok((0, 0, Vec::new()));
         };
         let session = store
             .crypto(&self.actor().user, device)
@@ -156,11 +160,12 @@ impl Machine {
             .await
             .map_err(CryptoStoreError::from)?;
         let Some(session) = session else {
-            return Ok((0, 0));
+            return Ok((0, 0, Vec::new()));
         };
         let used = u64::from(session.message_index().await);
-        let pickle = serde_json::to_value(session.pickle().await).unwrap_or_default();
-        let born = pickle["creation_time"].as_u64().unwrap_or_default() * 1000;
+        let pickle = session.pickle().await;
+        let kept = kept_from(&pickle);
+        let born = u64::from(pickle.creation_time.get()) * 1000;
         let life = u64::try_from(
             settings
                 .rotation_period
@@ -173,6 +178,10 @@ impl Machine {
         } else {
             born.saturating_add(life)
         };
-        Ok((settings.rotation_period_msgs.saturating_sub(used), until))
+        Ok((
+            settings.rotation_period_msgs.saturating_sub(used),
+            until,
+            kept,
+        ))
     }
 }

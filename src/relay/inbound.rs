@@ -5,7 +5,7 @@ use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
-    event::{Event, Trust},
+    event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -119,7 +119,7 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         // A placeholder whose answer was lost must not be taken for the message when its key has come.
-        let leg = if event.trust == Trust::NoKey {
+        let leg = if event.trust.lacks_key() {
             "unread"
         } else {
             "in"

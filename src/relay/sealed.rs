@@ -63,8 +63,8 @@ impl Relay {
             _ => return Ok(Done::default()),
         };
         let text = match event.trust {
-            Trust::Forged => return Ok(Done::default()),
-            Trust::NoKey => {
+            trust if trust.is_void() => return Ok(Done::default()),
+            trust if trust.lacks_key() => {
                 if deps.clock.now().saturating_sub(received) < PATIENCE {
                     return Err(PortalError::NotYet(LOOK));
                 }
@@ -75,7 +75,7 @@ impl Relay {
         let done = self
             .send_as_mirror(deps, portal, &room, event, received, Scrubbed::notice(text))
             .await?;
-        if let (Trust::NoKey, Some(target)) = (event.trust, &done.target) {
+        if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
             let task = Task::Reopen(ReopenTask {
                 portal: portal.id,
                 event: Kept::of(event),
@@ -95,10 +95,10 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
-        if event.trust == Trust::Forged {
+        if event.trust.is_void() {
             return Ok(Done::default());
         }
-        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < USER_PATIENCE
+        if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < USER_PATIENCE
         {
             return Err(PortalError::NotYet(LOOK));
         }
@@ -178,8 +178,10 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     };
     let opened = deps.e2ee.decrypt(&deps.ghost(&portal), &event).await?;
     match opened.trust {
-        Trust::NoKey if attempts < LOOKS => return Ok(Outcome::Later),
-        Trust::NoKey | Trust::Broken | Trust::Forged => return Ok(Outcome::Done),
+        trust if trust.lacks_key() && attempts < LOOKS => return Ok(Outcome::Later),
+        trust if trust.lacks_key() || trust.is_void() || trust == Trust::Broken => {
+            return Ok(Outcome::Done);
+        }
         _ => {}
     }
     let mut relay = Relay::new(portal.id, super::Guards::default());
