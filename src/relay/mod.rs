@@ -19,6 +19,7 @@ mod media;
 mod members;
 mod outbound;
 mod reconcile;
+mod reopen;
 mod sealed;
 mod watch;
 
@@ -30,7 +31,8 @@ use std::{
 pub use guard::Guards;
 use lru::LruCache;
 use ruma::{OwnedEventId, OwnedUserId};
-pub use sealed::{ENCRYPTED, reopen};
+pub use reopen::reopen;
+pub use sealed::ENCRYPTED;
 
 use crate::{
     clock::UnixMillis,

@@ -79,6 +79,13 @@ impl Scrubbed {
         })
     }
 
+    /// Whether it is an edit of another message.
+    #[must_use]
+    pub fn is_edit(&self) -> bool {
+        let content = serde_json::from_str::<Value>(self.content.get());
+        content.is_ok_and(|content| content["m.relates_to"]["rel_type"] == "m.replace")
+    }
+
     /// The text with a mark before it.
     #[must_use]
     pub fn marked(self, mark: &str) -> Self {
@@ -175,6 +182,7 @@ mod tests {
         expected["m.new_content"] = new;
         expected["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": "$e"});
         assert_eq!(value(&edit), expected);
+        assert!(edit.is_edit() && !Scrubbed::notice("a").in_reply_to(event_id!("$e")).is_edit());
         assert_eq!(edit.text().as_deref(), Some("a"));
     }
 

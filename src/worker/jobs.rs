@@ -96,6 +96,10 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.visit(portal);
             deps.store.finish_job(job.id).await
         }
+        Ok(Outcome::Linked(portal, link)) => {
+            lanes.relearn(portal, *link);
+            deps.store.finish_job(job.id).await
+        }
         Ok(Outcome::Moved(portal)) => {
             lanes.look_again(portal);
             deps.store.finish_job(job.id).await
@@ -118,7 +122,13 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             deps.store.finish_job(job.id).await
         }
         Ok(Outcome::Later) | Err(_) => {
-            let wait = 1000 * (1u64 << job.attempts.min(9));
+            // A key that is late may be so for days.
+            let longest = if matches!(job.task, Task::Reopen(_)) {
+                11
+            } else {
+                9
+            };
+            let wait = 1000 * (1u64 << job.attempts.min(longest));
             job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
             deps.store.add_job(&job).await
         }
