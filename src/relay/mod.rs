@@ -21,6 +21,7 @@ mod outbound;
 mod reconcile;
 mod reopen;
 mod sealed;
+mod unread;
 mod watch;
 
 use std::{
@@ -65,6 +66,8 @@ pub struct Relay {
     /// Members whose untrusted devices were explained.
     warned: HashSet<(OwnedUserId, Trust)>,
     copies: media::Copies,
+    /// Whether the portal says already that nothing can be shown in it.
+    said_unencryptable: bool,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -109,6 +112,7 @@ impl Relay {
             words: None,
             warned: HashSet::new(),
             copies: media::Copies::default(),
+            said_unencryptable: false,
             let_go: None,
             receipt: None,
             receipt_at: 0,

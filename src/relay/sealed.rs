@@ -61,9 +61,7 @@ impl Relay {
         let text = match event.trust {
             trust if trust.is_void() => return Ok(Done::default()),
             trust if trust.lacks_key() => {
-                if deps.clock.now().saturating_sub(received) < PATIENCE {
-                    return Err(PortalError::NotYet(LOOK));
-                }
+                still_waits(deps, received)?;
                 placeholder(event.trust)
             }
             _ => "🔒 an encrypted message that cannot be read.",
@@ -145,6 +143,14 @@ impl Relay {
         }
         Ok(content.marked("⚠"))
     }
+}
+
+/// An error while what came without its key still waits for it.
+pub(super) fn still_waits(deps: &Deps, received: UnixMillis) -> Result<(), PortalError> {
+    if deps.clock.now().saturating_sub(received) < PATIENCE {
+        return Err(PortalError::NotYet(LOOK));
+    }
+    Ok(())
 }
 
 /// What stands in a portal for a message whose key is missing.

@@ -10,7 +10,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Scrubbed, message, text};
+use super::{Copied, Location, Scrubbed, message, text};
 
 impl Scrubbed {
     /// Serializes a typed content.
@@ -18,6 +18,7 @@ impl Scrubbed {
         Some(Self {
             event_type: event_type.to_owned(),
             content: to_raw_value(content).ok()?,
+            public: false,
         })
     }
 
@@ -26,6 +27,7 @@ impl Scrubbed {
             event_type: event_type.to_owned(),
             // A `Value` always serializes.
             content: to_raw_value(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            public: false,
         }
     }
 
@@ -40,6 +42,16 @@ impl Scrubbed {
         Self::made(message::TYPE, &content)
     }
 
+    /// A notice that is said in clear even where everything else is encrypted: that there is no encryption any more. It
+    /// tells servers nothing, because its text is fixed.
+    #[must_use]
+    pub fn public(text: &'static str) -> Self {
+        Self {
+            public: true,
+            ..Self::notice(text)
+        }
+    }
+
     /// An `m.notice` of plain text and HTML made by Vizard itself.
     #[must_use]
     pub fn notice_html(text: &str, html: &str) -> Self {
@@ -51,6 +63,22 @@ impl Scrubbed {
             "m.mentions": {},
         });
         Self::made(message::TYPE, &content)
+    }
+
+    /// A picture that was copied and encrypted; `None` where it was not.
+    #[must_use]
+    pub fn picture(name: &'static str, copy: &Copied) -> Option<Self> {
+        let Location::Encrypted(file) = &copy.location else {
+            return None;
+        };
+        let content = json!({
+            "msgtype": "m.image",
+            "body": name,
+            "file": file,
+            "info": {"mimetype": copy.kind.mime(), "size": copy.size},
+            "m.mentions": {},
+        });
+        Some(Self::made(message::TYPE, &content))
     }
 
     /// The notice as a reply to `event`.
@@ -111,7 +139,10 @@ impl Scrubbed {
         if content.is_object() {
             change(&mut content);
         }
-        Self::made(&self.event_type, &content)
+        Self {
+            public: self.public,
+            ..Self::made(&self.event_type, &content)
+        }
     }
 
     /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
@@ -154,6 +185,8 @@ mod tests {
 
     #[test]
     fn notices() {
+        let public = Scrubbed::public("hi").in_reply_to(event_id!("$e"));
+        assert!(!public.is_secret() && Scrubbed::notice("hi").is_secret());
         let notice = Scrubbed::notice("hi\0");
         assert_eq!(notice.event_type(), "m.room.message");
         let expected = json!({"msgtype": "m.notice", "body": "hi", "m.mentions": {}});

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::Lanes;
 use crate::{
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, join, leave},
+    portal::{Deps, Outcome, PortalError, hidden, join, leave},
     relay,
     store::{Job, Task},
 };
@@ -81,6 +81,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let result = match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
+        Task::Look { portal } => hidden::look(deps, *portal, job.attempts).await,
         Task::Leave {
             portal,
             forget,
@@ -123,7 +124,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
         }
         Ok(Outcome::Later) | Err(_) => {
             // A key that is late may be so for days.
-            let longest = if matches!(job.task, Task::Reopen(_)) {
+            let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
                 11
             } else {
                 9

@@ -254,10 +254,11 @@ impl Lanes {
 
     /// An event of a portal was sent anew, as another one: its relay remembers the old one.
     pub(super) fn relearn(&self, portal: PortalId, link: Link) {
+        let queues = lock(&self.queues);
         let mut relays = lock(&self.relays);
         if let Some(relay) = relays.idle.peek_mut(&portal) {
             relay.relearn(&link);
-        } else {
+        } else if queues.contains_key(&LaneKey::Portal(portal)) {
             relays.relearn.entry(portal).or_default().push(link);
         }
     }
