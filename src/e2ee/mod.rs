@@ -32,9 +32,9 @@ use std::{
 };
 
 pub use error::E2eeError;
-pub use withheld::KeptFrom;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
+pub use withheld::KeptFrom;
 
 use self::{machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
 use crate::{

@@ -107,10 +107,7 @@ fn no_channel(user: &UserId) -> String {
 
 impl Machine {
     /// Why there is no key for an event: nobody knows, or the sender has said so.
-    pub(super) async fn withheld(
-        &self,
-        event: &Event,
-    ) -> Result<Option<Withheld>, E2eeError> {
+    pub(super) async fn withheld(&self, event: &Event) -> Result<Option<Withheld>, E2eeError> {
         #[derive(Deserialize)]
         struct Content {
             session_id: String,

@@ -6,11 +6,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    Deps, Outcome, PortalError, Way,
-    room::show,
-    state::RoomState,
-};
+use super::{Deps, Outcome, PortalError, Way, room::show, state::RoomState};
 use crate::{
     event::{Event, Trust, hidden_state},
     homeserver::Actor,
@@ -90,11 +86,7 @@ pub(super) async fn tell(
         deps.say(&host, room, &notice, &source, "hidden", now.told)
             .await?;
     }
-    if let Some(picture) = now
-        .avatar
-        .as_ref()
-        .filter(|_| now.avatar != before.avatar)
-    {
+    if let Some(picture) = now.avatar.as_ref().filter(|_| now.avatar != before.avatar) {
         let ghost = deps.ghost(portal);
         let way = Way {
             reader: &ghost,

@@ -31,8 +31,8 @@ use std::{
 
 pub use guard::Guards;
 use lru::LruCache;
-use ruma::{OwnedEventId, OwnedUserId};
 pub use reopen::reopen;
+use ruma::{OwnedEventId, OwnedUserId};
 pub use sealed::ENCRYPTED;
 
 use crate::{

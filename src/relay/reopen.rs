@@ -136,8 +136,7 @@ impl Place<'_> {
         let source = self.event.event_id.as_str();
         let txn_id = |leg| deps.store.txn_id(&self.mirror.user, source, leg, 0);
         // Its own time: an edit of it, whose key came first, stays the newest.
-        let ts = ruma::UInt::new(self.event.origin_server_ts)
-            .map(ruma::MilliSecondsSinceUnixEpoch);
+        let ts = ruma::UInt::new(self.event.origin_server_ts).map(ruma::MilliSecondsSinceUnixEpoch);
         match content {
             Late::Instead(content) => {
                 let content = content.replacing(&task.shown);

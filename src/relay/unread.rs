@@ -61,7 +61,11 @@ impl Relay {
 
 fn line(user: &UserId, name: Option<&str>, kept: &KeptFrom) -> String {
     let name = name.map_or_else(|| user.to_string(), clean_name);
-    let devices: Vec<_> = kept.devices.iter().map(|id| clean_name(id.as_str())).collect();
+    let devices: Vec<_> = kept
+        .devices
+        .iter()
+        .map(|id| clean_name(id.as_str()))
+        .collect();
     let devices = devices.join(", ");
     let one = kept.devices.len() == 1;
     let why = match (kept.why, one) {
