@@ -178,10 +178,11 @@ pub async fn look(deps: &Deps, id: PortalId, attempts: u32) -> Result<Outcome, P
 /// A portal for tests.
 #[cfg(test)]
 pub(super) fn sample() -> Portal {
+    let (id, seed) = ([0_u8; 16], [0_u8; 32]);
     let record = serde_json::json!({
-        "id": [0; 16].to_vec(),
+        "id": id,
         "user": "@alice:x", "room": "!room:x", "state": "joined", "created": 0,
-        "ghost": {"id": "@_vizard_a:x", "seed": [0; 32].to_vec(), "nick": "Quiet Heron"},
+        "ghost": {"id": "@_vizard_a:x", "seed": seed, "nick": "Quiet Heron"},
         "host": {"id": "@_vizard_p_a:x"},
     });
     serde_json::from_value(record).unwrap()

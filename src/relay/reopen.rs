@@ -52,6 +52,9 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     let (PortalState::Joined, Some(room)) = (&portal.state, &portal.portal_room) else {
         return Ok(Outcome::Done);
     };
+    if deps.e2ee.unavailable().is_some() {
+        return Ok(Outcome::Later);
+    }
     let ghost = deps.ghost(&portal);
     let opened = deps.e2ee.decrypt(&ghost, &event).await?;
     match opened.trust {

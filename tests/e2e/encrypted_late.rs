@@ -96,8 +96,8 @@ async fn a_late_key_replaces_its_placeholder(
         .await?;
 
     // A file comes beside its placeholder, which then goes.
-    let shows = |one: &Report| one.room == alice.portal && one.content["msgtype"] == "m.image";
-    let shown = alice.user.wait_for("the file", shows, PATIENCE).await?;
+    let is_file = |one: &Report| one.room == alice.portal && one.content["msgtype"] == "m.image";
+    let shown = alice.user.wait_for("the file", is_file, PATIENCE).await?;
     shown.assert_trusted();
     alice.user.file_of(&shown.event_id).await?;
     let gone = |one: &Report| one.event_id == file.event_id && one.redacted;

@@ -78,6 +78,7 @@ on_each_backend! {
     }
     crypto::{
         keys_survive_a_crash,
+        heard_steps_survive_a_crash,
         machine_comes_back,
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,
