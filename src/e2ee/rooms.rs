@@ -163,7 +163,7 @@ mod tests {
         crypto::{MasterKey, Secret},
         e2ee::Settings,
         homeserver::{self, Homeserver},
-        pseudonym::Namespace,
+        pseudonym::{Namespace, SenderKey},
         rng::Rng,
         store::Store,
     };
@@ -254,7 +254,8 @@ mod tests {
     async fn a_room_cannot_make_keys_rotate_all_the_time() {
         let (_dir, e2ee) = e2ee(true).await;
         let content = r#"{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_ms":1,"rotation_period_msgs":0}"#;
-        let ghost = actor(&format!("@_vizard_{}:x", "a".repeat(52)));
+        let key = SenderKey::generate(&Rng::seeded(2)).id();
+        let ghost = actor(e2ee.0.namespace.ghost(&key).as_str());
         let settings = e2ee.settings(&ghost, content, HistoryVisibility::Shared);
         assert_eq!(settings.rotation_period, Duration::from_hours(1));
         assert_eq!(settings.rotation_period_msgs, 1);
