@@ -24,6 +24,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::{
     portal::{Deps, PortalError},
+    rewrite::Scrubbed,
     store::PortalId,
 };
 
@@ -48,9 +49,25 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
     match dispatch::handle(deps, invocation).await {
         // Forgotten while it was handled: there is nobody left to answer.
         Err(PortalError::Gone) => Ok(()),
+        Err(error) if error.is_unencryptable() => unencryptable(deps, invocation).await,
         result => result,
     }
 }
+
+/// An answer cannot be given where the question was: says that, which is all that may be said in clear.
+async fn unencryptable(deps: &Deps, invocation: &Invocation) -> Result<(), PortalError> {
+    let actor = match invocation.portal {
+        Some(id) => deps.host(&*deps.portals.get(id).await?),
+        None => deps.bot.clone(),
+    };
+    let notice = Scrubbed::public(UNENCRYPTABLE).in_reply_to(&invocation.event);
+    let (room, source) = (&invocation.room, invocation.event.as_str());
+    deps.say(&actor, room, &notice, source, "in clear", 0)
+        .await
+        .map(drop)
+}
+
+const UNENCRYPTABLE: &str = "This room is end-to-end encrypted, and there is no encryption on this Vizard, so nothing can be answered here. Start a chat with the bot that is not encrypted.";
 
 /// The bot was invited to a room.
 pub async fn invited(
@@ -65,11 +82,18 @@ pub async fn invited(
 /// Something encrypted was said to the bot: says, once, what to do.
 pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalError> {
     let text = "I cannot read that: it is encrypted, and your client gave me no key for it. Please send it again; if that does not help, start a chat with me that is not encrypted.";
-    let notice = crate::rewrite::Scrubbed::notice(text);
+    let notice = Scrubbed::notice(text);
     match deps
         .say(&deps.bot, room, &notice, room.as_str(), "encrypted", 0)
         .await
     {
+        Err(error) if error.is_unencryptable() => {
+            let notice = Scrubbed::public(UNENCRYPTABLE);
+            let said = deps
+                .say(&deps.bot, room, &notice, room.as_str(), "in clear", 0)
+                .await;
+            said.map(drop)
+        }
         Err(error) if error.class() == crate::homeserver::Class::Retry => Err(error),
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use super::{
     machine::{Machine, SETTINGS},
 };
 use crate::{
-    event::{Event, Trust},
+    event::{Event, HIDDEN, Trust},
     homeserver::Actor,
 };
 
@@ -27,6 +27,8 @@ struct Read<'a> {
     sender: &'a UserId,
     room_id: &'a RoomId,
     origin_server_ts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_key: Option<&'a str>,
     content: &'a RawValue,
 }
 
@@ -81,7 +83,7 @@ impl Machine {
         // A device that is not known, or not signed, may be in the meantime.
         if !matches!(
             opened.trust,
-            Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice
+            Trust::NoKey | Trust::Withheld(_) | Trust::UnknownDevice | Trust::UnsignedDevice
         ) {
             return Ok(opened);
         }
@@ -106,9 +108,12 @@ impl Machine {
         {
             Ok(opened) => opened,
             Err(MegolmError::Store(error)) => return Err(error.into()),
-            Err(MegolmError::MissingRoomKey(_)) => return unread(Trust::NoKey),
-            Err(MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => {
-                return unread(Trust::NoKey);
+            Err(
+                MegolmError::MissingRoomKey(_)
+                | MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..)),
+            ) => {
+                let why = self.withheld(event).await?;
+                return unread(why.map_or(Trust::NoKey, Trust::Withheld));
             }
             Err(MegolmError::MismatchedIdentityKeys(_)) => return unread(Trust::Forged),
             Err(_) => return unread(Trust::Broken),
@@ -123,11 +128,22 @@ impl Machine {
                 VerificationLevel::None(_) => Trust::UnknownDevice,
             },
         };
+        if self.is_replay(event).await? {
+            return unread(Trust::Replayed);
+        }
         let Ok(plain) = serde_json::from_str::<Plain>(opened.event.json().get()) else {
             return unread(Trust::Broken);
         };
+        if event.state_key.is_some() && !HIDDEN.contains(&plain.kind.as_str()) {
+            return unread(Trust::Broken);
+        }
         let mut clear = event.clone();
         clear.kind = plain.kind;
+        // `TYPE:STATE_KEY`. The crate has found both to be those of the encrypted part.
+        clear.state_key = event.state_key.as_ref().map(|packed| {
+            let (_, key) = packed.split_once(':').unwrap_or_default();
+            key.to_owned()
+        });
         clear.content = plain.content;
         clear.trust = trust;
         Ok(clear)
@@ -150,6 +166,7 @@ fn raw(
         sender: &event.sender,
         room_id: &event.room_id,
         origin_server_ts: event.origin_server_ts,
+        state_key: event.state_key.as_deref(),
         content: &event.content,
     };
     Raw::new(&read).ok().map(Raw::cast_unchecked)

@@ -1,14 +1,17 @@
 //! Before a message is sent: sharing the room key with whom it is for, and encrypting.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
 
-use super::{E2ee, E2eeError, decrypt::JUST_NOW, machine::Machine, requests, rooms::Room};
+use super::{
+    E2ee, E2eeError, KeptFrom, decrypt::JUST_NOW, lock, machine::Machine, requests, rooms::Room,
+    withheld::kept_from,
+};
 use crate::{
     clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
 };
@@ -62,7 +65,7 @@ impl E2ee {
         let fresh = lock(&self.0.started).contains(&start);
         self.with(actor, async |machine| {
             let began = machine.synced.unwrap_or_default();
-            let changed = self.0.changes.since(&users, began);
+            let changed = self.0.changes.since(&known.members, began);
             machine
                 .sync_if_older(if changed { JUST_NOW } else { STALE })
                 .await?;
@@ -73,8 +76,17 @@ impl E2ee {
                 lock(&self.0.started).insert(start);
             }
             if !machine.is_shared(room, &known) {
-                let users = self.recipients(actor, &known);
-                machine.share(store, room, users, &known).await?;
+                let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+                let users = self.recipients(actor, ghost, &known);
+                let kept = machine.share(store, room, users, &known).await?;
+                if let (true, Some(kept)) = (ghost, kept) {
+                    let mut all = lock(&self.0.kept);
+                    if kept.is_empty() {
+                        all.remove(&actor.user);
+                    } else {
+                        all.insert(actor.user.clone(), kept);
+                    }
+                }
             }
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
@@ -88,15 +100,10 @@ impl E2ee {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl E2ee {
     /// For whom a message is: what a ghost says, for everybody in the room; what hosts, mirrors and the bot say, for the person
     /// there, whatever other users of ours stand in the room.
-    fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
-        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+    fn recipients(&self, actor: &Actor, ghost: bool, room: &Room) -> Vec<OwnedUserId> {
         let mut users = room.members.clone();
         users
             .retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
@@ -115,14 +122,15 @@ impl Machine {
         })
     }
 
-    /// Shares the room's key with every device that is to have it and does not.
+    /// Shares the room's key with every device that is to have it and does not. Returns from whom it is kept back, if that
+    /// was looked at.
     async fn share(
         &mut self,
         store: &Store,
         room: &RoomId,
         users: Vec<OwnedUserId>,
         known: &Arc<Room>,
-    ) -> Result<(), E2eeError> {
+    ) -> Result<Option<Vec<KeptFrom>>, E2eeError> {
         let now = self.clock.now();
         if let Some(shared) = self.shared.get_mut(room)
             && shared.users == users
@@ -130,7 +138,7 @@ impl Machine {
             && shared.counts(now)
         {
             shared.room = known.clone();
-            return Ok(());
+            return Ok(None);
         }
         let settings = &known.settings;
         let names = || users.iter().map(AsRef::<UserId>::as_ref);
@@ -151,7 +159,7 @@ impl Machine {
         for request in share {
             requests::to_device(&self.homeserver, self.actor(), &self.olm, &request).await?;
         }
-        let (good_for, good_until) = self.good(store, room, settings, now).await?;
+        let (good_for, good_until, kept) = self.good(store, room, settings, now).await?;
         self.shared.insert(
             room.to_owned(),
             Shared {
@@ -164,20 +172,20 @@ impl Machine {
                 good_until,
             },
         );
-        Ok(())
+        Ok(Some(kept))
     }
 
     /// How many more messages, and until when, the room's key may be used: encrypting with one that is not good any more
-    /// is not possible.
+    /// is not possible. And from whom it is kept back.
     async fn good(
         &self,
         store: &Store,
         room: &RoomId,
         settings: &EncryptionSettings,
         now: UnixMillis,
-    ) -> Result<(u64, UnixMillis), E2eeError> {
+    ) -> Result<(u64, UnixMillis, Vec<KeptFrom>), E2eeError> {
         let Some(device) = &self.actor().device else {
-            return Ok((0, 0));
+            return Ok((0, 0, Vec::new()));
         };
         let keys = store.crypto(&self.actor().user, device);
         if keys.outbound_use(room).is_none() {
@@ -186,8 +194,9 @@ impl Machine {
                 .map_err(CryptoStoreError::from)?;
         }
         let Some((used, born)) = keys.outbound_use(room) else {
-            return Ok((0, 0));
+            return Ok((0, 0, Vec::new()));
         };
+        let kept = kept_from(keys.outbound_withheld(room));
         let life = u64::try_from(
             settings
                 .rotation_period
@@ -200,6 +209,10 @@ impl Machine {
         } else {
             born.saturating_add(life)
         };
-        Ok((settings.rotation_period_msgs.saturating_sub(used), until))
+        Ok((
+            settings.rotation_period_msgs.saturating_sub(used),
+            until,
+            kept,
+        ))
     }
 }

@@ -10,21 +10,24 @@
 //! is the truth; what reaches the application service otherwise is a hint at most. Called by `portal`, `relay`, `bot`
 //! and `worker`. Nothing else in the crate looks at ciphertext.
 
+mod ask;
 mod decrypt;
 mod encrypt;
 mod error;
 mod hints;
 mod machine;
+mod replay;
 mod requests;
 mod rooms;
 mod slots;
 pub mod trial;
+mod withheld;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -33,8 +36,9 @@ pub use error::E2eeError;
 pub use hints::Nudged;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
+pub use withheld::KeptFrom;
 
-use self::{hints::Changes, machine::Machine, rooms::Rooms, slots::Slots};
+use self::{hints::Changes, machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
 use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
@@ -55,8 +59,11 @@ struct Inner {
     slots: Slots,
     rooms: Rooms,
     changes: Changes,
+    heard: Arc<Heard>,
     /// Rooms and actors whose room key is of this start.
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
+    /// From whom what ghosts say is kept back, until their users know.
+    kept: Mutex<HashMap<OwnedUserId, Vec<KeptFrom>>>,
     /// Whether anything was encrypted since somebody asked.
     used: AtomicBool,
     /// Why there is no encryption, once that is known.
@@ -72,6 +79,10 @@ pub struct Settings {
     pub only_signed: bool,
     /// Machines in memory.
     pub machines: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for E2ee {
@@ -98,12 +109,14 @@ impl E2ee {
             slots: Slots::new(settings.machines),
             rooms: Rooms::default(),
             changes: Changes::default(),
+            heard: Arc::default(),
             store,
             homeserver,
             clock,
             namespace,
             settings,
             started: Mutex::default(),
+            kept: Mutex::default(),
             used: AtomicBool::new(false),
             unavailable,
         }))

@@ -44,6 +44,12 @@ impl PortalError {
         }
     }
 
+    /// Whether it should have been encrypted, and there is no encryption here any more.
+    #[must_use]
+    pub fn is_unencryptable(&self) -> bool {
+        matches!(self, Self::E2ee(E2eeError::Unavailable(_)))
+    }
+
     /// How long the homeserver asked to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

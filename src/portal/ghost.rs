@@ -104,6 +104,7 @@ async fn create(
         created: deps.clock.now(),
         successor: None,
         joined_at: 0,
+        told_unread: Vec::new(),
     };
     Ok(deps.portals.create(&portal).await?)
 }

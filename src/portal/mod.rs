@@ -9,6 +9,7 @@ mod epoch;
 mod error;
 mod file;
 mod ghost;
+pub mod hidden;
 pub mod join;
 pub mod leave;
 mod limits;
@@ -38,7 +39,7 @@ pub use target::{JoinTarget, ParseTargetError};
 use crate::{
     clock::{Clock, UnixMillis},
     config::Config,
-    e2ee::E2ee,
+    e2ee::{E2ee, E2eeError},
     homeserver::{Actor, Class, Homeserver},
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
@@ -114,9 +115,13 @@ impl Deps {
         self.send(actor, room, event.clone(), &txn_id, None).await
     }
 
-    /// Whether what `actor` sends into a room is encrypted.
+    /// Whether what `actor` sends into a room is encrypted. Where it should be and cannot, nothing is sent at all.
     pub async fn encrypts(&self, actor: &Actor, room: &RoomId) -> Result<bool, PortalError> {
-        Ok(self.e2ee.unavailable().is_none() && self.e2ee.is_encrypted(actor, room).await?)
+        let encrypted = self.e2ee.is_encrypted(actor, room).await?;
+        match self.e2ee.unavailable() {
+            Some(why) if encrypted => Err(E2eeError::Unavailable(why.to_owned()).into()),
+            _ => Ok(encrypted),
+        }
     }
 
     /// Sends into a room: encrypted where the room is. The only way by which messages leave.

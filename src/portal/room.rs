@@ -5,12 +5,12 @@ use std::sync::Arc;
 use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId};
 use serde_json::{Value, json};
 
-use super::{Deps, PortalError, state::RoomState};
+use super::{Deps, PortalError, hidden, state::RoomState};
 use crate::{
     config::EncryptPortals,
     homeserver::{Actor, Class},
     rewrite::Scrubbed,
-    store::{Portal, Shown},
+    store::{Portal, Shown, ShownHidden},
 };
 
 /// Makes sure that the host, its device and the portal room exist, that the user is invited, and that the room
@@ -54,11 +54,12 @@ pub(super) async fn open(
                 portal.portal_room = Some(room);
                 portal.creating_room = false;
                 portal.shown = Shown {
-                    name: Some(state.display_name(&portal.room)),
-                    topic: state.topic.clone(),
-                    alias: state.alias.clone(),
+                    name: Some(state.title(portal)),
+                    topic: state.shown_topic().cloned(),
+                    alias: state.shown_alias().cloned(),
                     avatar: None,
                     encrypted: state.encrypted,
+                    hidden: ShownHidden::default(),
                 };
             })
             .await?;
@@ -129,7 +130,7 @@ fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
     let mut body = json!({
         "preset": "private_chat",
         "visibility": "private",
-        "name": state.display_name(&portal.room),
+        "name": state.title(portal),
         "invite": [portal.user],
         "creation_content": {"m.federate": true},
         "power_level_content_override": {
@@ -150,7 +151,7 @@ fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
             {"type": "uk.half-shot.bridge", "state_key": bridge_key(portal), "content": bridge(portal, state)},
         ],
     });
-    if let Some(topic) = &state.topic {
+    if let Some(topic) = state.shown_topic() {
         body["topic"] = json!(topic);
     }
     if let (true, Some(initial)) = (encrypted, body["initial_state"].as_array_mut()) {
@@ -173,7 +174,7 @@ fn bridge(portal: &Portal, state: &RoomState) -> Value {
         "protocol": {"id": "matrix", "displayname": "Matrix, behind a pseudonym", "external_url": "https://matrix.org"},
         "channel": {
             "id": portal.room,
-            "displayname": state.display_name(&portal.room),
+            "displayname": state.title(portal),
             "external_url": portal.room.matrix_to_uri_via(portal.via.clone()).to_string(),
         },
         "org.vizard.pseudonym": {"user_id": portal.ghost.id, "displayname": portal.ghost.nick},
@@ -198,21 +199,19 @@ pub async fn show(
             .await
             .map(|_| ())
     };
-    let name = Some(state.display_name(&portal.room));
+    let name = Some(state.title(portal));
+    let (topic, avatar) = (state.shown_topic(), state.shown_avatar());
     if shown.name != name {
         set("m.room.name", json!({"name": name})).await?;
         shown.name = name;
     }
-    if shown.topic != state.topic {
-        set(
-            "m.room.topic",
-            json!({"topic": state.topic.clone().unwrap_or_default()}),
-        )
-        .await?;
-        shown.topic.clone_from(&state.topic);
+    if shown.topic.as_ref() != topic {
+        let content = json!({"topic": topic.cloned().unwrap_or_default()});
+        set("m.room.topic", content).await?;
+        shown.topic = topic.cloned();
     }
-    if shown.avatar.as_ref().map(|(remote, _)| remote) != state.avatar.as_ref() {
-        let copy = match &state.avatar {
+    if shown.avatar.as_ref().map(|(remote, _)| remote) != avatar {
+        let copy = match avatar {
             Some(remote) => copy_avatar(deps, &deps.ghost(portal), host, remote).await?,
             None => None,
         };
@@ -223,10 +222,11 @@ pub async fn show(
                 .map_or_else(|| json!({}), |local| json!({"url": local}));
             set("m.room.avatar", content).await?;
         }
-        shown.avatar = state.avatar.clone().zip(copy);
+        shown.avatar = avatar.cloned().zip(copy);
     }
-    shown.alias.clone_from(&state.alias);
+    shown.alias = state.shown_alias().cloned();
     shown.encrypted |= state.encrypted;
+    shown.hidden = hidden::tell(deps, portal, state).await?;
     deps.portals
         .update(portal.id, |portal| portal.shown = shown)
         .await

@@ -5,7 +5,8 @@ use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
-    event::{Event, Trust},
+    e2ee::E2eeError,
+    event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -30,10 +31,15 @@ impl Relay {
             return Ok(Done::default());
         }
         if event.state_key.is_some() {
-            return self.room_state(deps, &portal, event).await;
+            return self.room_state(deps, &portal, event, received).await;
         }
         if event.kind == ENCRYPTED {
-            return self.unread_inbound(deps, &portal, event, received).await;
+            return match self.unread_inbound(deps, &portal, event, received).await {
+                Err(error) if error.is_unencryptable() => {
+                    self.not_shown(deps, &portal, event).await
+                }
+                other => other,
+            };
         }
         let room = match (portal.state.clone(), &portal.portal_room) {
             (PortalState::Joined, Some(room)) => room.clone(),
@@ -44,6 +50,7 @@ impl Relay {
             .say_inbound(deps, &portal, &room, event, received)
             .await
         {
+            Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
                 metrics::counter!("vizard_failures_total", "class" => "inbound").increment(1);
                 tracing::warn!(portal = %self.portal, "a message could not be shown in its portal");
@@ -119,7 +126,7 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         // A placeholder whose answer was lost must not be taken for the message when its key has come.
-        let leg = if event.trust == Trust::NoKey {
+        let leg = if event.trust.lacks_key() {
             "unread"
         } else {
             "in"
@@ -143,7 +150,10 @@ impl Relay {
             match deps.send(&actor, room, content.clone(), &txn_id, ts).await {
                 Ok(sent) => return Ok(Done { target: Some(sent) }),
                 // The mirror may have been removed from the portal: bring it back, once.
-                Err(PortalError::Homeserver(error)) if error.status() == Some(403) && !again => {
+                Err(
+                    PortalError::Homeserver(error)
+                    | PortalError::E2ee(E2eeError::Homeserver(error)),
+                ) if error.status() == Some(403) && !again => {
                     again = true;
                     mirror.joined = false;
                     self.mirrors.pop(&event.sender);

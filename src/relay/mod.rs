@@ -19,7 +19,9 @@ mod media;
 mod members;
 mod outbound;
 mod reconcile;
+mod reopen;
 mod sealed;
+mod unread;
 mod watch;
 
 use std::{
@@ -29,8 +31,9 @@ use std::{
 
 pub use guard::Guards;
 use lru::LruCache;
+pub use reopen::reopen;
 use ruma::{OwnedEventId, OwnedUserId};
-pub use sealed::{ENCRYPTED, reopen};
+pub use sealed::ENCRYPTED;
 
 use crate::{
     clock::UnixMillis,
@@ -63,6 +66,8 @@ pub struct Relay {
     /// Members whose untrusted devices were explained.
     warned: HashSet<(OwnedUserId, Trust)>,
     copies: media::Copies,
+    /// Whether the portal says already that nothing can be shown in it.
+    said_unencryptable: bool,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -107,6 +112,7 @@ impl Relay {
             words: None,
             warned: HashSet::new(),
             copies: media::Copies::default(),
+            said_unencryptable: false,
             let_go: None,
             receipt: None,
             receipt_at: 0,

@@ -136,6 +136,7 @@ impl Relay {
                         .await?
                 }
             };
+        self.tell_unread(deps, portal, event).await?;
         self.delivered(event);
         Ok(Done { target: Some(sent) })
     }

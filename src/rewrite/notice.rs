@@ -10,7 +10,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Scrubbed, message, text, text::escape_html};
+use super::{Copied, Location, Scrubbed, message, text, text::escape_html};
 
 impl Scrubbed {
     /// Serializes a typed content.
@@ -18,6 +18,7 @@ impl Scrubbed {
         Some(Self {
             event_type: event_type.to_owned(),
             content: to_raw_value(content).ok()?,
+            public: false,
         })
     }
 
@@ -26,6 +27,7 @@ impl Scrubbed {
             event_type: event_type.to_owned(),
             // A `Value` always serializes.
             content: to_raw_value(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            public: false,
         }
     }
 
@@ -43,6 +45,16 @@ impl Scrubbed {
         Self::made(message::TYPE, &content)
     }
 
+    /// A notice that is said in clear even where everything else is encrypted: that there is no encryption any more. It
+    /// tells servers nothing, because its text is fixed.
+    #[must_use]
+    pub fn public(text: &'static str) -> Self {
+        Self {
+            public: true,
+            ..Self::notice(text)
+        }
+    }
+
     /// An `m.notice` of plain text and HTML made by Vizard itself.
     #[must_use]
     pub fn notice_html(text: &str, html: &str) -> Self {
@@ -54,6 +66,22 @@ impl Scrubbed {
             "m.mentions": {},
         });
         Self::made(message::TYPE, &content)
+    }
+
+    /// A picture that was copied and encrypted; `None` where it was not.
+    #[must_use]
+    pub fn picture(name: &'static str, copy: &Copied) -> Option<Self> {
+        let Location::Encrypted(file) = &copy.location else {
+            return None;
+        };
+        let content = json!({
+            "msgtype": "m.image",
+            "body": name,
+            "file": file,
+            "info": {"mimetype": copy.kind.mime(), "size": copy.size},
+            "m.mentions": {},
+        });
+        Some(Self::made(message::TYPE, &content))
     }
 
     /// The notice as a reply to `event`.
@@ -82,6 +110,13 @@ impl Scrubbed {
         })
     }
 
+    /// Whether it is an edit of another message.
+    #[must_use]
+    pub fn is_edit(&self) -> bool {
+        let content = serde_json::from_str::<Value>(self.content.get());
+        content.is_ok_and(|content| content["m.relates_to"]["rel_type"] == "m.replace")
+    }
+
     /// The text with a mark before it.
     #[must_use]
     pub fn marked(self, mark: &str) -> Self {
@@ -107,7 +142,10 @@ impl Scrubbed {
         if content.is_object() {
             change(&mut content);
         }
-        Self::made(&self.event_type, &content)
+        Self {
+            public: self.public,
+            ..Self::made(&self.event_type, &content)
+        }
     }
 
     /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
@@ -169,6 +207,8 @@ mod tests {
 
     #[test]
     fn notices() {
+        let public = Scrubbed::public("hi").in_reply_to(event_id!("$e"));
+        assert!(!public.is_secret() && Scrubbed::notice("hi").is_secret());
         let notice = Scrubbed::notice("hi\0");
         assert_eq!(notice.event_type(), "m.room.message");
         let expected = json!({"msgtype": "m.notice", "body": "hi", "m.mentions": {}});
@@ -209,6 +249,7 @@ mod tests {
         expected["m.new_content"] = new;
         expected["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": "$e"});
         assert_eq!(value(&edit), expected);
+        assert!(edit.is_edit() && !Scrubbed::notice("a").in_reply_to(event_id!("$e")).is_edit());
         assert_eq!(edit.text().as_deref(), Some("a"));
     }
 

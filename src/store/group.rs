@@ -67,6 +67,8 @@ pub(super) struct Work {
     pub(super) done: Vec<i64>,
     /// The last of those with one key counts.
     pub(super) crypto: Vec<CryptoRow>,
+    /// The same, for which nobody waits.
+    pub(super) heard: Vec<CryptoRow>,
 }
 
 impl Work {
@@ -75,15 +77,18 @@ impl Work {
         self.links.append(&mut other.links);
         self.done.append(&mut other.done);
         self.crypto.append(&mut other.crypto);
+        self.heard.append(&mut other.heard);
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.inbox.len() + self.links.len() + self.done.len() + self.crypto.len()
+        let crypto = self.crypto.len() + self.heard.len();
+        self.inbox.len() + self.links.len() + self.done.len() + crypto
     }
 
     pub(super) fn bytes(&self) -> usize {
         let inbox = self.inbox.iter().map(|(_, sealed)| sealed.len());
-        let crypto = self.crypto.iter().flat_map(|row| &row.sealed).map(Vec::len);
+        let crypto = self.crypto.iter().chain(&self.heard);
+        let crypto = crypto.flat_map(|row| &row.sealed).map(Vec::len);
         inbox.chain(crypto).sum()
     }
 
@@ -96,6 +101,7 @@ impl Work {
     pub(super) fn arrange(&mut self) {
         self.links
             .sort_unstable_by_key(|row| (row.portal, row.source));
+        self.crypto.append(&mut self.heard);
         // Stable and backwards: the last one stays.
         self.crypto.reverse();
         self.crypto

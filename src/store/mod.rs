@@ -42,7 +42,7 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
-pub use crypto::CryptoStore;
+pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
 pub use links::{Committing, Source};
 pub use records::*;
 pub use tasks::*;

@@ -88,6 +88,9 @@ pub struct UserPseudonym {
     /// The portal room, once there is one.
     #[serde(default)]
     pub portal_room: Option<OwnedRoomId>,
+    /// The room's name, if the room encrypts it: for the guard alone.
+    #[serde(default)]
+    pub hidden_name: Option<String>,
 }
 
 /// Where a portal is in its life.
@@ -147,6 +150,9 @@ pub struct Portal {
     /// portal into the same room lets earlier events reach this one too.
     #[serde(default)]
     pub joined_at: UnixMillis,
+    /// Members of whom the user knows that they cannot read the ghost, or not on all devices.
+    #[serde(default)]
+    pub told_unread: Vec<OwnedUserId>,
 }
 
 /// The ghost of a portal.
@@ -202,6 +208,29 @@ pub struct Shown {
     /// Whether the room is encrypted.
     #[serde(default)]
     pub encrypted: bool,
+    /// What the room encrypts, which is said in the portal and never stands in its state.
+    #[serde(default)]
+    pub hidden: ShownHidden,
+}
+
+/// What a portal was told of a room's encrypted state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownHidden {
+    /// The room's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its topic.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Its avatar.
+    #[serde(default)]
+    pub avatar: Option<OwnedMxcUri>,
+    /// Whether there is more, whose keys have not come.
+    #[serde(default)]
+    pub unread: bool,
+    /// How often something was told.
+    #[serde(default)]
+    pub told: u32,
 }
 
 /// The stand-in of a member in one portal.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bot,
     clock::UnixMillis,
-    event::{Event, Membership, Trust},
+    event::{Event, Membership},
     portal::PortalError,
     relay::ENCRYPTED,
     store::{Link, PortalId},
@@ -83,8 +83,8 @@ async fn answer(
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
     }
-    if event.kind == ENCRYPTED && event.trust != Trust::Forged {
-        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < PATIENCE {
+    if event.kind == ENCRYPTED && !event.trust.is_void() {
+        if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {
             return Err(PortalError::NotYet(LOOK));
         }
         return bot::cannot_read(deps, room).await;

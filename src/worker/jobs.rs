@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::Lanes;
 use crate::{
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, join, leave},
+    portal::{Deps, Outcome, PortalError, hidden, join, leave},
     relay,
     store::{Job, Task},
 };
@@ -81,6 +81,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let result = match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
+        Task::Look { portal } => hidden::look(deps, *portal, job.attempts).await,
         Task::Leave {
             portal,
             forget,
@@ -94,6 +95,10 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             tracing::info!(%portal, "a pseudonym joined its room");
             // What came before the portal was known is looked for now.
             lanes.visit(portal);
+            deps.store.finish_job(job.id).await
+        }
+        Ok(Outcome::Linked(portal, link)) => {
+            lanes.relearn(portal, *link);
             deps.store.finish_job(job.id).await
         }
         Ok(Outcome::Moved(portal)) => {
@@ -118,7 +123,13 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             deps.store.finish_job(job.id).await
         }
         Ok(Outcome::Later) | Err(_) => {
-            let wait = 1000 * (1u64 << job.attempts.min(9));
+            // A key that is late may be so for days.
+            let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
+                11
+            } else {
+                9
+            };
+            let wait = 1000 * (1u64 << job.attempts.min(longest));
             job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
             deps.store.add_job(&job).await
         }

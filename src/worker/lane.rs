@@ -52,6 +52,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
+        lanes.update(id, &mut relay);
         if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {

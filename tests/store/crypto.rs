@@ -6,7 +6,7 @@ use matrix_sdk_crypto::{
     store::{CryptoStore as _, types::Changes},
     vodozemac::Curve25519PublicKey,
 };
-use vizard::store::{Store, StoreError};
+use vizard::store::{BLOCK, Batch, Store, StoreError};
 
 use crate::{
     backend::Backend,
@@ -150,6 +150,47 @@ pub async fn kept_sessions_are_forgotten_when_they_change(backend: Backend) {
     assert_eq!(read().await.unwrap(), inbound.sender_data);
     store.destroy_crypto(&user(GHOST)).await.unwrap();
     assert!(read().await.is_none());
+    store.close().await;
+}
+
+/// What nobody waits for is on the disk before a link that was handed over later.
+pub async fn heard_steps_survive_a_crash(backend: Backend) {
+    let ghost = user(GHOST);
+    let store = backend.open().await;
+    let (crypto, _) = begin(&store, &ghost, "DEVICE".into()).await;
+    let event = ruma::event_id!("$one");
+    assert_eq!(crypto.heard("session", 0).await.unwrap(), [0; BLOCK]);
+    let hash = crypto.heard_as(event);
+    assert!(hash != 0 && hash != crypto.heard_as(ruma::event_id!("$two")));
+    let mut steps = [0; BLOCK];
+    for step in 0..5 {
+        steps[step] = hash + step as u64;
+        crypto.set_heard("session", 3, &steps).await.unwrap();
+    }
+    let link = vizard::store::Link {
+        source: event.to_owned(),
+        target: None,
+        direction: vizard::store::Direction::Inbound,
+        sender: user("@bob:x"),
+    };
+    let batch = Batch {
+        links: vec![(vizard::store::PortalId([1; 16]), link)],
+        done: Vec::new(),
+    };
+    store.commit(&batch).await.unwrap();
+    let stopped = backend.stopped().await;
+    drop((crypto, store));
+
+    let store = stopped.as_ref().unwrap_or(&backend).open().await;
+    let crypto = store.crypto(&ghost, "DEVICE".into());
+    assert_eq!(crypto.heard("session", 3).await.unwrap(), steps);
+    assert_eq!(crypto.heard("session", 2).await.unwrap(), [0; BLOCK]);
+    assert_eq!(crypto.heard("another", 3).await.unwrap(), [0; BLOCK]);
+    assert_eq!(crypto.heard_as(event), hash);
+    // Another device of the same user knows nothing, and calls the event something else.
+    let other = store.crypto(&ghost, "OTHER".into());
+    assert_eq!(other.heard("session", 3).await.unwrap(), [0; BLOCK]);
+    assert_ne!(other.heard_as(event), hash);
     store.close().await;
 }
 

@@ -80,6 +80,7 @@ on_each_backend! {
         keys_survive_a_crash,
         no_index_is_read_twice,
         kept_sessions_are_forgotten_when_they_change,
+        heard_steps_survive_a_crash,
         machine_comes_back,
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,

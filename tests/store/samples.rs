@@ -58,6 +58,7 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         created: 1_700_000_000_000,
         successor: None,
         joined_at: 0,
+        told_unread: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@
 mod api;
 mod changes;
 mod hashes;
+mod heard;
 mod hot;
 mod outbound;
 mod pack;
@@ -30,6 +31,8 @@ use matrix_sdk_crypto::{olm::StaticAccountData, store::CryptoStoreError};
 use ruma::{DeviceId, UserId};
 use sqlx::{AnyConnection, Connection as _};
 
+pub use heard::{BLOCK, Block};
+pub use outbound::NotShared;
 pub(super) use rows::{CRYPTO, Kind, row_of};
 
 use self::{hot::Hot, outbound::OnDisk};
@@ -199,6 +202,22 @@ impl State {
         self.store.0.writer.submit(work).await?.await?;
         self.listed.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Hands rows over to be written before whatever is handed over later, and does not wait. To be called with `saving`
+    /// held.
+    async fn hand_over(&self, rows: Vec<CryptoRow>) -> Result<(), StoreError> {
+        if !self.listed.load(Ordering::SeqCst) {
+            return self.write(rows).await;
+        }
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(StoreError::Closed);
+        }
+        let work = Work {
+            heard: rows,
+            ..Work::default()
+        };
+        self.store.0.writer.submit(work).await.map(drop)
     }
 
     /// Writes rows that depend on nothing.

@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use matrix_sdk_common::deserialized_responses::WithheldCode;
 use matrix_sdk_crypto::{
     olm::{OutboundGroupSession, PickledOutboundGroupSession, ShareInfo, StaticAccountData},
     types::requests::ToDeviceRequest,
@@ -60,8 +61,41 @@ pub(super) struct OnDisk {
     list: Option<u64>,
     /// When the session was made.
     born: UnixMillis,
+    /// To whom it is not given.
+    withheld: Arc<[NotShared]>,
     /// Messages that it had encrypted when `seen` was `counted.1`.
     counted: (u64, u32),
+}
+
+/// Devices of one user to which a session is not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotShared {
+    /// The user.
+    pub user: OwnedUserId,
+    /// The devices, and why.
+    pub devices: Vec<(OwnedDeviceId, WithheldCode)>,
+    /// Whether the user has no other device.
+    pub all: bool,
+}
+
+impl NotShared {
+    fn of(shared: &Shared) -> Arc<[Self]> {
+        let of_user = |(user, devices): (&OwnedUserId, &BTreeMap<OwnedDeviceId, ShareInfo>)| {
+            let kept: Vec<_> = devices
+                .iter()
+                .filter_map(|(device, share)| match share {
+                    ShareInfo::Withheld(code) => Some((device.clone(), code.clone())),
+                    ShareInfo::Shared(_) => None,
+                })
+                .collect();
+            (!kept.is_empty()).then(|| Self {
+                user: user.clone(),
+                all: kept.len() == devices.len(),
+                devices: kept,
+            })
+        };
+        shared.iter().filter_map(of_user).collect()
+    }
 }
 
 impl OnDisk {
@@ -93,6 +127,16 @@ impl CryptoStore {
     #[must_use]
     pub fn outbound_use(&self, room: &RoomId) -> Option<(u64, UnixMillis)> {
         self.0.outbound_use(room.as_bytes())
+    }
+
+    /// To whom a room's outbound session is not given, as far as it is known (see [`CryptoStore::outbound_use`]).
+    #[must_use]
+    pub fn outbound_withheld(&self, room: &RoomId) -> Vec<NotShared> {
+        let key = self.0.key(Kind::Sharing, (room.as_bytes(), b""));
+        let outbound = lock(&self.0.outbound);
+        outbound
+            .get(&key)
+            .map_or_else(Vec::new, |known| known.withheld.to_vec())
     }
 }
 
@@ -131,6 +175,7 @@ impl State {
             invalidated: pickle.invalidated,
             list: Some(hash),
             born: creation_time(&pickle),
+            withheld: NotShared::of(&list.shared_with_set),
             counted: (pickle.message_count, index),
         };
         match same {
@@ -187,6 +232,7 @@ impl State {
         };
         let list: Sharing = self.get(Kind::Sharing, name).await?.unwrap_or_default();
         let hash = self.hash_of(&list)?;
+        let withheld = NotShared::of(&list.shared_with_set);
         pickle.shared_with_set = list.shared_with_set;
         pickle.requests = list.requests;
         let (device, keys) = (
@@ -206,6 +252,7 @@ impl State {
             invalidated,
             list: Some(hash),
             born,
+            withheld,
             counted: (count, index),
         };
         lock(&self.outbound).insert(self.key(Kind::Sharing, name), on_disk);

@@ -71,6 +71,8 @@ pub(in crate::store) enum Kind {
     Fetched = 18,
     /// Arbitrary values: name.
     Custom = 19,
+    /// Which events the steps of an inbound group session encrypted: session, number of the block of steps.
+    Heard = 20,
 }
 
 /// What names a row: group and item.
@@ -95,7 +97,7 @@ impl State {
         }
     }
 
-    fn half(&self, label: &str, kind: Kind, parts: [&[u8]; 2]) -> [u8; 8] {
+    pub(super) fn half(&self, label: &str, kind: Kind, parts: [&[u8]; 2]) -> [u8; 8] {
         let owner = self.owner(kind);
         let hash = self
             .vault()

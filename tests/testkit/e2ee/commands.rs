@@ -360,6 +360,56 @@ impl E2eeClient {
             .map(drop)
     }
 
+    /// From now on room keys do not leave, though the client believes that they did.
+    pub async fn hold_keys(&self) -> Result<()> {
+        self.call("hold_keys", json!({})).await.map(drop)
+    }
+
+    /// Lets the room keys go that were held; returns how many requests these were.
+    pub async fn release_keys(&self) -> Result<u64> {
+        let count = self.call("release_keys", json!({})).await?;
+        count.as_u64().context("no number")
+    }
+
+    /// Whether room keys are given only to devices of users whom this one has verified.
+    pub async fn only_verified(&self, only: bool) -> Result<()> {
+        self.call("only_verified", json!({"only": only}))
+            .await
+            .map(drop)
+    }
+
+    /// Waits for a message to this device.
+    pub async fn wait_to_device(
+        &self,
+        what: &str,
+        fits: impl Fn(&Value) -> bool,
+        limit: Duration,
+    ) -> Result<Value> {
+        let mut told = self.wire.told();
+        let find = async {
+            loop {
+                let found = self
+                    .wire
+                    .state()
+                    .to_device
+                    .iter()
+                    .find(|one| fits(one))
+                    .cloned();
+                if found.is_some() || told.changed().await.is_err() {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(limit, find).await.ok().flatten();
+        found.with_context(|| {
+            let came = &self.wire.state().to_device;
+            format!(
+                "{} waited {limit:?} for {what}; there came {came:#?}",
+                self.id()
+            )
+        })
+    }
+
     fn timed_out(&self, what: &str, limit: Duration) -> String {
         use std::fmt::Write as _;
 
