@@ -105,6 +105,7 @@ impl Deps {
         self.store.save_mirror(portal.id, &mirror).await?;
         Ok(mirror)
     }
+                former: None,
 
     /// The member's name and avatar in the room.
     pub async fn member_profile(

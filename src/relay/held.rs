@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     portal::{Deps, PortalError},
     rewrite::{Rewritten, Scrubbed},
-    store::{Held, Link, Portal},
+    store::{Direction, Held, Link, Portal},
 };
 
 /// What the user decided about a held message; `None`: it is not held any more.
@@ -138,12 +138,7 @@ impl Relay {
             }
         };
         if let Some(done) = sent {
-            let link = Link {
-                source: original.event_id.clone(),
-                target: done.target,
-                direction: crate::store::Direction::Outbound,
-                sender: original.sender.clone(),
-            };
+            let link = Link::of(&original, Direction::Outbound, done.target);
             deps.store.replace_link(portal.id, &link).await?;
             self.remember(&link);
             self.delivered(answer);

@@ -143,12 +143,7 @@ impl Relay {
             Direction::Inbound => self.inbound(deps, event, received).await?,
             Direction::Outbound => self.outbound(deps, event, received).await?,
         };
-        let link = Link {
-            source: event.event_id.clone(),
-            target: done.target,
-            direction,
-            sender: event.sender.clone(),
-        };
+        let link = Link::of(event, direction, done.target);
         self.remember(&link);
         Ok(link)
     }

@@ -47,12 +47,7 @@ pub(super) async fn step(
                 if !matches!(error, PortalError::Gone) {
                     tracing::warn!(portal = %id, direction = label(direction), "an event could not be handled");
                 }
-                return Some(Link {
-                    source: event.event_id.clone(),
-                    target: None,
-                    direction,
-                    sender: event.sender.clone(),
-                });
+                return Some(Link::of(event, direction, None));
             }
             Err(error) => {
                 let waits = matches!(error, PortalError::NotYet(_));
@@ -81,12 +76,10 @@ async fn once(
 ) -> Result<Link, PortalError> {
     let deps = &lanes.deps;
     match command(lanes, id, direction, event).await? {
-        Some(invocation) => bot::handle(deps, &invocation).await.map(|()| Link {
-            source: event.event_id.clone(),
-            target: None,
-            direction,
-            sender: event.sender.clone(),
-        }),
+        Some(invocation) => {
+            bot::handle(deps, &invocation).await?;
+            Ok(Link::of(event, direction, None))
+        }
         None => relay.step(deps, direction, event, received).await,
     }
 }

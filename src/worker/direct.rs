@@ -46,12 +46,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
                 {
                     return;
                 }
-                let link = Link {
-                    source: item.event.event_id.clone(),
-                    target: None,
-                    direction: item.direction,
-                    sender: item.event.sender.clone(),
-                };
+                let link = Link::of(&item.event, item.direction, None);
                 outcome.links.push((id, link));
             }
             outcome.count += 1;
