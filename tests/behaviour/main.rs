@@ -10,4 +10,5 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod departures;
 mod steps;
