@@ -203,30 +203,30 @@ impl Deps {
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
-    /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
+    /// left alone, because a profile change makes Synapse drop the mapping), in the portal's bridge information, and last in
+    /// the records: until then, asked once more after a failure, all of it is done again.
     pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
-        let before = self.portals.get(id).await?.ghost.nick.clone();
-        let portal = self
-            .portals
-            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
-            .await?;
+        let mut portal = Portal::clone(&*self.portals.get(id).await?);
+        nick.clone_into(&mut portal.ghost.nick);
         if portal.state == PortalState::Joined {
             let member = Scrubbed::ghost_member(nick, &ghost::mapping(self, &portal, &portal.room));
             let ghost = self.ghost(&portal);
-            if let Err(error) = self
-                .homeserver
+            self.homeserver
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
-                .await
-            {
-                // Refused for good: the room goes on showing the old name, and so do the records.
-                if error.class() == Class::GiveUp {
-                    self.portals
-                        .update(id, |portal| portal.ghost.nick = before)
-                        .await?;
-                }
-                return Err(error.into());
-            }
+                .await?;
         }
         Ok(())
     }
 }
+        let name = portal.shown.name.clone().unwrap_or_default();
+        let bridge = match room::describe(self, &portal, &name).await {
+            // The room has the new name; that the portal's own state cannot be written is no reason to say that it has not.
+            Err(error) if error.class() == Class::GiveUp => portal.shown.bridge,
+            other => other?,
+        };
+        self.portals
+            .update(id, |portal| {
+                nick.clone_into(&mut portal.ghost.nick);
+                portal.shown.bridge = bridge;
+            })
+            .await?;

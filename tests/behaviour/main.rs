@@ -10,5 +10,6 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod bridge;
 mod departures;
 mod steps;
