@@ -12,4 +12,5 @@ mod world;
 
 mod bridge;
 mod departures;
+mod fairness;
 mod steps;
