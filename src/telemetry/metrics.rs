@@ -64,7 +64,7 @@ fn describe() {
     describe_histogram!(
         "vizard_relay_seconds",
         Unit::Seconds,
-        "Time that handling one event took, its waiting in the lane left out, by direction"
+        "Time from an event's receipt until it was handled, all waiting included, by direction"
     );
     describe_counter!(
         "vizard_failures_total",

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{backoff, lanes::Lanes};
 use crate::{
     bot,
+    clock::UnixMillis,
     event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
@@ -28,7 +29,6 @@ pub(super) async fn step(
     let mut attempts = 0;
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
-        let started = deps.clock.now();
         let result = match opened(deps, relay, direction, event).await {
             Ok(event) => once(lanes, id, relay, direction, &event, received).await,
             Err(error) => Err(error),
@@ -36,9 +36,6 @@ pub(super) async fn step(
         drop(permit);
         match result {
             Ok(link) => {
-                #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-                metrics::histogram!("vizard_relay_seconds", "direction" => label(direction))
-                    .record(deps.clock.now().saturating_sub(started) as f64 / 1000.0);
                 tracing::debug!(portal = %id, direction = label(direction), sent = link.target.is_some(), "handled an event");
                 return Some(link);
             }
@@ -68,6 +65,20 @@ pub(super) async fn step(
 /// One attempt at an event that is in the clear, or that cannot be opened.
 async fn once(
     lanes: &Arc<Lanes>,
+/// Makes a device anew, if that it is lost is what is wrong.
+pub(super) async fn mend(lanes: &Lanes, error: &PortalError, id: Option<PortalId>) {
+    if let Err(error) = lanes.deps.mend_device(error, id.as_slice()).await {
+        tracing::warn!(%error, "a device that was lost could not be made anew; trying again");
+    }
+}
+
+/// Records how long an event took, from its receipt on: its waiting in the lane, for keys, limits and better times included.
+pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixMillis) {
+    #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+    let seconds = now.saturating_sub(received) as f64 / 1000.0;
+    metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
+}
+
     id: PortalId,
     relay: &mut Relay,
     direction: Direction,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{opened, pause, persist, step},
+    attempt::{opened, pause, persist, record_time, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -91,6 +91,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             } else if let Some(link) =
                 step(lanes, id, &mut relay, item.direction, event, item.received).await
             {
+                record_time(item.direction, item.received, lanes.deps.clock.now());
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
                 outcome.note(lanes, id, source, link);

@@ -14,3 +14,4 @@ mod bridge;
 mod departures;
 mod fairness;
 mod steps;
+mod times;
