@@ -176,21 +176,11 @@ fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
     #[derive(Deserialize)]
     struct Content {
         body: String,
-        #[serde(rename = "m.relates_to")]
-        relates_to: Relation,
     }
-    #[derive(Deserialize)]
-    struct Relation {
-        #[serde(rename = "m.in_reply_to")]
-        in_reply_to: Reply,
-    }
-    #[derive(Deserialize)]
-    struct Reply {
-        event_id: OwnedEventId,
-    }
-    if event.kind != "m.room.message" || !event.content.get().contains("m.in_reply_to") {
+    if event.kind != "m.room.message" {
         return None;
     }
+    let answered = event.reply_to()?;
     let content: Content = serde_json::from_str(event.content.get()).ok()?;
     // Older clients put a quotation before the answer.
     let last = content.body.lines().last()?.trim().to_lowercase();
@@ -199,7 +189,7 @@ fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
         "discard" => false,
         _ => return None,
     };
-    Some((content.relates_to.in_reply_to.event_id, send))
+    Some((answered, send))
 }
 
 fn to_json(event: &Event) -> String {

@@ -127,13 +127,7 @@ async fn command(
     if event.sender != portal.user {
         return Ok(None);
     }
-    Ok(Some(bot::Invocation {
-        room: event.room_id.clone(),
-        event: event.event_id.clone(),
-        sender: event.sender.clone(),
-        text,
-        portal: Some(id),
-    }))
+    Ok(Some(bot::Invocation::new(event, text, Some(id))))
 }
 
 /// Tries something until it works or will not pass. `None`: it will not, or the process stops.

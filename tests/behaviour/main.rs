@@ -15,3 +15,4 @@ mod departures;
 mod fairness;
 mod steps;
 mod times;
+mod whois;
