@@ -11,6 +11,7 @@
 
 mod fate;
 pub mod gaps;
+mod given_up;
 mod guard;
 mod held;
 mod inbound;

@@ -13,6 +13,7 @@ mod world;
 mod bridge;
 mod departures;
 mod fairness;
+mod gaps;
 mod steps;
 mod times;
 mod whois;
