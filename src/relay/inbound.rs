@@ -134,12 +134,12 @@ impl Relay {
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
-            let actor = deps.mirror(&mirror);
+            let (actor, former) = (deps.mirror(&mirror), mirror.puppet.former.as_ref());
             let txn_id = deps
                 .store
                 .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
             if let Some(sent) =
-                reconcile::already_sent(deps, &actor, room, &txn_id, received).await?
+                reconcile::already_sent(deps, &actor, former, room, &txn_id, received).await?
             {
                 return Ok(Done { target: Some(sent) });
             }

@@ -132,6 +132,11 @@ impl Relay {
         self.words = None;
     }
 
+    /// Forgets the mirrors: they have other devices now.
+    pub fn forget_mirrors(&mut self) {
+        self.mirrors.clear();
+    }
+
     /// Handles one event. `received` is when Vizard first had it.
     pub async fn step(
         &mut self,

@@ -124,12 +124,14 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         self.may_go(deps, portal, event)?;
-        let ghost = deps.ghost(portal);
+        let (ghost, former) = (deps.ghost(portal), portal.ghost.former.as_ref());
         let txn_id = deps
             .store
             .txn_id(&ghost.user, event.event_id.as_str(), "out", 0);
         let sent =
-            match reconcile::already_sent(deps, &ghost, &portal.room, &txn_id, received).await? {
+            match reconcile::already_sent(deps, &ghost, former, &portal.room, &txn_id, received)
+                .await?
+            {
                 Some(sent) => sent,
                 None => {
                     deps.send(&ghost, &portal.room, content, &txn_id, None)

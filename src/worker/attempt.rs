@@ -56,15 +56,15 @@ pub(super) async fn step(
                     let _ = relay.delayed(deps, event, &error).await;
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
+                if error.lost_device().is_some() {
+                    relay.forget_mirrors();
+                }
                 attempts += 1;
             }
         }
     }
 }
 
-/// One attempt at an event that is in the clear, or that cannot be opened.
-async fn once(
-    lanes: &Arc<Lanes>,
 /// Makes a device anew, if that it is lost is what is wrong.
 pub(super) async fn mend(lanes: &Lanes, error: &PortalError, id: Option<PortalId>) {
     if let Err(error) = lanes.deps.mend_device(error, id.as_slice()).await {
@@ -79,6 +79,9 @@ pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixM
     metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
 }
 
+/// One attempt at an event that is in the clear, or that cannot be opened.
+async fn once(
+    lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
     direction: Direction,
@@ -163,6 +166,7 @@ pub(super) async fn pause(
             tracing::warn!(portal = id.map(tracing::field::display), %error, "still trying");
         }
     }
+    mend(lanes, error, id).await;
     let wait = backoff::wait(attempts, error, &lanes.deps.rng);
     lanes
         .stop

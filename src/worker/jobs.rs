@@ -114,6 +114,11 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             report,
         } => leave::run(deps, *portal, *forget, report, job.attempts).await,
     };
+    if let Err(error) = &result
+        && let Err(error) = mend(deps, error, &job.task).await
+    {
+        tracing::warn!(%error, "a device that was lost could not be made anew; trying again");
+    }
     job.attempts += 1;
     let written = match result {
         Ok(Outcome::Done) => deps.store.finish_job(job.id).await,
@@ -163,4 +168,21 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     if let Err(error) = written {
         tracing::error!(%error, "a job's end could not be stored; it runs again");
     }
+}
+
+/// Makes a device anew, if that it is lost is what is wrong: one of a portal that the job is about.
+async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, PortalError> {
+    if error.lost_device().is_none() {
+        return Ok(false);
+    }
+    let portals = match task {
+        Task::Join(task) => {
+            let user = deps.store.user(&task.user).await?;
+            let known = user.map(|user| user.pseudonyms).unwrap_or_default();
+            known.iter().map(|pseudonym| pseudonym.portal).collect()
+        }
+        Task::Reopen(task) => vec![task.portal],
+        Task::Leave { portal, .. } => vec![*portal],
+    };
+    deps.mend_device(error, &portals).await
 }

@@ -12,6 +12,7 @@ mod world;
 
 mod bridge;
 mod departures;
+mod devices;
 mod fairness;
 mod gaps;
 mod steps;
