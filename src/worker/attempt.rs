@@ -29,10 +29,17 @@ pub(super) async fn step(
     let mut attempts = 0;
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
-        let result = match opened(deps, relay, direction, event).await {
-            Ok(event) => once(lanes, id, relay, direction, &event, received).await,
-            Err(error) => Err(error),
-        };
+        let result = async {
+            let event = opened(deps, relay, direction, event).await?;
+            match command(lanes, id, direction, &event).await? {
+                Some(invocation) => {
+                    bot::handle(deps, &invocation).await?;
+                    Ok(Link::of(&event, direction, None))
+                }
+                None => relay.step(deps, direction, &event, received).await,
+            }
+        }
+        .await;
         drop(permit);
         match result {
             Ok(link) => {
@@ -77,25 +84,6 @@ pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixM
     #[expect(clippy::cast_precision_loss, reason = "a histogram")]
     let seconds = now.saturating_sub(received) as f64 / 1000.0;
     metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
-}
-
-/// One attempt at an event that is in the clear, or that cannot be opened.
-async fn once(
-    lanes: &Arc<Lanes>,
-    id: PortalId,
-    relay: &mut Relay,
-    direction: Direction,
-    event: &Event,
-    received: u64,
-) -> Result<Link, PortalError> {
-    let deps = &lanes.deps;
-    match command(lanes, id, direction, event).await? {
-        Some(invocation) => {
-            bot::handle(deps, &invocation).await?;
-            Ok(Link::of(event, direction, None))
-        }
-        None => relay.step(deps, direction, event, received).await,
-    }
 }
 
 /// The event as its sender wrote it.
