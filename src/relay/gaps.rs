@@ -173,10 +173,10 @@ async fn walk(
                 break;
             }
         }
-        let size = if from.is_none() { 50 } else { 100 };
+        let most = if from.is_none() { 50 } else { 100 };
         let page = match deps
             .homeserver
-            .messages(&actor, room, from.as_deref(), size)
+            .messages(&actor, room, from.as_deref(), most)
             .await
         {
             Ok(page) => page,

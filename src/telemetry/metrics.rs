@@ -68,7 +68,7 @@ fn describe() {
     );
     describe_counter!(
         "vizard_failures_total",
-        "Failures, by class: retry, give_up, inbound, outbound, job, avatar, user_limit, wrong_token"
+        "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
         "vizard_homeserver_requests_total",

@@ -7,7 +7,7 @@ use vizard::{
     store::{GhostRecord, Portal, PortalId, PortalState, Puppet, Shown, Store},
 };
 
-use crate::{Sandbox, rotation};
+use crate::rotation;
 
 const GHOST: &str = "@_vizard_ghost:a.example";
 
