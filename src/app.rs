@@ -16,7 +16,7 @@ use crate::{
     e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
-    portal::{Deps, Limits, PortalError, Portals, Transfers},
+    portal::{Deps, Limits, PortalError, Portals, Transfers, bot_device},
     pseudonym::{Namespace, ServerKey},
     rng::Rng,
     spool::Spool,
@@ -123,7 +123,10 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
             health.started();
             tracing::info!(%listen, "ready");
         }
-        shutdown.cancelled().await;
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => ended,
+            () = app.deps.renewed.cancelled() => Ended::Renewed,
+        };
         tracing::info!("stopping");
         health.stopping();
         app.stop().await;
@@ -139,7 +142,8 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
 pub enum Ended {
     /// It was asked to stop.
     Stopped,
-    /// The database is an old copy, and all devices were left behind: it is to be run again.
+    /// Devices were left behind, the bot's among them, because the database is an old copy or the homeserver lost the bot's
+    /// device: it is to be run again.
     Renewed,
 }
 
@@ -214,6 +218,7 @@ impl App {
             server_key: Arc::new(server_key),
             bot,
             jobs: Arc::default(),
+            renewed: CancellationToken::new(),
         };
         let lanes = Lanes::new(deps.clone(), stop.clone());
         let (dispatcher, intake) = Dispatcher::new(deps.clone(), lanes.clone());
@@ -266,7 +271,11 @@ impl App {
         loop {
             let error = match self.try_settle_bot().await {
                 Ok(ended) => return ended,
-                Err(error) => error,
+                Err(error) => match self.deps.mend_device(&error, &[]).await {
+                    Ok(true) if self.deps.renewed.is_cancelled() => return Ended::Renewed,
+                    Ok(_) => error,
+                    Err(error) => error,
+                },
             };
             match error.class() {
                 Class::GiveUp => {
@@ -315,23 +324,4 @@ impl App {
         self.lanes.settled().await;
         self.deps.store.close().await;
     }
-}
-
-/// The bot's device of an epoch.
-fn bot_device(store: &Store, epoch: u64) -> ruma::OwnedDeviceId {
-    let epoch = epoch.to_be_bytes();
-    let parts: &[&[u8]] = match epoch {
-        [0, 0, 0, 0, 0, 0, 0, 0] => &[],
-        _ => &[&epoch],
-    };
-    device_of(&store.derive("bot-device", parts))
-}
-
-/// Ten capital letters, as clients make device ids.
-fn device_of(bytes: &[u8; 32]) -> ruma::OwnedDeviceId {
-    bytes[..10]
-        .iter()
-        .map(|byte| char::from(b'A' + byte % 26))
-        .collect::<String>()
-        .into()
 }

@@ -162,6 +162,30 @@ impl Event {
             .map_or(Membership::Other, membership)
     }
 
+    /// The event that this message replies to.
+    #[must_use]
+    pub fn reply_to(&self) -> Option<OwnedEventId> {
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(rename = "m.relates_to")]
+            relates_to: Relation,
+        }
+        #[derive(Deserialize)]
+        struct Relation {
+            #[serde(rename = "m.in_reply_to")]
+            in_reply_to: Reply,
+        }
+        #[derive(Deserialize)]
+        struct Reply {
+            event_id: OwnedEventId,
+        }
+        if !self.content.get().contains("m.in_reply_to") {
+            return None;
+        }
+        let content: Content = serde_json::from_str(self.content.get()).ok()?;
+        Some(content.relates_to.in_reply_to.event_id)
+    }
+
     /// The event that this redaction redacts (`content.redacts` since room version 11).
     #[must_use]
     pub fn redacted(&self) -> Option<OwnedEventId> {

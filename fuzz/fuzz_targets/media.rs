@@ -1,4 +1,4 @@
-//! Any file: there is an answer, and what was cleaned is clean. Run with `cargo +nightly fuzz run media`.
+//! Any file: there is an answer, and what was cleaned is clean. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run media`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

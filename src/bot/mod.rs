@@ -23,8 +23,9 @@ mod stamp;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::{
+    event::Event,
     portal::{Deps, PortalError},
-    rewrite::Scrubbed,
+    rewrite::{self, Scrubbed},
     store::PortalId,
 };
 
@@ -41,6 +42,26 @@ pub struct Invocation {
     pub text: String,
     /// In which portal; `None` in the direct chat.
     pub portal: Option<PortalId>,
+    /// What it replies to.
+    pub reply_to: Option<OwnedEventId>,
+    /// Whom it mentions, in the order of the text.
+    pub mentions: Vec<OwnedUserId>,
+}
+
+impl Invocation {
+    /// What an event that is a command says; `text` is its text without the prefix.
+    #[must_use]
+    pub fn new(event: &Event, text: String, portal: Option<PortalId>) -> Self {
+        Self {
+            room: event.room_id.clone(),
+            event: event.event_id.clone(),
+            sender: event.sender.clone(),
+            text,
+            portal,
+            reply_to: event.reply_to(),
+            mentions: rewrite::references(&event.kind, &event.content).users,
+        }
+    }
 }
 
 /// Answers a command. Errors are the homeserver's or the database's (the caller tries again); everything a
@@ -101,7 +122,7 @@ pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalE
 
 /// The text of a message that may be a command: plain text only, and no edits.
 #[must_use]
-pub fn text_of(event: &crate::event::Event) -> Option<String> {
+pub fn text_of(event: &Event) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Content {
         msgtype: String,
@@ -113,7 +134,22 @@ pub fn text_of(event: &crate::event::Event) -> Option<String> {
         return None;
     }
     let content: Content = serde_json::from_str(event.content.get()).ok()?;
-    (content.msgtype == "m.text" && content.edit.is_none()).then_some(content.body)
+    if content.msgtype != "m.text" || content.edit.is_some() {
+        return None;
+    }
+    if content.body.starts_with("> ") && event.reply_to().is_some() {
+        return Some(without_quotation(&content.body).to_owned());
+    }
+    Some(content.body)
+}
+
+/// Older clients put a quotation before a reply.
+fn without_quotation(body: &str) -> &str {
+    let mut rest = body;
+    while rest.starts_with('>') {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    rest.trim_start_matches('\n')
 }
 
 /// What follows the command prefix; `None` when the text does not begin with it as a word of its own.
@@ -121,4 +157,37 @@ pub fn text_of(event: &crate::event::Event) -> Option<String> {
 pub fn strip_prefix(text: &str, prefix: &str) -> Option<String> {
     let rest = text.trim_start().strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_may_be_a_command() {
+        for (body, reply, expected) in [
+            ("!v whois", false, "!v whois"),
+            ("> <@b:x> hello\n> more\n\n!v whois", true, "!v whois"),
+            ("> quoted\n\n!v whois", false, "> quoted\n\n!v whois"),
+            ("> nothing else", true, ""),
+            ("!v whois", true, "!v whois"),
+        ] {
+            let mut content = serde_json::json!({"msgtype": "m.text", "body": body});
+            if reply {
+                content["m.relates_to"] = serde_json::json!({"m.in_reply_to": {"event_id": "$x"}});
+            }
+            let event = serde_json::json!({
+                "event_id": "$e", "room_id": "!r:x", "sender": "@a:x", "type": "m.room.message", "content": content,
+            });
+            let raw = serde_json::value::to_raw_value(&event).expect("JSON");
+            let event = Event::decode(&raw).expect("an event");
+            assert_eq!(text_of(&event).as_deref(), Some(expected), "{body}");
+            assert_eq!(
+                Invocation::new(&event, String::new(), None)
+                    .reply_to
+                    .is_some(),
+                reply
+            );
+        }
+    }
 }

@@ -51,6 +51,8 @@ pub(super) enum Command {
     Run(ConfigFile),
     /// Replace the master key and seal the whole database anew; Vizard must not be running
     RotateMasterKey(Rotate),
+    /// List the sealed copies of forgotten pseudonyms, or tell who was behind one; Vizard must not be running
+    Escrow(Escrow),
     /// Check a statement that somebody made with the bot's `prove` command (a file, or standard input)
     Verify {
         /// The file with the statement; `-` or nothing: standard input
@@ -142,6 +144,20 @@ pub(super) struct Rotate {
     /// Only try whether it could be done
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+When a user forgets a pseudonym, a copy of (user, room, ghost) is kept for abuse.escrow_days, sealed under the master \
+key, so that forgetting is no way out of a complaint. The list names ghosts and times, no user and no room.
+
+Exit status: 1 if there is no copy of the ghost that was named.")]
+pub(super) struct Escrow {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Tell the user and the room behind this ghost
+    #[arg(long, value_name = "MXID")]
+    pub(super) ghost: Option<String>,
 }
 
 #[cfg(test)]

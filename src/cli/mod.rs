@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod doctor;
+mod escrow;
 mod failure;
 mod files;
 mod init;
@@ -78,6 +79,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::RotateMasterKey(options) => {
             let loaded = load(&options.config.config)?;
             runtime(|| rotate::rotate(loaded, options.dry_run))?
+        }
+        Command::Escrow(options) => {
+            let loaded = load(&options.config.config)?;
+            runtime(|| escrow::escrow(loaded, options.ghost))?
         }
         Command::Verify { file } => verify::verify(file.as_ref()),
         Command::Version => {

@@ -35,7 +35,7 @@ use std::{
 pub use error::E2eeError;
 pub use hints::Nudged;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
-use ruma::{OwnedRoomId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
 pub use withheld::KeptFrom;
 
 use self::{hints::Changes, machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
@@ -169,6 +169,34 @@ impl E2ee {
     /// Takes note that keys were used, for whoever asks next.
     pub fn mark_used(&self) {
         self.0.used.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives a device the room keys that another device of its user has received.
+    pub async fn inherit(&self, from: &Actor, to: &Actor) -> Result<(), E2eeError> {
+        let (Some(old), Some(new)) = (&from.device, &to.device) else {
+            return Err(E2eeError::NoDevice);
+        };
+        let slot = self.0.slots.of(&to.user);
+        let mut machine = slot.lock().await;
+        *machine = None;
+        let (old, new) = (
+            self.0.store.crypto(&from.user, old),
+            self.0.store.crypto(&to.user, new),
+        );
+        let keys = old.get_inbound_group_sessions().await;
+        let keys = keys.map_err(CryptoStoreError::from)?;
+        new.save_inbound_group_sessions(keys, None)
+            .await
+            .map_err(CryptoStoreError::from)?;
+        Ok(())
+    }
+
+    /// Destroys the keys of one device of a user's, which is used no more.
+    pub async fn forget_device(&self, user: &UserId, device: &DeviceId) -> Result<(), E2eeError> {
+        let slot = self.0.slots.of(user);
+        let _machine = slot.lock().await;
+        self.0.store.destroy_crypto_device(user, device).await?;
+        Ok(())
     }
 
     /// Destroys all keys of a user's devices.

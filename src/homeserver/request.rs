@@ -9,10 +9,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ruma::OwnedUserId;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Error, Inner,
+    Actor, Error, Inner,
     body::{LONGEST_SILENCE, Payload, spooled},
     target::Target,
 };
@@ -123,6 +124,8 @@ impl Call {
 /// A successful answer.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Its status.
+    pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
@@ -176,7 +179,7 @@ impl Inner {
             metrics::histogram!("vizard_homeserver_request_seconds", "endpoint" => call.endpoint)
                 .record(seconds(self.clock.now().saturating_sub(begun)));
             let Err(Error::Retry { after, .. }) = &result else {
-                return result;
+                return result.map_err(|error| by_actor(error, &url));
             };
             if tried >= most || after.is_some_and(|after| after > LONGEST_WAIT) {
                 return result;
@@ -233,6 +236,7 @@ impl Inner {
         };
         if success {
             Ok(Answer {
+                status,
                 headers,
                 body,
                 file,
@@ -240,6 +244,25 @@ impl Inner {
         } else {
             Err(refused(status, &headers, &body, &self.clock))
         }
+    }
+}
+
+/// An unknown device, named: the refusal alone does not say whose it is.
+fn by_actor(error: Error, url: &url::Url) -> Error {
+    if error.errcode() != Some("M_UNKNOWN_DEVICE") {
+        return error;
+    }
+    let value = |name: &str| {
+        let mut pairs = url.query_pairs();
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let user = value("user_id").and_then(|user| OwnedUserId::try_from(&*user).ok());
+    match (user, value("device_id")) {
+        (Some(user), Some(device)) => Error::UnknownDevice(Box::new(Actor {
+            user,
+            device: Some((&*device).into()),
+        })),
+        _ => error,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     e2ee::E2eeError,
-    homeserver::{self, Class},
+    homeserver::{self, Actor, Class},
     store::StoreError,
 };
 
@@ -48,6 +48,18 @@ impl PortalError {
     #[must_use]
     pub fn is_unencryptable(&self) -> bool {
         matches!(self, Self::E2ee(E2eeError::Unavailable(_)))
+    }
+
+    /// The device that the homeserver has lost, if that is what is wrong.
+    #[must_use]
+    pub fn lost_device(&self) -> Option<&Actor> {
+        match self {
+            Self::Homeserver(homeserver::Error::UnknownDevice(actor))
+            | Self::E2ee(E2eeError::Homeserver(homeserver::Error::UnknownDevice(actor))) => {
+                Some(actor)
+            }
+            _ => None,
+        }
     }
 
     /// How long the homeserver asked to wait.

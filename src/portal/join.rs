@@ -312,6 +312,10 @@ async fn failed(
     attempts: u32,
     error: PortalError,
 ) -> Result<Outcome, PortalError> {
+    let known: Vec<_> = portal.iter().map(|portal| portal.id).collect();
+    if deps.mend_device(&error, &known).await? {
+        return Ok(Outcome::Later);
+    }
     let PortalError::Homeserver(error) = error else {
         return Err(error);
     };

@@ -5,6 +5,8 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+mod departure;
+mod device;
 mod epoch;
 mod error;
 mod file;
@@ -25,8 +27,9 @@ mod target;
 use std::sync::Arc;
 
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
+use tokio_util::sync::CancellationToken;
 
-pub use epoch::epoch;
+pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;
@@ -40,7 +43,7 @@ use crate::{
     clock::{Clock, UnixMillis},
     config::Config,
     e2ee::{E2ee, E2eeError},
-    homeserver::{Actor, Class, Homeserver},
+    homeserver::{self, Actor, Class, Homeserver},
     pseudonym::{Namespace, ServerKey},
     rewrite::Scrubbed,
     rng::Rng,
@@ -79,6 +82,8 @@ pub struct Deps {
     pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Cancelled when the bot has another device, so that everything is to begin anew.
+    pub renewed: CancellationToken,
 }
 
 impl Deps {
@@ -147,24 +152,40 @@ impl Deps {
     /// A random device id, as clients make them: ten capital letters.
     #[must_use]
     pub fn device_id(&self) -> OwnedDeviceId {
-        self.rng
-            .bytes::<10>()
-            .iter()
-            .map(|byte| char::from(b'A' + byte % 26))
-            .collect::<String>()
-            .into()
+        device::device_of(&self.rng.bytes::<10>())
     }
 
-    /// Registers a user of the namespace and gives it a device. Both are idempotent.
+    /// Registers a user of the namespace and gives it a device. Both are idempotent. A device that was lost and has keys is an
+    /// error, as if it had been used.
     pub async fn settle(&self, user: &UserId, device: &ruma::DeviceId) -> Result<(), PortalError> {
         self.homeserver.register(user).await?;
-        Ok(self.homeserver.create_device(user, device).await?)
+        let new = self.homeserver.create_device(user, device).await?;
+        let actor = Actor {
+            user: user.to_owned(),
+            device: Some(device.to_owned()),
+        };
+        if new && self.e2ee.is_known(&actor).await? {
+            return Err(homeserver::Error::UnknownDevice(Box::new(actor)).into());
+        }
+        Ok(())
     }
 }
 
 impl Deps {
-    /// Lets the devices of a portal that is in use fetch what waits for them.
+    /// Lets the devices of a portal that is in use fetch what waits for them. One that was lost is made anew.
     pub async fn refresh_devices(&self, id: PortalId) -> Result<(), PortalError> {
+        // Each may be lost: the ghost's, the host's, and those of mirrors.
+        let most = 2 + self.store.mirrors(id).await?.len();
+        for _ in 0..most {
+            match self.try_refresh_devices(id).await {
+                Err(error) if self.mend_device(&error, &[id]).await? => {}
+                other => return other,
+            }
+        }
+        self.try_refresh_devices(id).await
+    }
+
+    async fn try_refresh_devices(&self, id: PortalId) -> Result<(), PortalError> {
         let portal = self.portals.get(id).await?;
         if self.e2ee.unavailable().is_some() || portal.state != PortalState::Joined {
             return Ok(());
@@ -202,30 +223,30 @@ impl Deps {
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
-    /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
+    /// left alone, because a profile change makes Synapse drop the mapping), in the portal's bridge information, and last in
+    /// the records: until then, asked once more after a failure, all of it is done again.
     pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
-        let before = self.portals.get(id).await?.ghost.nick.clone();
-        let portal = self
-            .portals
-            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
-            .await?;
+        let mut portal = Portal::clone(&*self.portals.get(id).await?);
+        nick.clone_into(&mut portal.ghost.nick);
         if portal.state == PortalState::Joined {
             let member = Scrubbed::ghost_member(nick, &ghost::mapping(self, &portal, &portal.room));
             let ghost = self.ghost(&portal);
-            if let Err(error) = self
-                .homeserver
+            self.homeserver
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
-                .await
-            {
-                // Refused for good: the room goes on showing the old name, and so do the records.
-                if error.class() == Class::GiveUp {
-                    self.portals
-                        .update(id, |portal| portal.ghost.nick = before)
-                        .await?;
-                }
-                return Err(error.into());
-            }
+                .await?;
         }
+        let name = portal.shown.name.clone().unwrap_or_default();
+        let bridge = match room::describe(self, &portal, &name).await {
+            // The room has the new name; that the portal's own state cannot be written is no reason to say that it has not.
+            Err(error) if error.class() == Class::GiveUp => portal.shown.bridge,
+            other => other?,
+        };
+        self.portals
+            .update(id, |portal| {
+                nick.clone_into(&mut portal.ghost.nick);
+                portal.shown.bridge = bridge;
+            })
+            .await?;
         Ok(())
     }
 }

@@ -16,6 +16,15 @@ use crate::{
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
 
+/// The portal room in which a room's messages are shown. `None`: they are not shown any more, or not yet.
+pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalError> {
+    match (&portal.state, &portal.portal_room) {
+        (PortalState::Joined, Some(room)) => Ok(Some(room)),
+        (PortalState::Joined | PortalState::Joining, _) => Err(PortalError::NotReady),
+        _ => Ok(None),
+    }
+}
+
 impl Relay {
     pub(super) async fn inbound(
         &mut self,
@@ -41,15 +50,10 @@ impl Relay {
                 other => other,
             };
         }
-        let room = match (portal.state.clone(), &portal.portal_room) {
-            (PortalState::Joined, Some(room)) => room.clone(),
-            (PortalState::Joined | PortalState::Joining, _) => return Err(PortalError::NotReady),
-            _ => return Ok(Done::default()),
+        let Some(room) = open_portal(&portal)? else {
+            return Ok(Done::default());
         };
-        match self
-            .say_inbound(deps, &portal, &room, event, received)
-            .await
-        {
+        match self.say_inbound(deps, &portal, room, event, received).await {
             Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
                 metrics::counter!("vizard_failures_total", "class" => "inbound").increment(1);
@@ -134,12 +138,12 @@ impl Relay {
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
-            let actor = deps.mirror(&mirror);
+            let (actor, former) = (deps.mirror(&mirror), mirror.puppet.former.as_ref());
             let txn_id = deps
                 .store
                 .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
             if let Some(sent) =
-                reconcile::already_sent(deps, &actor, room, &txn_id, received).await?
+                reconcile::already_sent(deps, &actor, former, room, &txn_id, received).await?
             {
                 return Ok(Done { target: Some(sent) });
             }

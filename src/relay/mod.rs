@@ -11,6 +11,7 @@
 
 mod fate;
 pub mod gaps;
+mod given_up;
 mod guard;
 mod held;
 mod inbound;
@@ -131,6 +132,11 @@ impl Relay {
         self.words = None;
     }
 
+    /// Forgets the mirrors: they have other devices now.
+    pub fn forget_mirrors(&mut self) {
+        self.mirrors.clear();
+    }
+
     /// Handles one event. `received` is when Vizard first had it.
     pub async fn step(
         &mut self,
@@ -143,12 +149,7 @@ impl Relay {
             Direction::Inbound => self.inbound(deps, event, received).await?,
             Direction::Outbound => self.outbound(deps, event, received).await?,
         };
-        let link = Link {
-            source: event.event_id.clone(),
-            target: done.target,
-            direction,
-            sender: event.sender.clone(),
-        };
+        let link = Link::of(event, direction, done.target);
         self.remember(&link);
         Ok(link)
     }

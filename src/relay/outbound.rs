@@ -124,12 +124,14 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         self.may_go(deps, portal, event)?;
-        let ghost = deps.ghost(portal);
+        let (ghost, former) = (deps.ghost(portal), portal.ghost.former.as_ref());
         let txn_id = deps
             .store
             .txn_id(&ghost.user, event.event_id.as_str(), "out", 0);
         let sent =
-            match reconcile::already_sent(deps, &ghost, &portal.room, &txn_id, received).await? {
+            match reconcile::already_sent(deps, &ghost, former, &portal.room, &txn_id, received)
+                .await?
+            {
                 Some(sent) => sent,
                 None => {
                     deps.send(&ghost, &portal.room, content, &txn_id, None)
@@ -227,7 +229,10 @@ impl Relay {
                         report: None,
                     };
                     // An account that is deactivated leaves all its portals at once; its ghosts must not.
-                    let due = deps.clock.now() + until_departure(deps, portal.as_ref());
+                    let wait = deps
+                        .until_departure(&portal, event.origin_server_ts)
+                        .await?;
+                    let due = deps.clock.now() + wait;
                     deps.add_job(event.event_id.as_str(), due, task).await?;
                 }
             }
@@ -281,16 +286,6 @@ async fn welcome(deps: &Deps, portal: &Portal, event: &Event) -> Result<(), Port
         Err(error) if error.class() == Class::Retry => Err(error),
         _ => Ok(()),
     }
-}
-
-/// How long a ghost waits before it leaves, in milliseconds: not at all, unless another portal of the user was left
-/// lately; then some random part of the hours over which such things are spread.
-fn until_departure(deps: &Deps, portal: &Portal) -> u64 {
-    if deps.limits.departs_alone(&portal.user, deps.clock.now()) {
-        return 0;
-    }
-    deps.rng
-        .below(u64::from(deps.config.privacy.spread_hours) * 3_600_000)
 }
 
 /// Why the ghost cannot speak now.

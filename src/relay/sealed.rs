@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Done, Relay, reopen::kept};
+use super::{Done, Relay, inbound::open_portal, reopen::kept};
 use crate::{
     clock::UnixMillis,
     event::{Event, Trust, Withheld},
@@ -53,10 +53,8 @@ impl Relay {
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
         metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
-        let room = match (portal.state.clone(), &portal.portal_room) {
-            (PortalState::Joined, Some(room)) => room.clone(),
-            (PortalState::Joined | PortalState::Joining, _) => return Err(PortalError::NotReady),
-            _ => return Ok(Done::default()),
+        let Some(room) = open_portal(portal)? else {
+            return Ok(Done::default());
         };
         let text = match event.trust {
             trust if trust.is_void() => return Ok(Done::default()),
@@ -71,7 +69,7 @@ impl Relay {
             deps.e2ee.ask_for_key(&deps.ghost(portal), event).await?;
         }
         let done = self
-            .send_as_mirror(deps, portal, &room, event, received, Scrubbed::notice(text))
+            .send_as_mirror(deps, portal, room, event, received, Scrubbed::notice(text))
             .await?;
         if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
             let task = Task::Reopen(ReopenTask {

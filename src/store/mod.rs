@@ -23,6 +23,7 @@ mod jobs;
 mod keyring;
 mod links;
 mod log;
+mod marks;
 mod mirrors;
 mod portals;
 mod records;
@@ -44,6 +45,7 @@ use sqlx::Connection as _;
 
 pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
 pub use links::{Committing, Source};
+pub use marks::*;
 pub use records::*;
 pub use tasks::*;
 
@@ -206,6 +208,13 @@ impl Store {
             ],
         );
         HEXLOWER.encode(&id)
+    }
+
+    /// A number derived like [`Store::derive`].
+    pub fn derive_number(&self, purpose: &str, parts: &[&[u8]]) -> u64 {
+        self.derive(purpose, parts)[..8]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     /// 32 bytes derived from the data keys for `purpose`, for ids that must be the same after a crash.

@@ -64,11 +64,11 @@ fn describe() {
     describe_histogram!(
         "vizard_relay_seconds",
         Unit::Seconds,
-        "Time that handling one event took, its waiting in the lane left out, by direction"
+        "Time from an event's receipt until it was handled, all waiting included, by direction"
     );
     describe_counter!(
         "vizard_failures_total",
-        "Failures, by class: retry, give_up, inbound, outbound, job, avatar, user_limit, wrong_token"
+        "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
         "vizard_homeserver_requests_total",

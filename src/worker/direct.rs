@@ -46,12 +46,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
                 {
                     return;
                 }
-                let link = Link {
-                    source: item.event.event_id.clone(),
-                    target: None,
-                    direction: item.direction,
-                    sender: item.event.sender.clone(),
-                };
+                let link = Link::of(&item.event, item.direction, None);
                 outcome.links.push((id, link));
             }
             outcome.count += 1;
@@ -93,12 +88,5 @@ async fn answer(
         return Ok(());
     };
     let text = bot::strip_prefix(&text, &deps.config.portal.command_prefix).unwrap_or(text);
-    let invocation = bot::Invocation {
-        room: room.to_owned(),
-        event: event.event_id.clone(),
-        sender: event.sender.clone(),
-        text,
-        portal: None,
-    };
-    bot::handle(deps, &invocation).await
+    bot::handle(deps, &bot::Invocation::new(event, text, None)).await
 }

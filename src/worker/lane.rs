@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{opened, pause, persist, step},
+    attempt::{mend, opened, pause, persist, record_time, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -40,7 +40,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-                    receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+                    receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
                     outcome.commit(lanes).await;
                 }
                 continue;
@@ -91,6 +91,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             } else if let Some(link) =
                 step(lanes, id, &mut relay, item.direction, event, item.received).await
             {
+                record_time(item.direction, item.received, lanes.deps.clock.now());
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
                 outcome.note(lanes, id, source, link);
@@ -111,7 +112,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
         }
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-            receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+            receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
         }
         outcome.flow(lanes, UNWRITTEN).await;
         postponed(lanes, id, &mut relay, &mut outcome).await;
@@ -154,6 +155,7 @@ pub(super) async fn again(
 
 async fn receipt(
     lanes: &Arc<Lanes>,
+    id: PortalId,
     relay: &mut Relay,
     unreceipted: &mut Closing,
     outcome: &mut Outcome,
@@ -162,6 +164,7 @@ async fn receipt(
         Ok(()) => {}
         // What it covers stays stored until it is sent; meanwhile the lane goes on.
         Err(error) if error.class() == Class::Retry => {
+            mend(lanes, &error, Some(id)).await;
             relay.postpone_receipt(lanes.deps.clock.now());
             return;
         }

@@ -80,7 +80,7 @@ pub(super) async fn fill(
     outcome.commit(lanes).await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
-    let mut missed = match persist(lanes, None, look).await {
+    let mut missed = match persist(lanes, Some(id), look).await {
         Some(Some(missed)) => missed,
         Some(None) => return,
         None => {
@@ -104,18 +104,27 @@ pub(super) async fn fill(
         {
             break;
         }
-        let Some(Some(mut again)) = persist(lanes, None, look).await else {
+        let Some(Some(mut again)) = persist(lanes, Some(id), look).await else {
             break;
         };
         again.events.retain(new);
         let grown = again.events.len() > missed.events.len();
         missed.events = again.events;
+        missed.given_up = again.given_up;
         if !grown {
             break;
         }
     }
     if let Some(event) = &missed.newest {
         again(lanes, relay, Direction::Outbound, event).await;
+    }
+    // Also what an earlier life gave up and could not tell any more.
+    let told = persist(lanes, Some(id), || {
+        relay.give_up(&lanes.deps, &missed.given_up)
+    })
+    .await;
+    if told.is_none() && lanes.stop.is_cancelled() {
+        return;
     }
     let missed = missed.events;
     relay

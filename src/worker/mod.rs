@@ -23,6 +23,7 @@ mod missed;
 mod outcome;
 mod seen;
 mod ticket;
+mod turns;
 mod upkeep;
 
 pub use dispatcher::Dispatcher;

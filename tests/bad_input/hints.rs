@@ -27,9 +27,8 @@ impl World {
     }
 
     fn machines(&self) -> u64 {
-        let store = self.service.app.deps.store.clone();
-        self.service
-            .ask(async move { store.crypto_machines().await.unwrap() })
+        let store = self.deps().store;
+        self.ask(async move { store.crypto_machines().await.unwrap() })
     }
 
     /// Syncs of a user's devices.

@@ -16,6 +16,7 @@ mod encrypted_hints;
 mod encrypted_late;
 mod encrypted_loss;
 mod encrypted_nio;
+mod encrypted_pruned;
 mod encrypted_rollback;
 mod encrypted_share;
 mod encrypted_state;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::testkit::{
     client::{Client, Received, Source},
@@ -14,6 +15,14 @@ use crate::testkit::{
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Chooses the moments of a test: from `VIZARD_CRASH_SEED`, or this one.
+pub fn moments(seed: u64) -> StdRng {
+    let chosen = std::env::var("VIZARD_CRASH_SEED").ok();
+    let seed = chosen.and_then(|seed| seed.parse().ok()).unwrap_or(seed);
+    eprintln!("VIZARD_CRASH_SEED={seed} chooses the moments");
+    StdRng::seed_from_u64(seed)
+}
 
 /// Two homeservers and a Vizard on A. Dropping it stops them.
 pub struct World {

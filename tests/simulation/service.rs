@@ -44,6 +44,11 @@ pub struct Service {
 impl Service {
     /// Starts on what an earlier life left behind.
     pub fn start(ground: &mut Ground, fake: &Fake) -> Self {
+        Self::start_with(ground, fake, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn start_with(ground: &mut Ground, fake: &Fake, change: impl FnOnce(&mut Config)) -> Self {
         ground.lives += 1;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -57,7 +62,8 @@ impl Service {
             let store = Store::open(&ground.url, &ground.master, clock.clone(), rng.clone())
                 .await
                 .expect("the database opens after whatever happened");
-            let config = config(ground, fake);
+            let mut config = config(ground, fake);
+            change(&mut config);
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
             let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0)

@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod client;
+pub mod content;
 pub mod e2ee;
 pub mod fake;
 pub mod postgres;

@@ -165,6 +165,25 @@ impl Store {
         Ok(())
     }
 
+    /// Destroys everything that one device of `user` holds, and leaves what is the user's own.
+    pub async fn destroy_crypto_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<(), StoreError> {
+        let state = self.crypto(user, device).0;
+        // Whoever is saving ends first.
+        let _saving = state.saving.lock().await;
+        state.gone.store(true, Ordering::SeqCst);
+        lock(&self.0.crypto).remove(&state.machine);
+        self.0.writer.submit(Work::default()).await?.await?;
+        sqlx::query(DELETE)
+            .bind(state.machine.to_vec())
+            .execute(&self.0.database.writer)
+            .await?;
+        self.0.database.empty_log().await
+    }
+
     /// How many devices have keys here.
     pub async fn crypto_machines(&self) -> Result<u64, StoreError> {
         self.count(COUNT).await

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{E2eeClient, Report};
+use super::{super::content, E2eeClient, Report};
 
 /// The public keys of a user, as `/keys/query` gives them to the asker.
 #[derive(Clone, Debug, Default)]
@@ -190,18 +190,13 @@ impl E2eeClient {
 
     /// Edits an own message.
     pub async fn edit(&self, room: &str, event: &str, body: &str) -> Result<String> {
-        let content = json!({
-            "msgtype": "m.text", "body": format!("* {body}"),
-            "m.new_content": {"msgtype": "m.text", "body": body},
-            "m.relates_to": {"rel_type": "m.replace", "event_id": event},
-        });
-        self.send(room, "m.room.message", content).await
+        self.send(room, "m.room.message", content::edit(event, body))
+            .await
     }
 
     /// Reacts to a message. Stock clients send reactions in clear.
     pub async fn react(&self, room: &str, event: &str, key: &str) -> Result<String> {
-        let relation = json!({"rel_type": "m.annotation", "event_id": event, "key": key});
-        self.send(room, "m.reaction", json!({"m.relates_to": relation}))
+        self.send(room, "m.reaction", content::reaction(event, key))
             .await
     }
 

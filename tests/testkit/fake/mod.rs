@@ -381,6 +381,11 @@ impl Fake {
         lock(&self.inner.log).next.push((endpoint, fault));
     }
 
+    /// No fault that was ordered happens any more.
+    pub fn forget_faults(&self) {
+        lock(&self.inner.log).next.clear();
+    }
+
     /// Forgets what it has not yet pushed, as a Synapse that is killed does. Returns the ids of those events.
     pub fn lose_pushes(&self) -> Vec<String> {
         let world = lock(&self.inner.world);
