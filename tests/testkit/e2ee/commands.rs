@@ -153,6 +153,14 @@ impl E2eeClient {
         self.call("await_member", arguments).await.map(drop)
     }
 
+    /// Waits until the client knows a device of somebody. It does not wait long for that by itself: what it sends before
+    /// is not for that device.
+    pub async fn await_device(&self, user: &str) -> Result<()> {
+        self.call("await_device", json!({"user": user}))
+            .await
+            .map(drop)
+    }
+
     // Messages; each returns the event's id. Encrypted where the room is.
 
     /// Sends any event.

@@ -195,6 +195,11 @@ const COMMANDS = {
         await until(`${user}: ${membership}`, there);
         return null;
     },
+    async await_device({ user }) {
+        const known = async () => (await crypto().getUserDeviceInfo([user], true)).get(user)?.size > 0;
+        await until(`a device of ${user}`, known);
+        return null;
+    },
     async send({ room, type, content }) {
         await joined(room);
         return (await client.sendEvent(room, type, content)).event_id;
