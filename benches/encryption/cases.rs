@@ -139,18 +139,18 @@ impl Cases {
         town: &mut Town,
         clear: &mut Town,
     ) -> anyhow::Result<()> {
-        let plan = self.plan(flow);
-        let (mut sealed, mut plain) = (Vec::new(), Vec::new());
+        let what = self.plan(flow);
+        let (mut sealed, mut open) = (Vec::new(), Vec::new());
         for _ in 0..self.options.repeat() {
             if !self.options.alone {
-                plain.push(run(clear, &plan, &mut self.rng).await?);
+                open.push(run(clear, &what, &mut self.rng).await?);
             }
-            sealed.push(run(town, &plan, &mut self.rng).await?);
+            sealed.push(run(town, &what, &mut self.rng).await?);
         }
-        let (sealed, plain) = (Outcome::median(sealed), Outcome::median(plain));
-        let (sealed, plain) = (sealed.as_ref(), plain.as_ref());
+        let (sealed, open) = (Outcome::median(sealed), Outcome::median(open));
+        let (sealed, open) = (sealed.as_ref(), open.as_ref());
         let members = town.size.members;
-        let cost = bare::measure(plan.rooms, members, plan.messages, &mut self.rng).await?;
+        let cost = bare::measure(what.rooms, members, what.messages, &mut self.rng).await?;
         for (measure, target, read) in [
             (
                 "messages/s",
@@ -166,8 +166,8 @@ impl Cases {
                 ratio(run.usage.peak_kib, 1024)
             }),
         ] {
-            let (sealed, plain) = (sealed.map(read), plain.map(read));
-            self.report.figure(name, measure, sealed, plain, target);
+            let (sealed, open) = (sealed.map(read), open.map(read));
+            self.report.figure(name, measure, sealed, open, target);
         }
         let bare = cost.encrypt + cost.decrypt;
         let words = format!(
@@ -175,8 +175,8 @@ impl Cases {
             cost.encrypt, cost.decrypt
         );
         self.report.detail(name, &words);
-        if let (Some(sealed), Some(plain)) = (sealed, plain) {
-            let added = sealed.cpu_us - plain.cpu_us;
+        if let (Some(sealed), Some(open)) = (sealed, open) {
+            let added = sealed.cpu_us - open.cpu_us;
             let (share, target) = (Some(bare / added), Target::AtLeast(CRYPTO));
             let measure = "bare crypto's part of the CPU that encryption adds";
             self.report.figure(name, measure, share, None, target);
@@ -185,7 +185,7 @@ impl Cases {
             let words = format!("requests: {:?}", sealed.requests);
             self.report.detail(name, &words);
         }
-        self.report.intact(name, sealed, plain);
+        self.report.intact(name, sealed, open);
         Ok(())
     }
 

@@ -49,6 +49,10 @@ use clap::Parser;
 /// Measures what end-to-end encryption costs.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "encryption")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Options {
     /// A short run: fewer rooms, messages and repetitions.
     #[arg(long)]

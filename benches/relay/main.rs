@@ -7,6 +7,7 @@
 mod cases;
 mod echo;
 mod event;
+#[allow(dead_code, reason = "shared with the benchmark of encryption")]
 mod ledger;
 mod machine;
 mod push;
@@ -14,6 +15,7 @@ mod report;
 mod run;
 mod seal;
 mod self_check;
+#[allow(dead_code, reason = "shared with the benchmark of encryption")]
 mod stub;
 mod subject;
 mod town;

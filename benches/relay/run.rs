@@ -21,6 +21,8 @@ use crate::{
 
 /// How long nothing may arrive before what is missing counts as lost.
 const LOST: Duration = Duration::from_secs(30);
+/// The same while mirrors and devices are made for everybody's first word.
+const LOST_AT_FIRST: Duration = Duration::from_mins(5);
 /// The longest that a process lives on after the moment at which it should be killed.
 const KILL_SLACK: u64 = 30;
 
@@ -121,7 +123,7 @@ pub async fn run(town: &mut Town, plan: &Plan, rng: &mut StdRng) -> anyhow::Resu
         state.ledger.remaining + state.ledger.arrived
     };
     outcome.kills = kill_at_random(town, plan.kills, outcome.messages, rng).await?;
-    arrive(town).await;
+    arrive(town, LOST).await;
     town.stub.quiet().await;
     queue.redeliver.store(0, Ordering::Relaxed);
 
@@ -223,7 +225,7 @@ pub async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
         sealed.push(seal(&mut town.keys, &town.stub, event).await?);
     }
     town.stub.queue.add_all(sealed);
-    arrive(town).await;
+    arrive(town, LOST_AT_FIRST).await;
     town.stub.quiet().await;
     read_all(town).await;
     let mut state = town.stub.state();
@@ -242,14 +244,14 @@ pub async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
 }
 
 /// Waits until everything has arrived and every receipt has come, or nothing does any more.
-async fn arrive(town: &Town) {
+async fn arrive(town: &Town, patience: Duration) {
     let begun = Instant::now();
     loop {
         {
             let state = town.stub.state();
             let last = state.ledger.last_arrival.unwrap_or(begun).max(begun);
             let done = state.ledger.waits_for() == 0 && state.ledger.receipts_owed() == 0;
-            if done || last.elapsed() > LOST {
+            if done || last.elapsed() > patience {
                 return;
             }
         }
