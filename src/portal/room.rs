@@ -48,7 +48,7 @@ pub(super) async fn open(
                 .create_room(&host, &creation(&portal, state, encrypted))
                 .await?
         };
-        let name = state.title(portal);
+        let name = state.title(&portal);
         portal = deps
             .portals
             .update(portal.id, |portal| {

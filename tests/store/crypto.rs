@@ -137,11 +137,11 @@ pub async fn kept_sessions_are_forgotten_when_they_change(backend: Backend) {
     let key = account.identity_keys().ed25519;
     changed.sender_data = SenderData::sender_verified(account.user_id(), "DEVICE".into(), key);
     assert_ne!(changed.sender_data, inbound.sender_data);
-    let changes = Changes {
+    let saved = Changes {
         inbound_group_sessions: vec![changed.clone()],
         ..Changes::default()
     };
-    crypto.save_changes(changes).await.unwrap();
+    crypto.save_changes(saved).await.unwrap();
     assert_eq!(read().await.unwrap(), changed.sender_data);
     crypto
         .save_inbound_group_sessions(vec![inbound.clone()], None)

@@ -264,6 +264,7 @@ mod tests {
             successor: None,
             joined_at: 0,
             floors: Vec::new(),
+            told_unread: Vec::new(),
         }
     }
 
