@@ -29,10 +29,8 @@ pub(super) async fn step(
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
         let started = deps.clock.now();
-        let result = match opened(deps, relay, direction, event).await {
-            Ok(event) => once(lanes, id, relay, direction, &event, received).await,
-            Err(error) => Err(error),
-        };
+        // Boxed: a lane that waits keeps no room for what a step needs, which is much.
+        let result = Box::pin(once(lanes, id, relay, direction, event, received)).await;
         drop(permit);
         match result {
             Ok(link) => {
@@ -70,7 +68,7 @@ pub(super) async fn step(
     }
 }
 
-/// One attempt at an event that is in the clear, or that cannot be opened.
+/// One attempt at an event.
 async fn once(
     lanes: &Arc<Lanes>,
     id: PortalId,
@@ -80,6 +78,7 @@ async fn once(
     received: u64,
 ) -> Result<Link, PortalError> {
     let deps = &lanes.deps;
+    let event = &*opened(deps, relay, direction, event).await?;
     match command(lanes, id, direction, event).await? {
         Some(invocation) => bot::handle(deps, &invocation).await.map(|()| Link {
             source: event.event_id.clone(),
@@ -99,7 +98,8 @@ pub(super) async fn opened<'a>(
     event: &'a Event,
 ) -> Result<Cow<'a, Event>, PortalError> {
     if event.kind == ENCRYPTED {
-        relay.open(deps, direction, event).await.map(Cow::Owned)
+        let opened = Box::pin(relay.open(deps, direction, event)).await;
+        opened.map(Cow::Owned)
     } else {
         Ok(Cow::Borrowed(event))
     }

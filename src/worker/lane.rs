@@ -185,3 +185,19 @@ pub(super) async fn handled(
     .await
     .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(&'static Arc<Lanes>, PortalId) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A thousand portals may wait to send their receipts.
+    #[test]
+    fn a_waiting_lane_takes_little_memory() {
+        let size = size_of_future(|lanes, id| portal(lanes, id));
+        assert!(size < 5000, "{size} bytes");
+    }
+}

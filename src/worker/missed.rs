@@ -73,9 +73,13 @@ pub(super) async fn fill(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    if relay.filled || !lanes.fill_gaps {
-        return;
+    if !relay.filled && lanes.fill_gaps {
+        // Boxed: it is large, and seldom.
+        Box::pin(fill_now(lanes, id, relay, outcome)).await;
     }
+}
+
+async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     // What was handled is told by its link.
     outcome.commit(lanes).await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
