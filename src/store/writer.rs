@@ -318,13 +318,13 @@ mod tests {
 
     fn batch() -> Batch {
         let link = |n| Link {
-            source: format!("$event{n}").try_into().unwrap(),
+            source: format!("$event{n}{}", "x".repeat(200)).try_into().unwrap(),
             target: None,
             direction: Direction::Inbound,
             sender: "@a:b.example".try_into().unwrap(),
         };
         Batch {
-            links: (0..4000).map(|n| (PortalId([1; 16]), link(n))).collect(),
+            links: (0..2000).map(|n| (PortalId([1; 16]), link(n))).collect(),
             done: vec![1],
         }
     }

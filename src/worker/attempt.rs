@@ -59,7 +59,7 @@ pub(super) async fn step(
                     && direction == Direction::Outbound
                     && event.state_key.is_none()
                 {
-                    let _ = relay.delayed(deps, event, &error).await;
+                    let _ = Box::pin(relay.delayed(deps, event, &error)).await;
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
                 attempts += 1;

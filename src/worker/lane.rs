@@ -144,7 +144,7 @@ pub(super) async fn again(
         return;
     }
     let mut attempts = 0;
-    while let Err(error) = relay.handled_before(&lanes.deps, event).await {
+    while let Err(error) = Box::pin(relay.handled_before(&lanes.deps, event)).await {
         if error.class() == Class::GiveUp || pause(lanes, attempts, &error, None).await.is_none() {
             return;
         }
@@ -158,7 +158,7 @@ async fn receipt(
     unreceipted: &mut Closing,
     outcome: &mut Outcome,
 ) {
-    match relay.send_receipt(&lanes.deps).await {
+    match Box::pin(relay.send_receipt(&lanes.deps)).await {
         Ok(()) => {}
         // What it covers stays stored until it is sent; meanwhile the lane goes on.
         Err(error) if error.class() == Class::Retry => {
