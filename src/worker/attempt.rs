@@ -29,17 +29,8 @@ pub(super) async fn step(
     let mut attempts = 0;
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
-        let result = async {
-            let event = opened(deps, relay, direction, event).await?;
-            match command(lanes, id, direction, &event).await? {
-                Some(invocation) => {
-                    bot::handle(deps, &invocation).await?;
-                    Ok(Link::of(&event, direction, None))
-                }
-                None => relay.step(deps, direction, &event, received).await,
-            }
-        }
-        .await;
+        // Boxed: a lane that waits keeps no room for what a step needs, which is much.
+        let result = Box::pin(once(lanes, id, relay, direction, event, received)).await;
         drop(permit);
         match result {
             Ok(link) => {
@@ -60,7 +51,7 @@ pub(super) async fn step(
                     && direction == Direction::Outbound
                     && event.state_key.is_none()
                 {
-                    let _ = relay.delayed(deps, event, &error).await;
+                    let _ = Box::pin(relay.delayed(deps, event, &error)).await;
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
                 if error.lost_device().is_some() {
@@ -69,6 +60,26 @@ pub(super) async fn step(
                 attempts += 1;
             }
         }
+    }
+}
+
+/// One attempt at an event.
+async fn once(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    direction: Direction,
+    event: &Event,
+    received: u64,
+) -> Result<Link, PortalError> {
+    let deps = &lanes.deps;
+    let event = &*opened(deps, relay, direction, event).await?;
+    match command(lanes, id, direction, event).await? {
+        Some(invocation) => {
+            bot::handle(deps, &invocation).await?;
+            Ok(Link::of(event, direction, None))
+        }
+        None => relay.step(deps, direction, event, received).await,
     }
 }
 
@@ -94,7 +105,8 @@ pub(super) async fn opened<'a>(
     event: &'a Event,
 ) -> Result<Cow<'a, Event>, PortalError> {
     if event.kind == ENCRYPTED {
-        relay.open(deps, direction, event).await.map(Cow::Owned)
+        let opened = Box::pin(relay.open(deps, direction, event)).await;
+        opened.map(Cow::Owned)
     } else {
         Ok(Cow::Borrowed(event))
     }

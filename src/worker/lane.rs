@@ -145,7 +145,7 @@ pub(super) async fn again(
         return;
     }
     let mut attempts = 0;
-    while let Err(error) = relay.handled_before(&lanes.deps, event).await {
+    while let Err(error) = Box::pin(relay.handled_before(&lanes.deps, event)).await {
         if error.class() == Class::GiveUp || pause(lanes, attempts, &error, None).await.is_none() {
             return;
         }
@@ -160,7 +160,7 @@ async fn receipt(
     unreceipted: &mut Closing,
     outcome: &mut Outcome,
 ) {
-    match relay.send_receipt(&lanes.deps).await {
+    match Box::pin(relay.send_receipt(&lanes.deps)).await {
         Ok(()) => {}
         // What it covers stays stored until it is sent; meanwhile the lane goes on.
         Err(error) if error.class() == Class::Retry => {
@@ -187,4 +187,20 @@ pub(super) async fn handled(
     })
     .await
     .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(&'static Arc<Lanes>, PortalId) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A thousand portals may wait to send their receipts.
+    #[test]
+    fn a_waiting_lane_takes_little_memory() {
+        let size = size_of_future(portal);
+        assert!(size < 5000, "{size} bytes");
+    }
 }

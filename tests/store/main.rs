@@ -7,6 +7,7 @@ mod backend;
 mod commits;
 mod crypto;
 mod keys;
+mod links;
 mod machine;
 mod portals;
 #[path = "../testkit/postgres.rs"]
@@ -47,6 +48,19 @@ on_each_backend! {
         failed_commit_acknowledges_nothing,
         old_links_are_pruned,
         closed_store_refuses,
+    }
+    links::{
+        links_are_found_before_and_after_merging,
+        first_link_stays_across_merges,
+        replaced_link_is_the_only_one,
+        concurrent_replacements_leave_one,
+        links_survive_a_crash_before_merging,
+        merging_again_changes_nothing,
+        merge_that_ended_midway_is_completed,
+        many_links_are_merged_meanwhile,
+        failed_merge_loses_nothing,
+        forgetting_spares_other_links,
+        links_are_pruned_merged_or_not,
     }
     portals::{
         portal_is_created_once,
