@@ -9,7 +9,7 @@ use crate::{
     event::{Event, Trust, Withheld},
     portal::{Deps, PortalError},
     rewrite::Scrubbed,
-    store::{Direction, Portal, PortalState, ReopenTask, Task},
+    store::{Direction, Portal, ReopenTask, Task},
 };
 
 /// The type of an encrypted event.

@@ -93,7 +93,7 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     let portal = match &job.task {
         Task::Join(task) => return task.user.clone(),
         Task::Reopen(task) => task.portal,
-        Task::Leave { portal, .. } => *portal,
+        Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
     match deps.portals.get(portal).await {
         Ok(portal) => portal.user.clone(),
@@ -182,7 +182,7 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
             known.iter().map(|pseudonym| pseudonym.portal).collect()
         }
         Task::Reopen(task) => vec![task.portal],
-        Task::Leave { portal, .. } => vec![*portal],
+        Task::Look { portal } | Task::Leave { portal, .. } => vec![*portal],
     };
     deps.mend_device(error, &portals).await
 }
