@@ -223,8 +223,8 @@ impl Deps {
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
-    /// left alone, because a profile change makes Synapse drop the mapping), in the portal's bridge information, and last in
-    /// the records: until then, asked once more after a failure, all of it is done again.
+    /// left alone, because a profile change makes Synapse drop the mapping), in what the portal room shows, and last in the
+    /// records: until then, asked once more after a failure, all of it is done again.
     pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
         let mut portal = Portal::clone(&*self.portals.get(id).await?);
         nick.clone_into(&mut portal.ghost.nick);
@@ -234,18 +234,19 @@ impl Deps {
             self.homeserver
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
                 .await?;
-        }
-        let name = portal.shown.name.clone().unwrap_or_default();
-        let bridge = match room::describe(self, &portal, &name).await {
+            let shown = async {
+                let state = RoomState::fetch(self, &ghost, &portal.room).await?;
+                room::show(self, &portal, &state).await
+            };
             // The room has the new name; that the portal's own state cannot be written is no reason to say that it has not.
-            Err(error) if error.class() == Class::GiveUp => portal.shown.bridge,
-            other => other?,
-        };
+            if let Err(error) = shown.await
+                && error.class() == Class::Retry
+            {
+                return Err(error);
+            }
+        }
         self.portals
-            .update(id, |portal| {
-                nick.clone_into(&mut portal.ghost.nick);
-                portal.shown.bridge = bridge;
-            })
+            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
             .await?;
         Ok(())
     }

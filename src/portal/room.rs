@@ -200,7 +200,7 @@ fn mark(deps: &Deps, content: &Value) -> u64 {
 }
 
 /// Writes the bridge information of a portal whose room is called `name`, unless it stands there already. Returns its mark.
-pub(super) async fn describe(deps: &Deps, portal: &Portal, name: &str) -> Result<u64, PortalError> {
+async fn describe(deps: &Deps, portal: &Portal, name: &str) -> Result<u64, PortalError> {
     let content = bridge(portal, name);
     let mark = mark(deps, &content);
     if let (true, Some(room)) = (mark != portal.shown.bridge, &portal.portal_room) {
