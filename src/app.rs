@@ -16,12 +16,13 @@ use crate::{
     e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
     http,
-    portal::{Deps, Limits, PortalError, Portals, Transfers},
+    portal::{Deps, Limits, PortalError, Portals, Transfers, bot_device},
     invite,
     keys::{self, OwnKeys, Peers},
     peer::Fetcher,
     pseudonym::Namespace,
     rng::Rng,
+    spool::Spool,
     store::Store,
     worker::{self, Dispatcher, Intake, Lanes},
 };
@@ -125,7 +126,10 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
             health.started();
             tracing::info!(%listen, "ready");
         }
-        shutdown.cancelled().await;
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => ended,
+            () = app.deps.renewed.cancelled() => Ended::Renewed,
+        };
         tracing::info!("stopping");
         health.stopping();
         app.stop().await;
@@ -141,7 +145,8 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
 pub enum Ended {
     /// It was asked to stop.
     Stopped,
-    /// The database is an old copy, and all devices were left behind: it is to be run again.
+    /// Devices were left behind, the bot's among them, because the database is an old copy or the homeserver lost the bot's
+    /// device: it is to be run again.
     Renewed,
 }
 
@@ -224,6 +229,10 @@ impl App {
                 machines: config.encryption.machines,
             },
         );
+        let spool = Spool::new(config.media_directory(), rng.clone());
+        if let Err(error) = spool.check() {
+            tracing::error!(%error, "no files can be made in media.directory: larger files will not be relayed");
+        }
         let fetcher = Fetcher::new(
             config.keys.ca_file.as_deref(),
             config.keys.private_addresses,
@@ -242,6 +251,7 @@ impl App {
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
             transfers: Arc::new(Transfers::new(&config)),
             config,
+            spool,
             portals: Portals::new(store.clone()),
             store,
             homeserver,
@@ -253,6 +263,7 @@ impl App {
             rekeyed: Arc::default(),
             bot,
             jobs: Arc::default(),
+            renewed: CancellationToken::new(),
         };
         let lanes = Lanes::new(deps.clone(), stop.clone());
         let (dispatcher, intake) = Dispatcher::new(deps.clone(), lanes.clone());
@@ -285,6 +296,7 @@ impl App {
         ));
         self.tasks
             .spawn(invite::publish::run(self.deps.clone(), self.stop.clone()));
+        self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(
             self.deps.clone(),
@@ -306,7 +318,11 @@ impl App {
         loop {
             let error = match self.try_settle_bot().await {
                 Ok(ended) => return ended,
-                Err(error) => error,
+                Err(error) => match self.deps.mend_device(&error, &[]).await {
+                    Ok(true) if self.deps.renewed.is_cancelled() => return Ended::Renewed,
+                    Ok(_) => error,
+                    Err(error) => error,
+                },
             };
             match error.class() {
                 Class::GiveUp => {
@@ -355,23 +371,4 @@ impl App {
         self.lanes.settled().await;
         self.deps.store.close().await;
     }
-}
-
-/// The bot's device of an epoch.
-fn bot_device(store: &Store, epoch: u64) -> ruma::OwnedDeviceId {
-    let epoch = epoch.to_be_bytes();
-    let parts: &[&[u8]] = match epoch {
-        [0, 0, 0, 0, 0, 0, 0, 0] => &[],
-        _ => &[&epoch],
-    };
-    device_of(&store.derive("bot-device", parts))
-}
-
-/// Ten capital letters, as clients make device ids.
-fn device_of(bytes: &[u8; 32]) -> ruma::OwnedDeviceId {
-    bytes[..10]
-        .iter()
-        .map(|byte| char::from(b'A' + byte % 26))
-        .collect::<String>()
-        .into()
 }

@@ -3,6 +3,8 @@
 //! Used by everything that handles events. Decoding never fails a whole transaction: an event that cannot be read is
 //! the caller's to count and skip.
 
+pub mod hints;
+
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,10 +58,45 @@ pub enum Trust {
     ChangedIdentity,
     /// It is encrypted, and there is no key for it yet.
     NoKey,
+    /// The same, and the sender's device has said that it keeps the key back.
+    Withheld(Withheld),
     /// It is encrypted, and cannot be read whatever comes.
     Broken,
     /// Its sender does not own the device that encrypted it.
     Forged,
+    /// It is encrypted with a step of a room key that encrypted another event: a server sends that once more.
+    Replayed,
+}
+
+impl Trust {
+    /// Whether it is encrypted and its key is missing, but may still come.
+    #[must_use]
+    pub fn lacks_key(self) -> bool {
+        matches!(self, Self::NoKey | Self::Withheld(_))
+    }
+
+    /// Whether it is no word of its sender's, and is dropped.
+    #[must_use]
+    pub fn is_void(self) -> bool {
+        matches!(self, Self::Forged | Self::Replayed)
+    }
+}
+
+/// Why a device keeps a room key back (`m.room_key.withheld`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Withheld {
+    /// It gives keys to verified devices only.
+    Unverified,
+    /// It was told to give our device none.
+    Blacklisted,
+    /// It thinks that we may not read this.
+    Unauthorised,
+    /// It does not have the key itself.
+    Unavailable,
+    /// It could not make a secure channel to our device.
+    NoOlm,
+    /// It gave a reason that is not known here.
+    Other,
 }
 
 /// What the homeserver adds to an event.
@@ -72,6 +109,25 @@ pub struct Unsigned {
     pub transaction_id: Option<String>,
     /// Present when the event was redacted before it was delivered.
     pub redacted_because: Option<Box<RawValue>>,
+}
+
+/// Types of state that are read when they come encrypted (MSC4362): what a portal shows, and what a room asks of pseudonyms.
+/// Servers need to read the rest, and whatever says who may do what would be a way around them.
+pub const HIDDEN: [&str; 6] = [
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.tombstone",
+    "org.vizard.policy",
+];
+
+/// The type and state key that an encrypted state event hides content for: `TYPE:STATE_KEY`, if it is one of [`HIDDEN`].
+#[must_use]
+pub fn hidden_state(state_key: &str) -> Option<(&str, &str)> {
+    state_key
+        .split_once(':')
+        .filter(|(kind, _)| HIDDEN.contains(kind))
 }
 
 /// The longest id that the specification allows, in bytes.
@@ -104,6 +160,30 @@ impl Event {
             .prev_content
             .as_deref()
             .map_or(Membership::Other, membership)
+    }
+
+    /// The event that this message replies to.
+    #[must_use]
+    pub fn reply_to(&self) -> Option<OwnedEventId> {
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(rename = "m.relates_to")]
+            relates_to: Relation,
+        }
+        #[derive(Deserialize)]
+        struct Relation {
+            #[serde(rename = "m.in_reply_to")]
+            in_reply_to: Reply,
+        }
+        #[derive(Deserialize)]
+        struct Reply {
+            event_id: OwnedEventId,
+        }
+        if !self.content.get().contains("m.in_reply_to") {
+            return None;
+        }
+        let content: Content = serde_json::from_str(self.content.get()).ok()?;
+        Some(content.relates_to.in_reply_to.event_id)
     }
 
     /// The event that this redaction redacts (`content.redacts` since room version 11).

@@ -41,7 +41,7 @@ impl Cases {
             options,
             scratch,
             rng,
-            report: Report::default(),
+            report: Report::new(["Vizard", "echo"]),
         }
     }
 

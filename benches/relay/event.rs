@@ -14,6 +14,11 @@ pub fn message(room: &str, sender: &str, id: &str, ts: u64, content: &str) -> St
     event(room, sender, id, ts, "m.room.message", None, content)
 }
 
+/// An encrypted event with this content.
+pub fn encrypted(room: &str, sender: &str, id: &str, ts: u64, content: &str) -> String {
+    event(room, sender, id, ts, "m.room.encrypted", None, content)
+}
+
 /// A state event with this content.
 pub fn state(
     room: &str,

@@ -56,6 +56,27 @@ struct Sent {
     user: u64,
 }
 
+/// A send that can be read, and judged, only when the run is over.
+#[derive(Debug)]
+pub struct Sealed {
+    /// As in [`Ledger::send`].
+    pub path: Box<str>,
+    pub room: u32,
+    pub room_id: String,
+    pub user: String,
+    pub at: Instant,
+    pub event: String,
+    pub content: String,
+}
+
+/// What waits to be judged, in the order in which it came.
+#[derive(Debug)]
+pub enum Late {
+    Sent(Sealed),
+    /// A host's receipt for this event.
+    Read(String),
+}
+
 /// A send that has been judged.
 pub struct Judged {
     /// The event's id: the first one's, for a repeated transaction id.
@@ -76,11 +97,16 @@ pub struct Ledger {
     outbound: HashMap<String, (u32, Mark)>,
     /// The last outbound event of each portal room: its receipt is owed.
     owed: HashMap<u32, String>,
+    late: Vec<Late>,
+    /// The numbers and events of the paths of those that were put aside.
+    aside: HashMap<Box<str>, (u32, String)>,
     /// How long each lane was being answered, over all its messages.
     pub answering: HashMap<Lane, Duration>,
     pub faults: Faults,
     /// Requests by kind.
     pub requests: BTreeMap<&'static str, u64>,
+    /// Bytes of bodies, of all requests but sends.
+    pub bytes: u64,
     /// Repeated transaction ids: resends, which the homeserver answers with the first one's event.
     pub resent: u64,
     /// Messages that must still arrive.
@@ -124,6 +150,18 @@ impl Ledger {
 
     /// A host read `event` in portal room `portal`, which tells the user that it has reached its room.
     pub fn receipt(&mut self, portal: u32, event: &str) {
+        if self.late.is_empty() {
+            self.check_receipt(event);
+        } else {
+            self.late.push(Late::Read(event.to_owned()));
+        }
+        if self.owed.get(&portal).is_some_and(|last| last == event) {
+            self.owed.remove(&portal);
+        }
+    }
+
+    /// Whether the message of a receipt has arrived.
+    pub fn check_receipt(&mut self, event: &str) {
         let Some((room, mark)) = self.outbound.get(event) else {
             return;
         };
@@ -132,9 +170,6 @@ impl Ledger {
             stream.is_some_and(|stream| stream.seen.get(mark.number as usize) == Some(&true));
         if !arrived {
             self.faults.add("early receipt", || format!("{mark:?}"));
-        }
-        if self.owed.get(&portal).is_some_and(|last| last == event) {
-            self.owed.remove(&portal);
         }
     }
 
@@ -156,7 +191,7 @@ impl Ledger {
         path: &str,
         room: u32,
         user: u64,
-        mark: Mark,
+        (mark, at): (Mark, Instant),
         check_speaker: bool,
         new_event: impl FnOnce() -> String,
     ) -> Judged {
@@ -181,7 +216,7 @@ impl Ledger {
         if check_speaker {
             self.check_speaker(room, user, mark);
         }
-        self.arrive(room, mark);
+        self.arrive(room, mark, at);
         Judged { event, new: true }
     }
 
@@ -195,8 +230,7 @@ impl Ledger {
         }
     }
 
-    fn arrive(&mut self, room: u32, mark: Mark) {
-        let now = Instant::now();
+    fn arrive(&mut self, room: u32, mark: Mark, now: Instant) {
         let Some(stream) = self
             .streams
             .get_mut(&(room, mark.stream))
@@ -232,6 +266,54 @@ impl Ledger {
         {
             self.latencies.push((now - *queued).as_secs_f64() * 1000.0);
         }
+    }
+
+    /// Stands in for the mark of a send that cannot be read: the same for the same path.
+    pub fn nameless(&mut self, path: &str) -> Mark {
+        let next = u32::try_from(self.aside.len()).unwrap_or(u32::MAX);
+        let number = self.aside.get(path).map_or(next, |(number, _)| *number);
+        Mark {
+            stream: u32::MAX,
+            sender: 0,
+            number,
+        }
+    }
+
+    /// Keeps a send until it can be read. Its event, the first one's for a repeated transaction id; and whether it is new.
+    pub fn put_aside(&mut self, sealed: Sealed) -> (String, bool) {
+        if let Some((_, first)) = self.aside.get(&sealed.path) {
+            self.resent += 1;
+            return (first.clone(), false);
+        }
+        let number = u32::try_from(self.aside.len()).unwrap_or(u32::MAX);
+        let event = sealed.event.clone();
+        let path = sealed.path.clone();
+        self.aside.insert(path, (number, event.clone()));
+        self.last_arrival = Some(sealed.at);
+        self.late.push(Late::Sent(sealed));
+        (event, true)
+    }
+
+    /// How many have come that are expected, whether they can be read yet or not.
+    pub fn has_come(&self) -> u64 {
+        self.arrived + self.aside.len() as u64
+    }
+
+    /// How many must still come.
+    pub fn waits_for(&self) -> u64 {
+        self.remaining.saturating_sub(self.aside.len() as u64)
+    }
+
+    /// Begins to count requests anew.
+    pub fn forget_requests(&mut self) {
+        self.requests.clear();
+        self.bytes = 0;
+    }
+
+    /// Takes out what waits to be judged.
+    pub fn late(&mut self) -> Vec<Late> {
+        self.aside.clear();
+        std::mem::take(&mut self.late)
     }
 
     /// A send in `lane` begins to be answered.

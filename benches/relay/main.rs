@@ -7,12 +7,15 @@
 mod cases;
 mod echo;
 mod event;
+#[allow(dead_code, reason = "shared with the benchmark of encryption")]
 mod ledger;
 mod machine;
 mod push;
 mod report;
 mod run;
+mod seal;
 mod self_check;
+#[allow(dead_code, reason = "shared with the benchmark of encryption")]
 mod stub;
 mod subject;
 mod town;
@@ -141,7 +144,7 @@ async fn bench(options: Options) -> anyhow::Result<ExitCode> {
     let command = format!("cargo bench --bench relay -- {}", arguments.join(" "));
     let strict = options.strict;
     let mut cases = cases::Cases::new(options, scratch);
-    println!("{}", report::HEAD);
+    println!("{}", cases.report.head());
     let ended = cases.all().await;
     cases
         .report

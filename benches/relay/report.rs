@@ -7,9 +7,9 @@ use crate::{ledger::Faults, run::Outcome};
 /// What a figure is held against.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
-    /// At least this multiple of the echo's.
+    /// At least this multiple of the other's.
     AtLeastEcho(f64),
-    /// At most this multiple of the echo's.
+    /// At most this multiple of the other's.
     AtMostEcho(f64),
     /// At most this.
     AtMost(f64),
@@ -20,10 +20,10 @@ pub enum Target {
 }
 
 impl Target {
-    fn words(self) -> String {
+    fn words(self, other: &str) -> String {
         match self {
-            Self::AtLeastEcho(share) => format!("≥ {share} × echo"),
-            Self::AtMostEcho(share) => format!("≤ {share} × echo"),
+            Self::AtLeastEcho(share) => format!("≥ {share} × {other}"),
+            Self::AtMostEcho(share) => format!("≤ {share} × {other}"),
             Self::AtMost(limit) => format!("≤ {limit}"),
             Self::AtLeast(limit) => format!("≥ {limit}"),
             Self::None => String::new(),
@@ -43,8 +43,10 @@ impl Target {
 }
 
 /// Collects lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
+    /// What the figures stand beside.
+    columns: [&'static str; 2],
     table: String,
     details: String,
     /// Something was lost, doubled, out of order or overlapping.
@@ -54,6 +56,25 @@ pub struct Report {
 }
 
 impl Report {
+    /// An empty table, whose columns of figures have these names; the first is measured by the second.
+    pub fn new(columns: [&'static str; 2]) -> Self {
+        Self {
+            columns,
+            table: String::new(),
+            details: String::new(),
+            faulty: false,
+            missed: false,
+        }
+    }
+
+    /// The table's first two lines.
+    pub fn head(&self) -> String {
+        let [ours, other] = self.columns;
+        format!(
+            "| case | measure | {ours} | {other} | ratio | target | |\n|---|---|---:|---:|---:|---|---|"
+        )
+    }
+
     /// A figure of ours, the echo's, or both.
     pub fn figure(
         &mut self,
@@ -78,7 +99,7 @@ impl Report {
             "| {case} | {measure} | {} | {} | {ratio} | {} | {sign} |",
             number(ours),
             number(echo),
-            target.words()
+            target.words(self.columns[1])
         );
         println!("{line}");
         let _ = writeln!(self.table, "{line}");
@@ -120,16 +141,12 @@ impl Report {
     /// The whole report, in Markdown.
     pub fn print(&self, command: &str, machine: &str) {
         println!("\n## Result\n\nCommand: `{command}`\n\nMachine: {machine}\n");
-        println!("{HEAD}\n{}", self.table);
+        println!("{}\n{}", self.head(), self.table);
         if !self.details.is_empty() {
             println!("{}", self.details);
         }
     }
 }
-
-/// The table's first two lines.
-pub const HEAD: &str =
-    "| case | measure | Vizard | echo | ratio | target | |\n|---|---|---:|---:|---:|---|---|";
 
 fn faults(faults: &Faults) -> String {
     if faults.none() {

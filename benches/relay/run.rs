@@ -1,6 +1,7 @@
 //! One run: a fresh process over the town's database, everybody says something once, then the measured messages.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -9,8 +10,10 @@ use anyhow::bail;
 use rand::{Rng as _, rngs::StdRng};
 
 use crate::{
-    ledger::Faults,
-    stub::Behaviour,
+    event::Mark,
+    ledger::{Faults, Late},
+    seal::seal,
+    stub::{self, Behaviour},
     subject::{Kind, Usage},
     town::{Town, ratio},
     traffic::{Flow, Traffic},
@@ -18,6 +21,8 @@ use crate::{
 
 /// How long nothing may arrive before what is missing counts as lost.
 const LOST: Duration = Duration::from_secs(30);
+/// The same while mirrors and devices are made for everybody's first word.
+const LOST_AT_FIRST: Duration = Duration::from_mins(5);
 /// The longest that a process lives on after the moment at which it should be killed.
 const KILL_SLACK: u64 = 30;
 
@@ -55,6 +60,12 @@ pub struct Outcome {
     pub requests_per_message: f64,
     /// Messages of the longest lane.
     pub longest_lane: u64,
+    /// Bytes per message that the process had the kernel write to disks.
+    pub written: f64,
+    /// Bytes of bodies per message, of all requests but sends.
+    pub bytes_per_message: f64,
+    /// All requests, by kind.
+    pub requests: BTreeMap<&'static str, u64>,
     pub resent: u64,
     pub kills: u32,
     pub redelivered: u64,
@@ -81,7 +92,8 @@ pub async fn run(town: &mut Town, plan: &Plan, rng: &mut StdRng) -> anyhow::Resu
     }
     queue.redeliver.store(plan.redeliver, Ordering::Relaxed);
     let pushed = [&queue.redelivered, &queue.failed].map(|count| count.load(Ordering::Relaxed));
-    let before = town.subject.usage()?;
+    let mut before = town.subject.usage()?;
+    let (mut keys, stub) = (town.keys.take(), town.stub.clone());
     let mut traffic = Traffic::new(town, plan.flow, plan.rooms, plan.echo_back);
     let mut outcome = Outcome::default();
     let begun;
@@ -90,27 +102,37 @@ pub async fn run(town: &mut Town, plan: &Plan, rng: &mut StdRng) -> anyhow::Resu
         for message in 0..plan.messages {
             let due = begun + Duration::from_secs_f64(f64::from(message) / pace);
             tokio::time::sleep_until(due.into()).await;
-            queue.add(traffic.message(rng));
+            queue.add(seal(&mut keys, &stub, traffic.message(rng)).await?);
         }
     } else {
-        let events: Vec<_> = (0..plan.messages).map(|_| traffic.message(rng)).collect();
+        let mut events = Vec::new();
+        for _ in 0..plan.messages {
+            events.push(seal(&mut keys, &stub, traffic.message(rng)).await?);
+        }
+        // Making them is not what is measured.
+        before = town.subject.usage()?;
+        town.stub.state().ledger.forget_requests();
         begun = Instant::now();
         queue.add_all(events);
     }
     outcome.longest_lane = traffic.longest();
     drop(traffic);
+    town.keys = keys;
     outcome.messages = {
         let state = town.stub.state();
         state.ledger.remaining + state.ledger.arrived
     };
     outcome.kills = kill_at_random(town, plan.kills, outcome.messages, rng).await?;
-    arrive(town).await;
+    arrive(town, LOST).await;
     town.stub.quiet().await;
     queue.redeliver.store(0, Ordering::Relaxed);
 
     outcome.usage = town.subject.usage()?;
     let cpu = outcome.usage.cpu.saturating_sub(before.cpu);
     outcome.cpu_us = cpu.as_secs_f64() * 1e6 / ratio(outcome.messages, 1);
+    let written = outcome.usage.written.saturating_sub(before.written);
+    outcome.written = ratio(written, outcome.messages);
+    read_all(town).await;
     outcome.redelivered = queue.redelivered.load(Ordering::Relaxed) - pushed[0];
     outcome.failed_pushes = queue.failed.load(Ordering::Relaxed) - pushed[1];
     finish(town, begun, &mut outcome);
@@ -128,6 +150,8 @@ fn finish(town: &Town, begun: Instant, outcome: &mut Outcome) {
     outcome.resent = ledger.resent;
     let requests = ledger.requests.values().sum();
     outcome.requests_per_message = ratio(requests, outcome.messages);
+    outcome.bytes_per_message = ratio(ledger.bytes, outcome.messages);
+    outcome.requests.clone_from(&ledger.requests);
     let last = ledger.last_arrival.unwrap_or(begun);
     outcome.seconds = last.saturating_duration_since(begun).as_secs_f64();
     outcome.per_second = ratio(ledger.arrived, 1) / outcome.seconds.max(1e-9);
@@ -153,8 +177,36 @@ fn finish(town: &Town, begun: Instant, outcome: &mut Outcome) {
     );
 }
 
+/// Reads and judges what could not be read when it came.
+async fn read_all(town: &mut Town) {
+    let Some(mut keys) = town.keys.take() else {
+        return;
+    };
+    let late = town.stub.state().ledger.late();
+    for late in late {
+        match late {
+            Late::Read(event) => town.stub.state().ledger.check_receipt(&event),
+            Late::Sent(sealed) => {
+                let read = keys.open(&town.stub, &sealed).await;
+                let mut state = town.stub.state();
+                match read.map(|content| (Mark::find(content.as_bytes()), content)) {
+                    Ok((Some(mark), _)) => stub::judge(&mut state, &sealed, mark),
+                    Ok((None, content)) => {
+                        state.ledger.faults.add("not the message", || content);
+                    }
+                    Err(error) => {
+                        let words = || format!("{error:#} in {}", sealed.room_id);
+                        state.ledger.faults.add("undecryptable", words);
+                    }
+                }
+            }
+        }
+    }
+    town.keys = Some(keys);
+}
+
 /// Everybody says something, so that mirrors, connections and caches are there.
-async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
+pub async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
     town.runs += 1;
     {
         let mut state = town.stub.state();
@@ -168,9 +220,14 @@ async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
     let mut traffic = Traffic::new(town, plan.flow, plan.rooms, plan.echo_back);
     let events = traffic.roll_call();
     drop(traffic);
-    town.stub.queue.add_all(events);
-    arrive(town).await;
+    let mut sealed = Vec::new();
+    for event in events {
+        sealed.push(seal(&mut town.keys, &town.stub, event).await?);
+    }
+    town.stub.queue.add_all(sealed);
+    arrive(town, LOST_AT_FIRST).await;
     town.stub.quiet().await;
+    read_all(town).await;
     let mut state = town.stub.state();
     state.ledger.close();
     if !state.ledger.faults.none() {
@@ -187,14 +244,14 @@ async fn roll_call(town: &mut Town, plan: &Plan) -> anyhow::Result<()> {
 }
 
 /// Waits until everything has arrived and every receipt has come, or nothing does any more.
-async fn arrive(town: &Town) {
+async fn arrive(town: &Town, patience: Duration) {
     let begun = Instant::now();
     loop {
         {
             let state = town.stub.state();
             let last = state.ledger.last_arrival.unwrap_or(begun).max(begun);
-            let done = state.ledger.remaining == 0 && state.ledger.receipts_owed() == 0;
-            if done || last.elapsed() > LOST {
+            let done = state.ledger.waits_for() == 0 && state.ledger.receipts_owed() == 0;
+            if done || last.elapsed() > patience {
                 return;
             }
         }
@@ -214,7 +271,7 @@ async fn kill_at_random(
     let mut done = 0;
     for moment in moments {
         let since = Instant::now();
-        while town.stub.state().ledger.arrived < moment && since.elapsed() < LOST {
+        while town.stub.state().ledger.has_come() < moment && since.elapsed() < LOST {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let slack = Duration::from_millis(rng.random_range(0..KILL_SLACK));

@@ -1,6 +1,8 @@
 //! Plants every fault in a ledger and looks whether it is found, before each bench: a check that was never seen to
 //! fail proves nothing.
 
+use std::time::Instant;
+
 use anyhow::ensure;
 
 use crate::{
@@ -23,7 +25,14 @@ fn mark(number: u32) -> Mark {
 fn send(ledger: &mut Ledger, path: &str, user: u64, number: u32) {
     let lane = (ROOM, 0);
     ledger.begin(lane, mark(number));
-    ledger.send(path, ROOM, user, mark(number), true, || format!("${path}"));
+    ledger.send(
+        path,
+        ROOM,
+        user,
+        (mark(number), Instant::now()),
+        true,
+        || format!("${path}"),
+    );
     ledger.end(lane, mark(number));
 }
 

@@ -30,6 +30,8 @@ pub struct Subject {
     pub address: SocketAddr,
     pub as_token: String,
     pub hs_token: String,
+    /// Settings, as variables of the environment.
+    pub settings: Vec<(&'static str, String)>,
     program: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
@@ -42,6 +44,8 @@ pub struct Usage {
     pub cpu: Duration,
     pub resident_kib: u64,
     pub peak_kib: u64,
+    /// Bytes that it had the kernel write to disks.
+    pub written: u64,
 }
 
 impl Subject {
@@ -77,6 +81,7 @@ impl Subject {
         let config = home.join("vizard.toml").display().to_string();
         Ok(Self {
             kind: Kind::Vizard,
+            settings: vec![("VIZARD__ENCRYPTION__ENABLED", "false".to_owned())],
             address,
             as_token: token("as_token"),
             hs_token: token("hs_token"),
@@ -100,6 +105,7 @@ impl Subject {
         ];
         Ok(Self {
             kind: Kind::Echo,
+            settings: Vec::new(),
             address,
             as_token: "echo".to_owned(),
             hs_token: "echo".to_owned(),
@@ -119,6 +125,7 @@ impl Subject {
         let child = Command::new(&self.program)
             .args(&self.arguments)
             .envs(LIMITS)
+            .envs(self.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -197,6 +204,15 @@ impl Subject {
             cpu: Duration::from_secs(ticks.into()) / TICKS_PER_SECOND,
             resident_kib: kib("VmRSS:"),
             peak_kib: kib("VmHWM:"),
+            written: fs::read_to_string(format!("/proc/{pid}/io"))
+                .ok()
+                .and_then(|io| {
+                    let line = io
+                        .lines()
+                        .find_map(|line| line.strip_prefix("write_bytes: "));
+                    line?.parse().ok()
+                })
+                .unwrap_or(0),
         })
     }
 
@@ -244,8 +260,7 @@ impl Drop for Subject {
 }
 
 /// One user of the bench does the work of many, so the limits per user must not hold.
-const LIMITS: [(&str, &str); 6] = [
-    ("VIZARD__ENCRYPTION__ENABLED", "false"),
+const LIMITS: [(&str, &str); 5] = [
     ("VIZARD__ACCESS__MAX_PSEUDONYMS", "1000000"),
     ("VIZARD__ACCESS__JOINS_PER_HOUR", "1000000"),
     ("VIZARD__ACCESS__MESSAGES_PER_MINUTE", "100000000"),

@@ -11,6 +11,7 @@ use anyhow::bail;
 
 use crate::{
     event,
+    seal::Seal,
     stub::{
         Stub,
         world::{BOT, direct_chat_id, room_id, user_id},
@@ -58,6 +59,8 @@ pub struct Town {
     pub requests_per_portal: f64,
     /// Runs so far.
     pub runs: u32,
+    /// Rooms are encrypted, and these are its people's keys.
+    pub keys: Option<Box<dyn Seal>>,
 }
 
 impl Town {
@@ -85,6 +88,7 @@ impl Town {
             set_up: Duration::ZERO,
             requests_per_portal: 0.0,
             runs: 0,
+            keys: None,
         })
     }
 
@@ -96,6 +100,9 @@ impl Town {
         for room in first..rooms {
             let mut state = self.stub.state();
             state.world.add_remote_room(room, self.size.members);
+            if self.keys.is_some() {
+                state.world.encrypt(&room_id(room));
+            }
         }
         if self.subject.kind == Kind::Echo {
             self.pretend(first..rooms);

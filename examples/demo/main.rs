@@ -184,7 +184,7 @@ impl Played {
             println!(
                 "  homeserver {}   user {}   password \"{}\"",
                 server.url(),
-                user.localpart(),
+                user.id(),
                 user.account.password
             );
         }

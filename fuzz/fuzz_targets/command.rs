@@ -1,4 +1,4 @@
-//! Parsing of commands and of the rooms they name. Run with `cargo +nightly fuzz run command`.
+//! Parsing of commands and of the rooms they name. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run command`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! See `checks.rs`. Run with `cargo +nightly fuzz run html`.
+//! See `checks.rs`. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run html`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! See `checks.rs`. Run with `cargo +nightly fuzz run references`.
+//! See `checks.rs`. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run references`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Decoding of transactions. Run with `cargo +nightly fuzz run transaction`.
+//! Decoding of transactions. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run transaction`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -69,7 +69,7 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
         mark_leaving(call, portal).await?;
         // Derived, not drawn: a command that is handled twice spreads its jobs the same way.
         let parts: [&[u8]; 2] = [event.as_bytes(), &portal.id.0];
-        let due = spread(now, hours, &call.deps.store.derive("spread", &parts));
+        let due = spread(now, hours, call.deps.store.derive_number("spread", &parts));
         let source = format!("{event} {}", HEXLOWER.encode(&portal.id.0));
         let task = Task::Leave {
             portal: portal.id,
@@ -91,12 +91,9 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
 }
 
 /// A time within `hours` from `now`, uniform in `derived`.
-fn spread(now: UnixMillis, hours: u32, derived: &[u8; 32]) -> UnixMillis {
-    let number = derived[..8]
-        .iter()
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+fn spread(now: UnixMillis, hours: u32, derived: u64) -> UnixMillis {
     let span = u64::from(hours) * 3_600_000;
-    now + number.checked_rem(span).unwrap_or(0)
+    now + derived.checked_rem(span).unwrap_or(0)
 }
 
 async fn mark_leaving(call: &Call<'_>, portal: &Portal) -> Result<(), PortalError> {
@@ -117,10 +114,15 @@ mod tests {
 
     #[test]
     fn spreads_over_the_hours() {
-        let due = |byte| spread(1000, 12, &[byte; 32]) - 1000;
-        assert!((1..=255).all(|byte| due(byte) < 12 * 3_600_000));
+        let due = |number| spread(1000, 12, number) - 1000;
+        assert!(
+            [u64::MAX, 1 << 40, 12 * 3_600_000]
+                .map(due)
+                .iter()
+                .all(|wait| *wait < 12 * 3_600_000)
+        );
         assert_eq!(due(7), due(7));
         assert_ne!(due(7), due(8));
-        assert_eq!(spread(1000, 0, &[9; 32]), 1000);
+        assert_eq!(spread(1000, 0, 9), 1000);
     }
 }

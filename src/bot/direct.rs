@@ -2,10 +2,11 @@
 
 use ruma::{EventId, OwnedUserId, RoomId, UserId};
 
-use super::{Invocation, access, dispatch, reply::Reply};
+use super::{Invocation, UNENCRYPTABLE, access, dispatch, reply::Reply};
 use crate::{
     homeserver::{Class, Profile},
     portal::{Deps, PortalError},
+    rewrite::Scrubbed,
     store::User,
 };
 
@@ -70,8 +71,18 @@ pub async fn invited(
     match welcome(may, alone(&members, &deps.bot.user, inviter)) {
         Welcome::Greet => {
             let notice = Reply::say(GREETING).notice();
-            deps.say(&deps.bot, room, &notice, event.as_str(), "greeting", 0)
-                .await?;
+            let source = event.as_str();
+            match deps
+                .say(&deps.bot, room, &notice, source, "greeting", 0)
+                .await
+            {
+                Err(error) if error.is_unencryptable() => {
+                    let notice = Scrubbed::public(UNENCRYPTABLE);
+                    deps.say(&deps.bot, room, &notice, source, "in clear", 0)
+                        .await?;
+                }
+                greeted => drop(greeted?),
+            }
             remember(deps, room, inviter, &members).await.map(drop)
         }
         Welcome::Crowd => leave_crowd(deps, room).await,

@@ -23,7 +23,9 @@ mod stamp;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::{
+    event::Event,
     portal::{Deps, PortalError},
+    rewrite::{self, Scrubbed},
     store::PortalId,
 };
 
@@ -40,6 +42,26 @@ pub struct Invocation {
     pub text: String,
     /// In which portal; `None` in the direct chat.
     pub portal: Option<PortalId>,
+    /// What it replies to.
+    pub reply_to: Option<OwnedEventId>,
+    /// Whom it mentions, in the order of the text.
+    pub mentions: Vec<OwnedUserId>,
+}
+
+impl Invocation {
+    /// What an event that is a command says; `text` is its text without the prefix.
+    #[must_use]
+    pub fn new(event: &Event, text: String, portal: Option<PortalId>) -> Self {
+        Self {
+            room: event.room_id.clone(),
+            event: event.event_id.clone(),
+            sender: event.sender.clone(),
+            text,
+            portal,
+            reply_to: event.reply_to(),
+            mentions: rewrite::references(&event.kind, &event.content).users,
+        }
+    }
 }
 
 /// Answers a command. Errors are the homeserver's or the database's (the caller tries again); everything a
@@ -48,9 +70,25 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
     match dispatch::handle(deps, invocation).await {
         // Forgotten while it was handled: there is nobody left to answer.
         Err(PortalError::Gone) => Ok(()),
+        Err(error) if error.is_unencryptable() => unencryptable(deps, invocation).await,
         result => result,
     }
 }
+
+/// An answer cannot be given where the question was: says that, which is all that may be said in clear.
+async fn unencryptable(deps: &Deps, invocation: &Invocation) -> Result<(), PortalError> {
+    let actor = match invocation.portal {
+        Some(id) => deps.host(&*deps.portals.get(id).await?),
+        None => deps.bot.clone(),
+    };
+    let notice = Scrubbed::public(UNENCRYPTABLE).in_reply_to(&invocation.event);
+    let (room, source) = (&invocation.room, invocation.event.as_str());
+    deps.say(&actor, room, &notice, source, "in clear", 0)
+        .await
+        .map(drop)
+}
+
+const UNENCRYPTABLE: &str = "This room is end-to-end encrypted, and there is no encryption on this Vizard, so nothing can be answered here. Start a chat with the bot that is not encrypted.";
 
 /// The bot was invited to a room.
 pub async fn invited(
@@ -65,11 +103,18 @@ pub async fn invited(
 /// Something encrypted was said to the bot: says, once, what to do.
 pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalError> {
     let text = "I cannot read that: it is encrypted, and your client gave me no key for it. Please send it again; if that does not help, start a chat with me that is not encrypted.";
-    let notice = crate::rewrite::Scrubbed::notice(text);
+    let notice = Scrubbed::notice(text);
     match deps
         .say(&deps.bot, room, &notice, room.as_str(), "encrypted", 0)
         .await
     {
+        Err(error) if error.is_unencryptable() => {
+            let notice = Scrubbed::public(UNENCRYPTABLE);
+            let said = deps
+                .say(&deps.bot, room, &notice, room.as_str(), "in clear", 0)
+                .await;
+            said.map(drop)
+        }
         Err(error) if error.class() == crate::homeserver::Class::Retry => Err(error),
         _ => Ok(()),
     }
@@ -77,7 +122,7 @@ pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalE
 
 /// The text of a message that may be a command: plain text only, and no edits.
 #[must_use]
-pub fn text_of(event: &crate::event::Event) -> Option<String> {
+pub fn text_of(event: &Event) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Content {
         msgtype: String,
@@ -89,7 +134,22 @@ pub fn text_of(event: &crate::event::Event) -> Option<String> {
         return None;
     }
     let content: Content = serde_json::from_str(event.content.get()).ok()?;
-    (content.msgtype == "m.text" && content.edit.is_none()).then_some(content.body)
+    if content.msgtype != "m.text" || content.edit.is_some() {
+        return None;
+    }
+    if content.body.starts_with("> ") && event.reply_to().is_some() {
+        return Some(without_quotation(&content.body).to_owned());
+    }
+    Some(content.body)
+}
+
+/// Older clients put a quotation before a reply.
+fn without_quotation(body: &str) -> &str {
+    let mut rest = body;
+    while rest.starts_with('>') {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    rest.trim_start_matches('\n')
 }
 
 /// What follows the command prefix; `None` when the text does not begin with it as a word of its own.
@@ -97,4 +157,37 @@ pub fn text_of(event: &crate::event::Event) -> Option<String> {
 pub fn strip_prefix(text: &str, prefix: &str) -> Option<String> {
     let rest = text.trim_start().strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_may_be_a_command() {
+        for (body, reply, expected) in [
+            ("!v whois", false, "!v whois"),
+            ("> <@b:x> hello\n> more\n\n!v whois", true, "!v whois"),
+            ("> quoted\n\n!v whois", false, "> quoted\n\n!v whois"),
+            ("> nothing else", true, ""),
+            ("!v whois", true, "!v whois"),
+        ] {
+            let mut content = serde_json::json!({"msgtype": "m.text", "body": body});
+            if reply {
+                content["m.relates_to"] = serde_json::json!({"m.in_reply_to": {"event_id": "$x"}});
+            }
+            let event = serde_json::json!({
+                "event_id": "$e", "room_id": "!r:x", "sender": "@a:x", "type": "m.room.message", "content": content,
+            });
+            let raw = serde_json::value::to_raw_value(&event).expect("JSON");
+            let event = Event::decode(&raw).expect("an event");
+            assert_eq!(text_of(&event).as_deref(), Some(expected), "{body}");
+            assert_eq!(
+                Invocation::new(&event, String::new(), None)
+                    .reply_to
+                    .is_some(),
+                reply
+            );
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::rewrite::Scrubbed;
+use crate::rewrite::{Scrubbed, code_spans};
 
 /// One notice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,20 +39,7 @@ impl Reply {
     #[must_use]
     pub fn and(mut self, text: &str) -> Self {
         self.plain.push_str(text);
-        let pieces: Vec<_> = text.split('`').collect();
-        // An odd backtick at the end opens nothing.
-        let unpaired = pieces.len() % 2 == 0;
-        for (index, piece) in pieces.iter().enumerate() {
-            let last = index + 1 == pieces.len();
-            if index % 2 == 1 && !(last && unpaired) {
-                let _ = write!(self.html, "<code>{}</code>", escape(piece));
-            } else {
-                if index % 2 == 1 {
-                    self.html.push('`');
-                }
-                self.html.push_str(&escape(piece));
-            }
-        }
+        self.html.push_str(&code_spans(text));
         self
     }
 

@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// Write a configuration, a registration and fresh keys; never overwrites anything
     Init(Init),
     /// Print the registration that the homeserver needs
-    Registration(ConfigFile),
+    Registration(Registration),
     /// Check configuration, keys, database and registration without touching the network
     Check(Check),
     /// Try the live set-up: homeserver, tokens, namespace, ping, clock, database
@@ -51,6 +51,8 @@ pub(super) enum Command {
     Run(ConfigFile),
     /// Replace the master key and seal the whole database anew; Vizard must not be running
     RotateMasterKey(Rotate),
+    /// List the sealed copies of forgotten pseudonyms, or tell who was behind one; Vizard must not be running
+    Escrow(Escrow),
     /// Check a statement that somebody made with the bot's `prove` command (a file, or standard input)
     Verify {
         /// The file with the statement; `-` or nothing: standard input
@@ -66,6 +68,21 @@ pub(super) struct ConfigFile {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "vizard.toml")]
     pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct Registration {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) hints: Hints,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct Hints {
+    /// Ask the homeserver for hints too (experimental; never needed, see docs/admin.md)
+    #[arg(long = "to-device-hints")]
+    pub(super) asked_for: bool,
 }
 
 #[derive(Debug, Options)]
@@ -92,6 +109,8 @@ pub(super) struct Init {
     /// Where the homeserver reaches Vizard [default: http:// and the address on which it listens]
     #[arg(long, value_name = "URL")]
     pub(super) appservice_url: Option<String>,
+    #[command(flatten)]
+    pub(super) hints: Hints,
 }
 
 #[derive(Debug, Options)]
@@ -125,6 +144,20 @@ pub(super) struct Rotate {
     /// Only try whether it could be done
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+When a user forgets a pseudonym, a copy of (user, room, ghost) is kept for abuse.escrow_days, sealed under the master \
+key, so that forgetting is no way out of a complaint. The list names ghosts and times, no user and no room.
+
+Exit status: 1 if there is no copy of the ghost that was named.")]
+pub(super) struct Escrow {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Tell the user and the room behind this ghost
+    #[arg(long, value_name = "MXID")]
+    pub(super) ghost: Option<String>,
 }
 
 #[cfg(test)]

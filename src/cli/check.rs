@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, Loaded},
     rng::Rng,
+    spool::Spool,
     store::{Store, StoreError},
 };
 
@@ -28,6 +29,7 @@ pub(super) async fn check(loaded: Loaded, registration: Option<PathBuf>, json: b
     }
     report.trying("database");
     report.add(database_row(&loaded).await);
+    report.add(media_row(config));
     report.add(registration_row(&loaded, registration));
     report.end();
     report
@@ -80,6 +82,21 @@ async fn database_row(loaded: &Loaded) -> Row {
             Row::ok(CHECK, format!("{shown} opens with the master key"))
         }
         Err(error) => unopened_row(CHECK, &error),
+    }
+}
+
+/// The directory in which files wait.
+fn media_row(config: &Config) -> Row {
+    const CHECK: &str = "media directory";
+    let directory = config.media_directory();
+    let shown = directory.display().to_string();
+    match Spool::new(directory, Rng::os()).check() {
+        Ok(()) => Row::ok(CHECK, shown),
+        Err(error) => Row::failed(
+            CHECK,
+            format!("no files can be made in {shown}: {error}"),
+            "let Vizard's user write there, or set media.directory; until then files of more than 256 KiB are not relayed",
+        ),
     }
 }
 

@@ -77,7 +77,7 @@ fn write(options: &Init, rng: &Rng) -> Result<String, Failure> {
     staged
         .add(
             "registration.yaml",
-            &registration::render(&config)?,
+            &registration::render(&config, options.hints.asked_for)?,
             PRIVATE,
         )
         .map_err(failed)?;

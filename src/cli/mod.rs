@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod doctor;
+mod escrow;
 mod failure;
 mod files;
 mod init;
@@ -57,8 +58,11 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init(options) => init::init(&options),
         Command::Registration(options) => {
-            let loaded = load(&options.config)?;
-            print(&registration::render(&loaded.config)?);
+            let loaded = load(&options.config.config)?;
+            print(&registration::render(
+                &loaded.config,
+                options.hints.asked_for,
+            )?);
             Ok(Exit::Success)
         }
         Command::Check(options) => {
@@ -75,6 +79,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::RotateMasterKey(options) => {
             let loaded = load(&options.config.config)?;
             runtime(|| rotate::rotate(loaded, options.dry_run))?
+        }
+        Command::Escrow(options) => {
+            let loaded = load(&options.config.config)?;
+            runtime(|| escrow::escrow(loaded, options.ghost))?
         }
         Command::Verify { file } => verify::verify(file.as_ref()),
         Command::Version => {

@@ -12,6 +12,17 @@ const HEAD: &str = "\
 # Synapse: name this file under app_service_config_files in homeserver.yaml, and restart Synapse.
 ";
 
+/// Keys of experimental features that bring hints sooner (MSC3202), and what Synapse asks of whoever has devices (MSC4190).
+const OPTIONAL: [&str; 2] = ["org.matrix.msc3202", "io.element.msc4190"];
+
+/// What stands in the place of the optional keys.
+const WITHOUT: &str = "\
+# Optional: hints that a device has something to fetch. They need experimental settings of the homeserver too, see
+# docs/admin.md; `vizard registration --to-device-hints` switches both keys on.
+# org.matrix.msc3202: true
+# io.element.msc4190: true
+";
+
 /// The file's content, see the Application Service API, \"Registration\".
 #[derive(Serialize)]
 struct Registration<'a> {
@@ -39,11 +50,23 @@ struct Namespace {
     regex: String,
 }
 
-/// The registration as YAML.
-pub(super) fn render(config: &Config) -> Result<String, Failure> {
-    serde_norway::to_string(&build(config))
-        .map(|yaml| format!("{HEAD}{yaml}"))
-        .map_err(|error| Failure::internal(format!("cannot write the registration: {error}")))
+/// The registration as YAML, with the keys that bring hints if `hints` says so.
+pub(super) fn render(config: &Config, hints: bool) -> Result<String, Failure> {
+    let yaml = serde_norway::to_string(&build(config))
+        .map_err(|error| Failure::internal(format!("cannot write the registration: {error}")))?;
+    let optional = if hints {
+        OPTIONAL.map(|key| format!("{key}: true\n")).concat()
+    } else {
+        WITHOUT.to_owned()
+    };
+    Ok(format!("{HEAD}{yaml}{optional}"))
+}
+
+/// Whether a registration asks for hints. One that cannot be read does not.
+pub(super) fn asks_for_hints(yaml: &str) -> bool {
+    let found: Option<serde_json::Value> = serde_norway::from_str(yaml).ok();
+    let found = found.unwrap_or_default();
+    found.get(OPTIONAL[0]) == Some(&true.into())
 }
 
 /// The top-level keys in which a registration file differs from what the configuration asks for. Further keys in the
@@ -128,7 +151,7 @@ pub(super) mod tests {
     #[test]
     fn the_example_registration_is_that_of_the_example_configuration() {
         let dir = tempfile::tempdir().unwrap();
-        let yaml = render(&example(dir.path()).config).unwrap();
+        let yaml = render(&example(dir.path()).config, false).unwrap();
         assert_eq!(
             yaml,
             include_str!("../../registration.yaml.example"),
@@ -140,10 +163,13 @@ pub(super) mod tests {
     fn differences_are_named_by_key_and_additions_are_let_be() {
         let dir = tempfile::tempdir().unwrap();
         let config = example(dir.path()).config;
-        let yaml = render(&config).unwrap();
+        let yaml = render(&config, false).unwrap();
         assert_eq!(differences(&config, &yaml).unwrap(), Vec::<String>::new());
-        let more = yaml.clone() + "org.matrix.msc3202: true\n";
+        assert!(!asks_for_hints(&yaml) && !asks_for_hints("a: ["));
+        let more = render(&config, true).unwrap();
+        assert!(more.ends_with("\norg.matrix.msc3202: true\nio.element.msc4190: true\n"));
         assert_eq!(differences(&config, &more).unwrap(), Vec::<String>::new());
+        assert!(asks_for_hints(&more));
         let other = yaml
             .replace("exclusive: true", "exclusive: false")
             .replace("as_token: w", "as_token: v");

@@ -94,7 +94,7 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
 }
 
 /// With a database server, Vizard may run without sharing our lock file; then its listener gives it away.
-fn not_served(loaded: &Loaded) -> Result<(), Failure> {
+pub(super) fn not_served(loaded: &Loaded) -> Result<(), Failure> {
     let listen = loaded.config.appservice.listen;
     match TcpListener::bind(listen) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::usage(
@@ -112,7 +112,7 @@ fn in_use() -> Failure {
     )
 }
 
-fn unopened(error: &StoreError) -> Failure {
+pub(super) fn unopened(error: &StoreError) -> Failure {
     match error {
         StoreError::InUse => in_use(),
         StoreError::WrongMasterKey => Failure::usage(

@@ -264,8 +264,11 @@ fn resolve(config: &mut Config, dir: &Path) {
         .iter_mut()
         .for_each(absolute);
     config.keys.ca_file.iter_mut().for_each(absolute);
+    config.media.directory.iter_mut().for_each(absolute);
     if let Some(path) = sqlite_path(config.database.url.expose()) {
         config.database.url = Hidden::new(sqlite_url(&dir.join(path)));
+    } else if config.media.directory.is_none() {
+        config.media.directory = Some(dir.to_owned());
     }
 }
 

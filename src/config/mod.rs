@@ -144,6 +144,14 @@ impl Config {
         Some(path.replace("%3F", "?").replace("%25", "%").into())
     }
 
+    /// Where files wait while they are copied: as configured, else beside the database.
+    #[must_use]
+    pub fn media_directory(&self) -> PathBuf {
+        let beside = || Some(self.database_path()?.parent()?.to_owned());
+        let directory = self.media.directory.clone().or_else(beside);
+        directory.unwrap_or_else(std::env::temp_dir)
+    }
+
     /// The registration's `sender_localpart`: within the namespace, and never used, because Synapse fails on some
     /// calls made as the sender.
     #[must_use]

@@ -89,6 +89,7 @@ pub(super) const KEYS: &[Key] = &[
     key("encryption", "machines", whole(1, 1_000_000), Defaulted),
     key("media", "max_size", whole(1, 1024), Defaulted),
     key("media", "concurrency", whole(1, 1000), Defaulted),
+    key("media", "directory", Kind::Path, Optional),
     key("media", "unknown", Kind::UnknownMedia, Defaulted),
     key("keys", "anchor", Kind::Anchor, Defaulted),
     key("keys", "rotate_days", whole(1, 3650), Defaulted),

@@ -164,6 +164,9 @@ pub struct Media {
     pub max_size: u32,
     /// Messages whose files are copied at once, over all portals.
     pub concurrency: usize,
+    /// Where larger files wait while they are copied. `None`: beside the database, or beside the configuration where the
+    /// database is elsewhere.
+    pub directory: Option<PathBuf>,
     /// What becomes of an outbound file that cannot be cleaned of metadata.
     pub unknown: UnknownMedia,
 }
@@ -306,6 +309,7 @@ impl Default for Media {
         Self {
             max_size: 50,
             concurrency: 4,
+            directory: None,
             unknown: UnknownMedia::Ask,
         }
     }

@@ -1,24 +1,36 @@
 //! Before an event is rewritten: opening it, and saying what is known of the device that sent it.
 
-use std::collections::BTreeMap;
-
 use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
 use matrix_sdk_crypto::{MegolmError, UserIdentity, vodozemac::megolm::DecryptionError};
-use ruma::{UserId, serde::Raw};
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use ruma::{EventId, RoomId, UserId, serde::Raw};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     E2ee, E2eeError,
     machine::{Machine, SETTINGS},
 };
 use crate::{
-    event::{Event, Trust},
+    event::{Event, HIDDEN, Trust},
     homeserver::Actor,
 };
 
 /// A sync this recent, in milliseconds, is not repeated for another event without a key.
-const JUST_NOW: u64 = 250;
+pub(super) const JUST_NOW: u64 = 250;
+
+/// An event as the machine reads it.
+#[derive(Serialize)]
+struct Read<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    event_id: &'a EventId,
+    sender: &'a UserId,
+    room_id: &'a RoomId,
+    origin_server_ts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_key: Option<&'a str>,
+    content: &'a RawValue,
+}
 
 #[derive(Deserialize)]
 struct Plain {
@@ -71,7 +83,7 @@ impl Machine {
         // A device that is not known, or not signed, may be in the meantime.
         if !matches!(
             opened.trust,
-            Trust::NoKey | Trust::UnknownDevice | Trust::UnsignedDevice
+            Trust::NoKey | Trust::Withheld(_) | Trust::UnknownDevice | Trust::UnsignedDevice
         ) {
             return Ok(opened);
         }
@@ -96,9 +108,12 @@ impl Machine {
         {
             Ok(opened) => opened,
             Err(MegolmError::Store(error)) => return Err(error.into()),
-            Err(MegolmError::MissingRoomKey(_)) => return unread(Trust::NoKey),
-            Err(MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => {
-                return unread(Trust::NoKey);
+            Err(
+                MegolmError::MissingRoomKey(_)
+                | MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..)),
+            ) => {
+                let why = self.withheld(event).await?;
+                return unread(why.map_or(Trust::NoKey, Trust::Withheld));
             }
             Err(MegolmError::MismatchedIdentityKeys(_)) => return unread(Trust::Forged),
             Err(_) => return unread(Trust::Broken),
@@ -113,11 +128,22 @@ impl Machine {
                 VerificationLevel::None(_) => Trust::UnknownDevice,
             },
         };
+        if self.is_replay(event).await? {
+            return unread(Trust::Replayed);
+        }
         let Ok(plain) = serde_json::from_str::<Plain>(opened.event.json().get()) else {
             return unread(Trust::Broken);
         };
+        if event.state_key.is_some() && !HIDDEN.contains(&plain.kind.as_str()) {
+            return unread(Trust::Broken);
+        }
         let mut clear = event.clone();
         clear.kind = plain.kind;
+        // `TYPE:STATE_KEY`. The crate has found both to be those of the encrypted part.
+        clear.state_key = event.state_key.as_ref().map(|packed| {
+            let (_, key) = packed.split_once(':').unwrap_or_default();
+            key.to_owned()
+        });
         clear.content = plain.content;
         clear.trust = trust;
         Ok(clear)
@@ -134,13 +160,14 @@ fn as_it_is(event: &Event, trust: Trust) -> Event {
 fn raw(
     event: &Event,
 ) -> Option<Raw<matrix_sdk_crypto::types::events::room::encrypted::EncryptedEvent>> {
-    let mut fields = BTreeMap::from([
-        ("type", json!(event.kind)),
-        ("event_id", json!(event.event_id)),
-        ("sender", json!(event.sender)),
-        ("room_id", json!(event.room_id)),
-        ("origin_server_ts", json!(event.origin_server_ts)),
-    ]);
-    fields.insert("content", serde_json::from_str(event.content.get()).ok()?);
-    Raw::new(&fields).ok().map(Raw::cast_unchecked)
+    let read = Read {
+        kind: &event.kind,
+        event_id: &event.event_id,
+        sender: &event.sender,
+        room_id: &event.room_id,
+        origin_server_ts: event.origin_server_ts,
+        state_key: event.state_key.as_deref(),
+        content: &event.content,
+    };
+    Raw::new(&read).ok().map(Raw::cast_unchecked)
 }

@@ -1,14 +1,17 @@
 //! Before a message is sent: sharing the room key with whom it is for, and encrypting.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore as _};
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
 
-use super::{E2ee, E2eeError, machine::Machine, requests, rooms::Room};
+use super::{
+    E2ee, E2eeError, KeptFrom, decrypt::JUST_NOW, lock, machine::Machine, requests, rooms::Room,
+    withheld::kept_from,
+};
 use crate::{
     clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
 };
@@ -22,6 +25,8 @@ const MESSAGES: u64 = 50;
 
 /// With whom a room's key was shared last.
 pub(super) struct Shared {
+    /// What was known of the room.
+    room: Arc<Room>,
     users: Vec<OwnedUserId>,
     devices: u64,
     at: UnixMillis,
@@ -29,6 +34,16 @@ pub(super) struct Shared {
     /// How many messages, and until when, the key is good.
     good_for: u64,
     good_until: UnixMillis,
+}
+
+impl Shared {
+    /// Whether the key is good for one more message; counts it.
+    fn counts(&mut self, now: UnixMillis) -> bool {
+        let good = self.messages < self.good_for.min(MESSAGES)
+            && now < self.good_until.min(self.at + LOOK_AGAIN);
+        self.messages += u64::from(good);
+        good
+    }
 }
 
 impl E2ee {
@@ -44,20 +59,35 @@ impl E2ee {
             return Err(E2eeError::Unavailable(why.to_owned()));
         }
         let known = self.room(actor, room).await?.ok_or(E2eeError::Encrypt)?;
-        let users = self.recipients(actor, &known);
         let store = &self.0.store;
         self.0.used.store(true, Ordering::SeqCst);
         let start = (actor.user.clone(), room.to_owned());
         let fresh = lock(&self.0.started).contains(&start);
         self.with(actor, async |machine| {
-            machine.sync_if_older(STALE).await?;
+            let began = machine.synced.unwrap_or_default();
+            let changed = self.0.changes.since(&known.members, began);
+            machine
+                .sync_if_older(if changed { JUST_NOW } else { STALE })
+                .await?;
             if !fresh {
                 // The database may be an older copy than the one that used this key last.
                 machine.olm.discard_room_key(room).await?;
                 machine.shared.remove(room);
                 lock(&self.0.started).insert(start);
             }
-            machine.share(store, room, &users, &known.settings).await?;
+            if !machine.is_shared(room, &known) {
+                let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+                let users = self.recipients(actor, ghost, &known);
+                let kept = machine.share(store, room, users, &known).await?;
+                if let (true, Some(kept)) = (ghost, kept) {
+                    let mut all = lock(&self.0.kept);
+                    if kept.is_empty() {
+                        all.remove(&actor.user);
+                    } else {
+                        all.insert(actor.user.clone(), kept);
+                    }
+                }
+            }
             let kind = content.event_type();
             let plain = Raw::from_json(content.content().to_owned());
             let sealed = machine
@@ -70,15 +100,10 @@ impl E2ee {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl E2ee {
     /// For whom a message is: what a ghost says, for everybody in the room; what hosts, mirrors and the bot say, for the person
     /// there, whatever other users of ours stand in the room.
-    fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
-        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+    fn recipients(&self, actor: &Actor, ghost: bool, room: &Room) -> Vec<OwnedUserId> {
         let mut users = room.members.clone();
         users
             .retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
@@ -87,24 +112,35 @@ impl E2ee {
 }
 
 impl Machine {
-    /// Shares the room's key with every device that is to have it and does not.
+    /// Whether nobody came, went or got another device since the room's key was shared; counts the message. That the room is
+    /// remembered as it was is told by its address.
+    fn is_shared(&mut self, id: &RoomId, room: &Arc<Room>) -> bool {
+        let (now, devices) = (self.clock.now(), self.devices);
+        self.shared.get_mut(id).is_some_and(|shared| {
+            let same = Arc::ptr_eq(&shared.room, room) && shared.devices == devices;
+            same && shared.counts(now)
+        })
+    }
+
+    /// Shares the room's key with every device that is to have it and does not. Returns from whom it is kept back, if that
+    /// was looked at.
     async fn share(
         &mut self,
         store: &Store,
         room: &RoomId,
-        users: &[OwnedUserId],
-        settings: &EncryptionSettings,
-    ) -> Result<(), E2eeError> {
+        users: Vec<OwnedUserId>,
+        known: &Arc<Room>,
+    ) -> Result<Option<Vec<KeptFrom>>, E2eeError> {
         let now = self.clock.now();
         if let Some(shared) = self.shared.get_mut(room)
             && shared.users == users
             && shared.devices == self.devices
-            && shared.messages < shared.good_for.min(MESSAGES)
-            && now < shared.good_until.min(shared.at + LOOK_AGAIN)
+            && shared.counts(now)
         {
-            shared.messages += 1;
-            return Ok(());
+            shared.room = known.clone();
+            return Ok(None);
         }
+        let settings = &known.settings;
         let names = || users.iter().map(AsRef::<UserId>::as_ref);
         self.olm.update_tracked_users(names()).await?;
         self.outgoing().await?;
@@ -123,11 +159,12 @@ impl Machine {
         for request in share {
             requests::to_device(&self.homeserver, self.actor(), &self.olm, &request).await?;
         }
-        let (good_for, good_until) = self.good(store, room, settings, now).await?;
+        let (good_for, good_until, kept) = self.good(store, room, settings, now).await?;
         self.shared.insert(
             room.to_owned(),
             Shared {
-                users: users.to_vec(),
+                room: known.clone(),
+                users,
                 devices: self.devices,
                 at: now,
                 messages: 1,
@@ -135,32 +172,31 @@ impl Machine {
                 good_until,
             },
         );
-        Ok(())
+        Ok(Some(kept))
     }
 
     /// How many more messages, and until when, the room's key may be used: encrypting with one that is not good any more
-    /// is not possible.
+    /// is not possible. And from whom it is kept back.
     async fn good(
         &self,
         store: &Store,
         room: &RoomId,
         settings: &EncryptionSettings,
         now: UnixMillis,
-    ) -> Result<(u64, UnixMillis), E2eeError> {
+    ) -> Result<(u64, UnixMillis, Vec<KeptFrom>), E2eeError> {
         let Some(device) = &self.actor().device else {
-            return Ok((0, 0));
+            return Ok((0, 0, Vec::new()));
         };
-        let session = store
-            .crypto(&self.actor().user, device)
-            .get_outbound_group_session(room)
-            .await
-            .map_err(CryptoStoreError::from)?;
-        let Some(session) = session else {
-            return Ok((0, 0));
+        let keys = store.crypto(&self.actor().user, device);
+        if keys.outbound_use(room).is_none() {
+            keys.get_outbound_group_session(room)
+                .await
+                .map_err(CryptoStoreError::from)?;
+        }
+        let Some((used, born)) = keys.outbound_use(room) else {
+            return Ok((0, 0, Vec::new()));
         };
-        let used = u64::from(session.message_index().await);
-        let pickle = serde_json::to_value(session.pickle().await).unwrap_or_default();
-        let born = pickle["creation_time"].as_u64().unwrap_or_default() * 1000;
+        let kept = kept_from(keys.outbound_withheld(room));
         let life = u64::try_from(
             settings
                 .rotation_period
@@ -173,6 +209,10 @@ impl Machine {
         } else {
             born.saturating_add(life)
         };
-        Ok((settings.rotation_period_msgs.saturating_sub(used), until))
+        Ok((
+            settings.rotation_period_msgs.saturating_sub(used),
+            until,
+            kept,
+        ))
     }
 }

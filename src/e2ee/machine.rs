@@ -1,17 +1,19 @@
 //! The keys of one device: loaded, published once, and fed by the device's own `/sync`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use lru::LruCache;
 use matrix_sdk_crypto::{
     DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
     types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
 };
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use super::{E2eeError, Inner, encrypt::Shared, requests};
+use super::{E2eeError, Inner, encrypt::Shared, replay::Heard, requests};
 use crate::{
     clock::{Clock, UnixMillis},
     homeserver::{Actor, Homeserver},
+    store::CryptoStore,
 };
 
 /// Set in a machine's store once its keys are on the homeserver.
@@ -25,6 +27,8 @@ pub(super) const SETTINGS: DecryptionSettings = DecryptionSettings {
 /// One device's keys and what is known of it.
 pub(super) struct Machine {
     pub(super) olm: OlmMachine,
+    pub(super) keys: CryptoStore,
+    pub(super) heard: Arc<Heard>,
     pub(super) homeserver: Homeserver,
     pub(super) clock: Clock,
     actor: Actor,
@@ -35,16 +39,20 @@ pub(super) struct Machine {
     pub(super) shared: HashMap<OwnedRoomId, Shared>,
     /// Whose identity was looked at, and what [`Machine::devices`] was then.
     pub(super) identities: HashMap<OwnedUserId, u64>,
+    /// Sessions whose keys were asked for.
+    pub(super) asked: LruCache<String, ()>,
 }
 
 impl Machine {
     /// Opens a device's keys, makes them where there are none, and sees to it that the homeserver has them.
     pub(super) async fn load(inner: &Inner, actor: &Actor) -> Result<Self, E2eeError> {
         let device = actor.device.as_deref().ok_or(E2eeError::NoDevice)?;
-        let store = inner.store.crypto(&actor.user, device);
-        let olm = OlmMachine::with_store(&actor.user, device, store, None).await?;
+        let keys = inner.store.crypto(&actor.user, device);
+        let olm = OlmMachine::with_store(&actor.user, device, keys.clone(), None).await?;
         let mut machine = Self {
             olm,
+            keys,
+            heard: inner.heard.clone(),
             homeserver: inner.homeserver.clone(),
             clock: inner.clock.clone(),
             actor: actor.clone(),
@@ -52,6 +60,7 @@ impl Machine {
             devices: 0,
             shared: HashMap::new(),
             identities: HashMap::new(),
+            asked: LruCache::unbounded(),
         };
         machine.publish().await?;
         Ok(machine)
@@ -111,6 +120,7 @@ impl Machine {
         if !answer.device_lists.changed.is_empty() || since.is_none() {
             self.devices += 1;
         }
+        self.note_withheld(&answer.to_device.events).await?;
         let changes = EncryptionSyncChanges {
             to_device_events: answer.to_device.events,
             changed_devices: &answer.device_lists,

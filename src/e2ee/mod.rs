@@ -10,29 +10,35 @@
 //! is the truth; what reaches the application service otherwise is a hint at most. Called by `portal`, `relay`, `bot`
 //! and `worker`. Nothing else in the crate looks at ciphertext.
 
+mod ask;
 mod decrypt;
 mod encrypt;
 mod error;
+mod hints;
 mod machine;
+mod replay;
 mod requests;
 mod rooms;
 mod slots;
 pub mod trial;
+mod withheld;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 pub use error::E2eeError;
+pub use hints::Nudged;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
-use ruma::{OwnedRoomId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
+pub use withheld::KeptFrom;
 
-use self::{machine::Machine, rooms::Rooms, slots::Slots};
+use self::{hints::Changes, machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
 use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
@@ -52,8 +58,12 @@ struct Inner {
     settings: Settings,
     slots: Slots,
     rooms: Rooms,
+    changes: Changes,
+    heard: Arc<Heard>,
     /// Rooms and actors whose room key is of this start.
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
+    /// From whom what ghosts say is kept back, until their users know.
+    kept: Mutex<HashMap<OwnedUserId, Vec<KeptFrom>>>,
     /// Whether anything was encrypted since somebody asked.
     used: AtomicBool,
     /// Why there is no encryption, once that is known.
@@ -69,6 +79,10 @@ pub struct Settings {
     pub only_signed: bool,
     /// Machines in memory.
     pub machines: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for E2ee {
@@ -94,12 +108,15 @@ impl E2ee {
         Self(Arc::new(Inner {
             slots: Slots::new(settings.machines),
             rooms: Rooms::default(),
+            changes: Changes::default(),
+            heard: Arc::default(),
             store,
             homeserver,
             clock,
             namespace,
             settings,
             started: Mutex::default(),
+            kept: Mutex::default(),
             used: AtomicBool::new(false),
             unavailable,
         }))
@@ -154,6 +171,34 @@ impl E2ee {
         self.0.used.store(true, Ordering::SeqCst);
     }
 
+    /// Gives a device the room keys that another device of its user has received.
+    pub async fn inherit(&self, from: &Actor, to: &Actor) -> Result<(), E2eeError> {
+        let (Some(old), Some(new)) = (&from.device, &to.device) else {
+            return Err(E2eeError::NoDevice);
+        };
+        let slot = self.0.slots.of(&to.user);
+        let mut machine = slot.lock().await;
+        *machine = None;
+        let (old, new) = (
+            self.0.store.crypto(&from.user, old),
+            self.0.store.crypto(&to.user, new),
+        );
+        let keys = old.get_inbound_group_sessions().await;
+        let keys = keys.map_err(CryptoStoreError::from)?;
+        new.save_inbound_group_sessions(keys, None)
+            .await
+            .map_err(CryptoStoreError::from)?;
+        Ok(())
+    }
+
+    /// Destroys the keys of one device of a user's, which is used no more.
+    pub async fn forget_device(&self, user: &UserId, device: &DeviceId) -> Result<(), E2eeError> {
+        let slot = self.0.slots.of(user);
+        let _machine = slot.lock().await;
+        self.0.store.destroy_crypto_device(user, device).await?;
+        Ok(())
+    }
+
     /// Destroys all keys of a user's devices.
     pub async fn destroy(&self, user: &UserId) -> Result<(), E2eeError> {
         let slot = self.0.slots.of(user);
@@ -171,6 +216,16 @@ impl E2ee {
     ) -> Result<T, E2eeError> {
         let slot = self.0.slots.of(&actor.user);
         let mut held = slot.lock().await;
+        self.use_held(&mut held, actor, work).await
+    }
+
+    /// The same, for whoever holds the slot.
+    async fn use_held<T>(
+        &self,
+        held: &mut Option<Machine>,
+        actor: &Actor,
+        work: impl AsyncFnOnce(&mut Machine) -> Result<T, E2eeError>,
+    ) -> Result<T, E2eeError> {
         let known = held
             .take()
             .filter(|machine| machine.actor().device == actor.device);

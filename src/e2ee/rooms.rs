@@ -13,7 +13,7 @@ use ruma::{
 };
 
 use super::{E2ee, E2eeError};
-use crate::homeserver::Actor;
+use crate::{homeserver::Actor, pseudonym::Role};
 
 /// Rooms that are remembered.
 const REMEMBERED: usize = 4096;
@@ -117,13 +117,20 @@ impl E2ee {
         let invited = !matches!(history, HistoryVisibility::Joined);
         let members = homeserver.members_in(actor, room, invited).await?;
         Ok(Some(Room {
-            settings: self.settings(encryption.get(), history),
+            settings: self.settings(actor, encryption.get(), history),
             members,
         }))
     }
 
-    fn settings(&self, encryption: &str, history: HistoryVisibility) -> EncryptionSettings {
-        let strategy = if self.0.settings.only_signed {
+    /// What the admin chose is about rooms: in a portal and a direct chat every device of the user's reads.
+    fn settings(
+        &self,
+        actor: &Actor,
+        encryption: &str,
+        history: HistoryVisibility,
+    ) -> EncryptionSettings {
+        let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
+        let strategy = if self.0.settings.only_signed && ghost {
             CollectStrategy::IdentityBasedStrategy
         } else {
             CollectStrategy::AllDevices
@@ -147,7 +154,7 @@ impl E2ee {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ruma::{owned_user_id, room_id, server_name};
 
     use super::*;
@@ -156,12 +163,12 @@ mod tests {
         crypto::{MasterKey, Secret},
         e2ee::Settings,
         homeserver::{self, Homeserver},
-        pseudonym::Namespace,
+        pseudonym::{Namespace, SenderKey},
         rng::Rng,
         store::Store,
     };
 
-    async fn e2ee(only_signed: bool) -> (tempfile::TempDir, E2ee) {
+    pub(in crate::e2ee) async fn e2ee(only_signed: bool) -> (tempfile::TempDir, E2ee) {
         let dir = tempfile::tempdir().unwrap();
         let (clock, rng) = (Clock::mock(0), Rng::seeded(1));
         let url = format!("sqlite://{}", dir.path().join("v.db").display());
@@ -236,20 +243,35 @@ mod tests {
         assert!(e2ee.changes() > before);
     }
 
+    fn actor(user: &str) -> Actor {
+        Actor {
+            user: OwnedUserId::try_from(user).unwrap(),
+            device: None,
+        }
+    }
+
     #[tokio::test]
     async fn a_room_cannot_make_keys_rotate_all_the_time() {
         let (_dir, e2ee) = e2ee(true).await;
         let content = r#"{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_ms":1,"rotation_period_msgs":0}"#;
-        let settings = e2ee.settings(content, HistoryVisibility::Shared);
+        let key = SenderKey::generate(&Rng::seeded(2)).id();
+        let ghost = actor(e2ee.0.namespace.ghost(&key).as_str());
+        let settings = e2ee.settings(&ghost, content, HistoryVisibility::Shared);
         assert_eq!(settings.rotation_period, Duration::from_hours(1));
         assert_eq!(settings.rotation_period_msgs, 1);
         for content in [content, "{}", "3"] {
-            let settings = e2ee.settings(content, HistoryVisibility::Shared);
+            let settings = e2ee.settings(&ghost, content, HistoryVisibility::Shared);
             assert_eq!(
                 settings.sharing_strategy,
                 CollectStrategy::IdentityBasedStrategy,
                 "{content}"
             );
+            // The user's own devices are no business of the room's strategy.
+            for ours in ["@_vizard_p_abc:x", "@_vizard_m_abc:x", "@vizard:x"] {
+                let settings = e2ee.settings(&actor(ours), content, HistoryVisibility::Shared);
+                let strategy = settings.sharing_strategy;
+                assert_eq!(strategy, CollectStrategy::AllDevices, "{ours} {content}");
+            }
         }
     }
 }

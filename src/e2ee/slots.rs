@@ -59,6 +59,10 @@ mod tests {
     }
 
     impl Slots {
+        pub(in crate::e2ee) fn len(&self) -> usize {
+            self.slots.lock().unwrap().len()
+        }
+
         fn has(&self, number: usize) -> bool {
             self.slots.lock().unwrap().contains(&user(number))
         }
@@ -95,6 +99,6 @@ mod tests {
         let held: Vec<_> = (3..8).map(|number| slots.of(&user(number))).collect();
         drop(held);
         drop(slots.of(&user(9)));
-        assert!(slots.slots.lock().unwrap().len() <= 2);
+        assert!(slots.len() <= 2);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Actor;
+
 /// What the caller does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -32,6 +34,10 @@ pub enum Error {
         /// Its text. May carry identifiers: not for logs.
         message: String,
     },
+    /// The homeserver does not know the device as which the request was made: it was deleted, or never made. It can be made
+    /// anew, so nothing is given up.
+    #[error("the homeserver does not know the device")]
+    UnknownDevice(Box<Actor>),
     /// The answer was not what the specification says.
     #[error("the homeserver's answer makes no sense ({0})")]
     Answer(&'static str),
@@ -39,8 +45,11 @@ pub enum Error {
     #[error("larger than {max} bytes")]
     TooLarge {
         /// The limit.
-        max: usize,
+        max: u64,
     },
+    /// Media could not be written away.
+    #[error("media cannot be written to the disk ({0})")]
+    Disk(std::io::ErrorKind),
 }
 
 impl Error {
@@ -48,14 +57,16 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Retry { .. } => Class::Retry,
+            Self::Retry { .. } | Self::UnknownDevice(_) => Class::Retry,
             // The admin mends the registration; until then nothing is dropped.
             Self::Refused { errcode, .. }
                 if errcode == "M_UNKNOWN_TOKEN" || errcode == "M_MISSING_TOKEN" =>
             {
                 Class::Retry
             }
-            Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } => Class::GiveUp,
+            Self::Refused { .. } | Self::Answer(_) | Self::TooLarge { .. } | Self::Disk(_) => {
+                Class::GiveUp
+            }
         }
     }
 

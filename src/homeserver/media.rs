@@ -5,7 +5,8 @@ use http::{HeaderValue, header};
 use ruma::{MxcUri, OwnedMxcUri};
 use serde::Deserialize;
 
-use super::{Actor, Error, Homeserver, Media, request::Call, target::Target};
+use super::{Actor, Error, Homeserver, Media, body::Payload, request::Call, target::Target};
+use crate::spool::{Spool, Spooled};
 
 impl Homeserver {
     /// Reserves an mxc (MSC2246), so that a crash between upload and use leaves no second copy.
@@ -32,11 +33,34 @@ impl Homeserver {
         bytes: Vec<u8>,
         content_type: &str,
     ) -> Result<(), Error> {
+        let payload = Payload::Bytes(Bytes::from(bytes));
+        self.put_media(actor, mxc, payload, content_type).await
+    }
+
+    /// Uploads a file like [`Homeserver::upload`], reading it while it is sent.
+    pub async fn upload_file(
+        &self,
+        actor: &Actor,
+        mxc: &MxcUri,
+        file: Spooled,
+        content_type: &str,
+    ) -> Result<(), Error> {
+        let payload = Payload::File(file);
+        self.put_media(actor, mxc, payload, content_type).await
+    }
+
+    async fn put_media(
+        &self,
+        actor: &Actor,
+        mxc: &MxcUri,
+        payload: Payload,
+        content_type: &str,
+    ) -> Result<(), Error> {
         let target = self.media("/_matrix/media/v3/upload", mxc)?.actor(actor);
         let content_type = HeaderValue::from_str(content_type)
             .unwrap_or(HeaderValue::from_static("application/octet-stream"));
         let call = Call::put("upload", target, String::new())
-            .body(content_type, Bytes::from(bytes))
+            .body(content_type, payload)
             .timeout(self.0.join_timeout);
         match self.0.done(call).await {
             Err(error) if error.errcode() == Some("M_CANNOT_OVERWRITE_MEDIA") => Ok(()),
@@ -44,15 +68,9 @@ impl Homeserver {
         }
     }
 
-    /// Downloads (authenticated) at most `max` bytes.
+    /// Downloads (authenticated) at most `max` bytes into memory: for what is small.
     pub async fn download(&self, actor: &Actor, mxc: &MxcUri, max: usize) -> Result<Media, Error> {
-        let target = self
-            .media("/_matrix/client/v1/media/download", mxc)?
-            .actor(actor);
-        let call = Call::get("download", target)
-            .timeout(self.0.join_timeout)
-            .max(max);
-        let answer = self.0.call(call).await?;
+        let answer = self.0.call(self.getting(actor, mxc)?.max(max)).await?;
         let content_type = answer
             .headers
             .get(header::CONTENT_TYPE)
@@ -62,6 +80,26 @@ impl Homeserver {
             bytes: answer.body.into(),
             content_type,
         })
+    }
+
+    /// Downloads (authenticated) at most `max` bytes, writing them away while they come.
+    pub async fn download_file(
+        &self,
+        actor: &Actor,
+        mxc: &MxcUri,
+        max: u64,
+        spool: &Spool,
+    ) -> Result<Spooled, Error> {
+        let call = self.getting(actor, mxc)?.spool(spool.clone(), max);
+        let answer = self.0.call(call).await?;
+        answer.file.ok_or(Error::Answer("no file"))
+    }
+
+    fn getting(&self, actor: &Actor, mxc: &MxcUri) -> Result<Call, Error> {
+        let target = self
+            .media("/_matrix/client/v1/media/download", mxc)?
+            .actor(actor);
+        Ok(Call::get("download", target).timeout(self.0.join_timeout))
     }
 
     fn media(&self, path: &'static str, mxc: &MxcUri) -> Result<Target, Error> {

@@ -7,6 +7,7 @@
 //! bounded number of times and then classified as [`Error::Retry`]; nothing here decides to give up on a
 //! message.
 
+mod body;
 mod error;
 mod events;
 mod keys;

@@ -9,10 +9,18 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ruma::OwnedUserId;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Error, Inner, target::Target};
-use crate::clock::Clock;
+use super::{
+    Actor, Error, Inner,
+    body::{LONGEST_SILENCE, Payload, spooled},
+    target::Target,
+};
+use crate::{
+    clock::Clock,
+    spool::{Spool, Spooled},
+};
 
 /// The first pause between tries; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -20,6 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Asked to wait longer than this, the caller is told instead of kept.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// More of a refusal is not read.
+const MAX_REFUSAL: usize = 64 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -29,11 +40,12 @@ pub(super) struct Call {
     endpoint: &'static str,
     method: Method,
     target: Target,
-    body: Option<(HeaderValue, Bytes)>,
+    body: Option<(HeaderValue, Payload)>,
     anonymous: bool,
     timeout: Option<Duration>,
     tries: Option<u32>,
     max: Option<usize>,
+    spool: Option<(Spool, u64)>,
 }
 
 impl Call {
@@ -47,6 +59,7 @@ impl Call {
             timeout: None,
             tries: None,
             max: None,
+            spool: None,
         }
     }
 
@@ -57,22 +70,23 @@ impl Call {
 
     /// A PUT of JSON text.
     pub(super) fn put(endpoint: &'static str, target: Target, json: String) -> Self {
-        Self::new(endpoint, Method::PUT, target).body(JSON, json.into())
+        Self::new(endpoint, Method::PUT, target).body(JSON, Payload::Bytes(json.into()))
     }
 
     /// A POST of JSON text.
     pub(super) fn post(endpoint: &'static str, target: Target, json: String) -> Self {
-        Self::new(endpoint, Method::POST, target).body(JSON, json.into())
+        Self::new(endpoint, Method::POST, target).body(JSON, Payload::Bytes(json.into()))
     }
 
     /// A DELETE with an empty object.
     pub(super) fn delete(endpoint: &'static str, target: Target) -> Self {
-        Self::new(endpoint, Method::DELETE, target).body(JSON, Bytes::from_static(b"{}"))
+        let body = Payload::Bytes(Bytes::from_static(b"{}"));
+        Self::new(endpoint, Method::DELETE, target).body(JSON, body)
     }
 
     /// Replaces the body.
-    pub(super) fn body(mut self, content_type: HeaderValue, bytes: Bytes) -> Self {
-        self.body = Some((content_type, bytes));
+    pub(super) fn body(mut self, content_type: HeaderValue, payload: Payload) -> Self {
+        self.body = Some((content_type, payload));
         self
     }
 
@@ -99,15 +113,25 @@ impl Call {
         self.max = Some(bytes);
         self
     }
+
+    /// Writes the answer's body away instead of holding it in memory. Fails with [`Error::TooLarge`] too.
+    pub(super) fn spool(mut self, spool: Spool, max: u64) -> Self {
+        self.spool = Some((spool, max));
+        self
+    }
 }
 
 /// A successful answer.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Its status.
+    pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// Its body, if it was asked to be written away.
+    pub file: Option<Spooled>,
 }
 
 /// What an unsuccessful answer's body says, where it is JSON.
@@ -155,7 +179,7 @@ impl Inner {
             metrics::histogram!("vizard_homeserver_request_seconds", "endpoint" => call.endpoint)
                 .record(seconds(self.clock.now().saturating_sub(begun)));
             let Err(Error::Retry { after, .. }) = &result else {
-                return result;
+                return result.map_err(|error| by_actor(error, &url));
             };
             if tried >= most || after.is_some_and(|after| after > LONGEST_WAIT) {
                 return result;
@@ -190,37 +214,68 @@ impl Inner {
                 .insert(header::AUTHORIZATION, self.authorization.clone());
         }
         if let Some((content_type, body)) = &call.body {
-            request
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, content_type.clone());
+            let headers = request.headers_mut();
+            headers.insert(header::CONTENT_TYPE, content_type.clone());
+            headers.insert(header::CONTENT_LENGTH, body.length().into());
             *request.body_mut() = Some(body.clone().into());
         }
         let mut response = self.http.execute(request).await.map_err(network)?;
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
         let success = status.is_success();
-        let body = match call.max {
-            Some(max) if success => limited(response, max).await?,
+        let mut file = None;
+        let body = match (&call.spool, call.max) {
+            (Some((spool, max)), _) if success => {
+                file = Some(spooled(response, *max, spool, LONGEST_SILENCE).await?);
+                Bytes::new()
+            }
+            (_, Some(max)) if success => limited(response, max).await?,
+            // No refusal is long.
+            _ if !success => limited(response, MAX_REFUSAL).await.unwrap_or_default(),
             _ => response.bytes().await.map_err(network)?,
         };
         if success {
-            Ok(Answer { headers, body })
+            Ok(Answer {
+                status,
+                headers,
+                body,
+                file,
+            })
         } else {
             Err(refused(status, &headers, &body, &self.clock))
         }
     }
 }
 
+/// An unknown device, named: the refusal alone does not say whose it is.
+fn by_actor(error: Error, url: &url::Url) -> Error {
+    if error.errcode() != Some("M_UNKNOWN_DEVICE") {
+        return error;
+    }
+    let value = |name: &str| {
+        let mut pairs = url.query_pairs();
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let user = value("user_id").and_then(|user| OwnedUserId::try_from(&*user).ok());
+    match (user, value("device_id")) {
+        (Some(user), Some(device)) => Error::UnknownDevice(Box::new(Actor {
+            user,
+            device: Some((&*device).into()),
+        })),
+        _ => error,
+    }
+}
+
 /// A failed try, and its name in the metrics.
-struct Failure {
-    outcome: &'static str,
-    error: Error,
+pub(super) struct Failure {
+    pub(super) outcome: &'static str,
+    pub(super) error: Error,
 }
 
 async fn limited(mut response: reqwest::Response, max: usize) -> Result<Bytes, Failure> {
     let too_large = || Failure {
         outcome: "too_large",
-        error: Error::TooLarge { max },
+        error: Error::TooLarge { max: max as u64 },
     };
     let announced = response.content_length().unwrap_or(0);
     if usize::try_from(announced).map_or(true, |announced| announced > max) {
@@ -238,7 +293,7 @@ async fn limited(mut response: reqwest::Response, max: usize) -> Result<Bytes, F
 
 /// The HTTP client's own texts carry the URL, and so identifiers: they are not used.
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-fn network(error: reqwest::Error) -> Failure {
+pub(super) fn network(error: reqwest::Error) -> Failure {
     let (outcome, reason) = if error.is_timeout() {
         ("timeout", "no answer in time")
     } else if error.is_connect() {

@@ -26,16 +26,15 @@ impl Homeserver {
     }
 
     /// Makes a device for the actor (MSC4190 `PUT /devices/{id}`); one that exists is success. It never
-    /// gets a display name.
-    pub async fn create_device(&self, user: &UserId, device: &DeviceId) -> Result<(), Error> {
+    /// gets a display name. Whether it was not there before.
+    pub async fn create_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, Error> {
         // Not as the device: a homeserver refuses a request as one that does not exist yet.
         let target = self
             .at("/_matrix/client/v3/devices")
             .segment(device.as_str())
             .query("user_id", user.as_str());
-        self.0
-            .done(Call::put("create_device", target, "{}".to_owned()))
-            .await
+        let call = Call::put("create_device", target, "{}".to_owned());
+        Ok(self.0.call(call).await?.status == http::StatusCode::CREATED)
     }
 
     /// Deletes the actor's device; one that is gone already, or no device at all, is success.

@@ -6,103 +6,93 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::{
-    read::{be32, be64, piece, size},
+    noise::Noise,
+    plan::Plan,
+    read::{File, Needed as _, Out, Result, malformed},
     samples,
 };
-
-/// What is changed, found before anything is.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    zeros: Vec<Range<usize>>,
-    writes: Vec<(usize, &'static [u8])>,
-}
-
-impl Plan {
-    /// The file with the changes.
-    pub(super) fn apply(self, bytes: &Bytes) -> Bytes {
-        let mut out = bytes.to_vec();
-        for range in self.zeros {
-            if let Some(piece) = out.get_mut(range) {
-                piece.fill(0);
-            }
-        }
-        for (at, data) in self.writes {
-            if let Some(piece) = out.get_mut(at..at + data.len()) {
-                piece.copy_from_slice(data);
-            }
-        }
-        out.into()
-    }
-
-    /// Zeros.
-    pub(super) fn zero(&mut self, range: Range<usize>) {
-        self.zeros.push(range);
-    }
-
-    /// Bytes, after all zeros.
-    pub(super) fn write(&mut self, at: usize, data: &'static [u8]) {
-        self.writes.push((at, data));
-    }
-
-    /// Makes a box a `free` one.
-    pub(super) fn free(&mut self, part: &Part) {
-        self.write(part.at + 4, b"free");
-        self.zero(part.data.clone());
-    }
-}
 
 /// One box: where it begins, its type, and where its content lies.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    pub(super) at: usize,
+    pub(super) at: u64,
     pub(super) kind: [u8; 4],
-    pub(super) data: Range<usize>,
+    pub(super) data: Range<u64>,
+    /// It does not say how long it is: it goes on to the end.
+    pub(super) open: bool,
 }
 
 /// How deep boxes are looked into; real files need seven.
 const DEEPEST: usize = 12;
 
+/// How many boxes may stand in a row: a day of a film in pieces of some seconds.
+const MOST: usize = 1 << 16;
+
 /// The boxes in a range, which they fill. QuickTime may end a row of them with four zero bytes.
-pub(super) fn parts(bytes: &[u8], within: Range<usize>) -> Option<Vec<Part>> {
+pub(super) fn parts(file: &mut File<'_>, within: Range<u64>) -> Result<Vec<Part>> {
     let mut found = Vec::new();
     let mut at = within.start;
     while at < within.end {
         if within.end - at < 8 {
-            let rest = bytes.get(at..within.end)?;
-            return rest.iter().all(|byte| *byte == 0).then_some(found);
+            let length = usize::try_from(within.end - at).unwrap_or(8);
+            let rest = file.piece(at, length)?;
+            return if rest.iter().all(|byte| *byte == 0) {
+                Ok(found)
+            } else {
+                malformed()
+            };
         }
-        let kind = piece(bytes, at + 4, 4)?.try_into().ok()?;
-        let (head, length) = match be32(bytes, at)? {
+        let kind = file.array(at + 4)?;
+        let (head, length) = match file.be32(at)? {
             0 => (8, within.end - at),
-            1 => (16, usize::try_from(be64(bytes, at + 8)?).ok()?),
-            short => (8, usize::try_from(short).ok()?),
+            1 => (16, file.be64(at + 8)?),
+            short => (8, u64::from(short)),
         };
-        let end = at.checked_add(length)?;
-        if length < head || end > within.end {
-            return None;
+        let end = at.checked_add(length).needed()?;
+        if length < head || end > within.end || found.len() == MOST {
+            return malformed();
         }
         found.push(Part {
             at,
             kind,
             data: at + head..end,
+            open: file.be32(at)? == 0,
         });
         at = end;
     }
-    Some(found)
+    Ok(found)
 }
 
-/// What has to change in a film or a sound.
-pub(super) fn plan(bytes: &[u8]) -> Option<Plan> {
-    let mut plan = Plan::default();
-    let top = parts(bytes, 0..bytes.len())?;
+/// The film or the sound without metadata.
+pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
+    let top = parts(file, 0..file.length())?;
+    let data = top.iter().filter(|part| &part.kind == b"mdat");
+    let mut plan = Plan::new(data.map(|part| part.data.clone()));
     if !top.iter().any(|part| &part.kind == b"moov") {
-        return None;
+        return malformed();
     }
-    inside(bytes, &mut plan, *b"    ", &top, 0)?;
-    Some(plan)
+    inside(file, &mut plan, *b"    ", &top, 0)?;
+    let last = top.iter().rfind(|part| !goes(*b"    ", part.kind));
+    let end = closed(&mut plan, last)?;
+    plan.apply(file, end, noise, out)
+}
+
+/// Where a file ends whose last box that stays is this one. What comes behind is in no box but its own.
+pub(super) fn closed(plan: &mut Plan, last: Option<&Part>) -> Result<u64> {
+    let last = last.needed()?;
+    if last.open
+        && let Ok(length) = u32::try_from(last.data.end - last.at)
+    {
+        plan.write(last.at, &length.to_be_bytes())?;
+    }
+    Ok(last.data.end)
+}
+
+/// Makes a box a `free` one.
+pub(super) fn free(plan: &mut Plan, part: &Part) -> Result<()> {
+    plan.write(part.at + 4, b"free")?;
+    plan.zero(part.data.clone())
 }
 
 /// What stays in a box, `None`: everything but what tells something anywhere.
@@ -122,73 +112,75 @@ fn stays(parent: [u8; 4]) -> Option<&'static [&'static [u8; 4]]> {
     }
 }
 
+/// Whether a box becomes a `free` one.
+fn goes(parent: [u8; 4], kind: [u8; 4]) -> bool {
+    let tells = matches!(
+        &kind,
+        b"udta" | b"meta" | b"uuid" | b"free" | b"skip" | b"wide"
+    );
+    tells || stays(parent).is_some_and(|list| !list.contains(&&kind))
+}
+
 fn inside(
-    bytes: &[u8],
+    file: &mut File<'_>,
     plan: &mut Plan,
     parent: [u8; 4],
     children: &[Part],
     depth: usize,
-) -> Option<()> {
+) -> Result<()> {
     if depth > DEEPEST {
-        return None;
+        return malformed();
     }
     for part in children {
-        let tells = matches!(
-            &part.kind,
-            b"udta" | b"meta" | b"uuid" | b"free" | b"skip" | b"wide"
-        );
-        let known = stays(parent).is_none_or(|list| list.contains(&&part.kind));
-        if tells || !known {
+        if goes(parent, part.kind) {
             // A header in a compressed box holds everything.
             if &part.kind == b"cmov" {
-                return None;
+                return malformed();
             }
-            plan.free(part);
+            free(plan, part)?;
             continue;
         }
         match &part.kind {
-            b"mvhd" | b"tkhd" | b"mdhd" => times(bytes, plan, part)?,
-            b"hdlr" => {
-                plan.zero(part.data.start.checked_add(24)?.min(part.data.end)..part.data.end);
-            }
-            b"stsd" => names_of_encoders(bytes, plan, part)?,
+            b"mvhd" | b"tkhd" | b"mdhd" => times(file, plan, part)?,
+            b"hdlr" => plan.zero((part.data.start + 24).min(part.data.end)..part.data.end)?,
+            b"stsd" => names_of_encoders(file, plan, part)?,
             b"trak" => {
-                let inner = parts(bytes, part.data.clone())?;
-                if is_shown(bytes, &inner)? {
-                    inside(bytes, plan, part.kind, &inner, depth + 1)?;
+                let inner = parts(file, part.data.clone())?;
+                if is_shown(file, &inner)? {
+                    inside(file, plan, part.kind, &inner, depth + 1)?;
                 } else {
-                    for range in samples::of_track(bytes, &inner)? {
-                        plan.zero(range);
-                    }
-                    plan.free(part);
+                    samples::zero(file, plan, &inner)?;
+                    free(plan, part)?;
                 }
             }
             b"moov" | b"mdia" | b"minf" | b"stbl" | b"edts" | b"dinf" | b"mvex" | b"moof"
             | b"traf" | b"mfra" | b"tapt" => {
-                let inner = parts(bytes, part.data.clone())?;
-                inside(bytes, plan, part.kind, &inner, depth + 1)?;
+                let inner = parts(file, part.data.clone())?;
+                inside(file, plan, part.kind, &inner, depth + 1)?;
             }
             _ => {}
         }
     }
-    Some(())
+    Ok(())
 }
 
 /// Dates of making and changing.
-fn times(bytes: &[u8], plan: &mut Plan, part: &Part) -> Option<()> {
+fn times(file: &mut File<'_>, plan: &mut Plan, part: &Part) -> Result<()> {
     let from = part.data.start + 4;
-    let length = if *bytes.get(part.data.start)? == 1 {
+    let length = if file.byte(part.data.start)? == 1 {
         16
     } else {
         8
     };
-    let range = from..from + length;
-    (range.end <= part.data.end).then(|| plan.zero(range))
+    if from + length > part.data.end {
+        return malformed();
+    }
+    plan.zero(from..from + length)
 }
 
 /// Cameras write themselves into the description of a picture track, as the name of the encoder.
-fn names_of_encoders(bytes: &[u8], plan: &mut Plan, part: &Part) -> Option<()> {
-    for entry in parts(bytes, part.data.start.checked_add(8)?..part.data.end)? {
+fn names_of_encoders(file: &mut File<'_>, plan: &mut Plan, part: &Part) -> Result<()> {
+    for entry in parts(file, part.data.start + 8..part.data.end)? {
         let is_picture = matches!(
             &entry.kind,
             b"avc1"
@@ -204,40 +196,38 @@ fn names_of_encoders(bytes: &[u8], plan: &mut Plan, part: &Part) -> Option<()> {
         );
         let name = entry.data.start + 42..entry.data.start + 74;
         if is_picture && name.end <= entry.data.end {
-            plan.zero(name);
             // Vendor.
-            plan.zero(entry.data.start + 12..entry.data.start + 16);
+            plan.zero(entry.data.start + 12..entry.data.start + 16)?;
+            plan.zero(name)?;
         }
     }
-    Some(())
+    Ok(())
 }
 
 /// Whether people see or hear a track.
-fn is_shown(bytes: &[u8], track: &[Part]) -> Option<bool> {
-    let media = track.iter().find(|part| &part.kind == b"mdia")?;
-    let media = parts(bytes, media.data.clone())?;
-    let handler = media.iter().find(|part| &part.kind == b"hdlr")?;
-    let kind = piece(bytes, handler.data.start + 8, 4)?;
-    Some(matches!(
-        kind,
+fn is_shown(file: &mut File<'_>, track: &[Part]) -> Result<bool> {
+    let media = track.iter().find(|part| &part.kind == b"mdia").needed()?;
+    let handler = only(file, media, *b"hdlr")?.needed()?;
+    let kind = file.array(handler.data.start + 8)?;
+    Ok(matches!(
+        &kind,
         b"vide" | b"soun" | b"subt" | b"sbtl" | b"text" | b"clcp" | b"auxv" | b"pict"
     ))
 }
 
 /// The one box of this kind.
-pub(super) fn only(bytes: &[u8], within: &Part, kind: [u8; 4]) -> Option<Part> {
-    parts(bytes, within.data.clone())?
-        .into_iter()
-        .find(|part| part.kind == kind)
+pub(super) fn only(file: &mut File<'_>, within: &Part, kind: [u8; 4]) -> Result<Option<Part>> {
+    let parts = parts(file, within.data.clone())?;
+    Ok(parts.into_iter().find(|part| part.kind == kind))
 }
 
 /// A number of `width` bytes: 0, 2, 4 or 8.
-pub(super) fn number(bytes: &[u8], at: usize, width: usize) -> Option<usize> {
+pub(super) fn number(file: &mut File<'_>, at: u64, width: u64) -> Result<u64> {
     match width {
-        0 => Some(0),
-        2 => super::read::be16(bytes, at).map(usize::from),
-        4 => size(bytes, at),
-        8 => usize::try_from(be64(bytes, at)?).ok(),
-        _ => None,
+        0 => Ok(0),
+        2 => file.be16(at).map(u64::from),
+        4 => file.be32(at).map(u64::from),
+        8 => file.be64(at),
+        _ => malformed(),
     }
 }

@@ -4,7 +4,7 @@
 use super::read::contains;
 
 /// Larger ones are not the plain, common profiles.
-const MAX: usize = 8 * 1024;
+pub(super) const MAX: usize = 8 * 1024;
 
 /// Profiles that millions have.
 const COMMON: &[&str] = &[

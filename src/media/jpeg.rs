@@ -3,64 +3,61 @@
 
 use super::{
     exif, icc,
-    read::{be16, piece},
+    noise::Noise,
+    read::{File, Needed as _, Out, Result, malformed},
 };
 
-/// The picture without metadata.
-pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(bytes.len() + 64);
-    out.extend_from_slice(piece(bytes, 0, 2)?);
-    let orientation = orientation(bytes);
+/// The picture without metadata; with noise, unless it is a part of another file.
+pub(super) fn strip(file: &mut File<'_>, noise: Option<&Noise>, out: &mut Out<'_>) -> Result<()> {
+    out.bytes(&file.array::<2>(0)?)?;
+    let mut own = orientation(file)?.map(exif_of).unwrap_or_default();
+    if let Some(noise) = noise {
+        own.extend_from_slice(&[0xff, 0xfe, 0, noise.length() + 2]);
+        own.extend_from_slice(noise.text());
+    }
     let mut placed = false;
     let mut at = 2;
     loop {
-        if *bytes.get(at)? != 0xff {
-            return None;
+        let [0xff, marker] = file.array::<2>(at)? else {
+            return malformed();
+        };
+        // Fill bytes.
+        if marker == 0xff {
+            at += 1;
+            continue;
         }
-        let marker = *bytes.get(at + 1)?;
-        match marker {
-            // Fill bytes.
-            0xff => {
-                at += 1;
-                continue;
-            }
-            0xd9 => {
-                out.extend_from_slice(b"\xff\xd9");
-                return Some(out);
-            }
-            // Restart markers and TEM stand alone, and belong to no segment.
-            0x01 | 0xd0..=0xd8 | 0x00 => return None,
-            _ => {}
-        }
-        let length = usize::from(be16(bytes, at + 2)?);
-        let segment = piece(bytes, at, 2 + length.max(2))?;
-        let data = segment.get(4..)?;
         // JFIF wants to be first.
         if !placed && marker != 0xe0 {
             placed = true;
-            if let Some(turn) = orientation {
-                write_exif(&mut out, turn);
-            }
+            out.bytes(&own)?;
         }
+        match marker {
+            0xd9 => return out.bytes(b"\xff\xd9"),
+            // Restart markers and TEM stand alone, and belong to no segment.
+            0x01 | 0xd0..=0xd8 | 0x00 => return malformed(),
+            _ => {}
+        }
+        let length = file.be16(at + 2)?.max(2);
+        let segment = file.piece(at, 2 + usize::from(length))?;
+        let data = segment.get(4..).needed()?;
         if let Some(jfif) = (marker == 0xe0).then(|| data.get(..14)).flatten()
             && jfif.starts_with(b"JFIF\0")
         {
             // Without its thumbnail.
-            out.extend_from_slice(b"\xff\xe0\0\x10");
-            out.extend_from_slice(&jfif[..12]);
-            out.extend_from_slice(&[0, 0]);
+            out.bytes(b"\xff\xe0\0\x10")?;
+            out.bytes(&jfif[..12])?;
+            out.bytes(&[0, 0])?;
         } else if stays(marker, data) {
-            out.extend_from_slice(segment);
+            out.bytes(&segment)?;
         }
-        at += segment.len();
+        at += segment.len() as u64;
         if marker == 0xda {
-            let end = scan_end(bytes, at);
-            out.extend_from_slice(&bytes[at..end]);
+            let end = scan_end(file, at)?;
+            out.copy(file, at..end)?;
             at = end;
-            if at >= bytes.len() {
+            if at >= file.length() {
                 // Cut off in the middle of a scan: viewers show what there is.
-                out.extend_from_slice(b"\xff\xd9");
-                return Some(out);
+                return out.bytes(b"\xff\xd9");
             }
         }
     }
@@ -81,51 +78,62 @@ fn stays(marker: u8, data: &[u8]) -> bool {
     }
 }
 
-/// Where the compressed data that begins at `from` ends.
-fn scan_end(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(found) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|byte| *byte == 0xff))
-    {
-        match bytes.get(at + found + 1) {
-            // A stuffed 0xff, a restart marker, or a fill byte.
-            Some(0x00 | 0xd0..=0xd7) => at += found + 2,
-            Some(0xff) => at += found + 1,
-            Some(_) => return at + found,
-            None => break,
+/// Where the compressed data that begins at `at` ends.
+fn scan_end(file: &mut File<'_>, mut at: u64) -> Result<u64> {
+    loop {
+        let rest = file.rest(at)?;
+        if rest.is_empty() {
+            return Ok(file.length());
+        }
+        let Some(found) = rest.iter().position(|byte| *byte == 0xff) else {
+            at += rest.len() as u64;
+            continue;
+        };
+        at += found as u64;
+        match file.rest(at + 1)?.first() {
+            // A stuffed 0xff, or a restart marker.
+            Some(0x00 | 0xd0..=0xd7) => at += 2,
+            // A fill byte.
+            Some(0xff) => at += 1,
+            Some(_) => return Ok(at),
+            None => return Ok(file.length()),
         }
     }
-    bytes.len()
 }
 
 /// The orientation that the first EXIF segment gives.
-fn orientation(bytes: &[u8]) -> Option<u8> {
+fn orientation(file: &mut File<'_>) -> Result<Option<u8>> {
     let mut at = 2;
-    while *bytes.get(at)? == 0xff {
-        let marker = *bytes.get(at + 1)?;
-        if marker == 0xff {
-            at += 1;
-            continue;
+    loop {
+        // What is wrong here is found again by who reads on.
+        if file.after(at, 4).is_err() {
+            return Ok(None);
         }
-        if matches!(marker, 0xda | 0xd9) {
-            return None;
-        }
-        let length = usize::from(be16(bytes, at + 2)?).max(2);
+        let marker = match file.array::<2>(at)? {
+            [0xff, 0xff] => {
+                at += 1;
+                continue;
+            }
+            [0xff, 0xda | 0xd9] => return Ok(None),
+            [0xff, marker] => marker,
+            _ => return Ok(None),
+        };
+        let length = file.be16(at + 2)?.max(2);
         if marker == 0xe1
-            && let Some(tiff) = piece(bytes, at + 4, length - 2)?.strip_prefix(b"Exif\0\0")
+            && let Ok(data) = file.piece(at + 4, usize::from(length) - 2)
+            && let Some(tiff) = data.strip_prefix(b"Exif\0\0")
         {
-            return exif::orientation(tiff);
+            return Ok(exif::orientation(tiff));
         }
-        at += 2 + length;
+        at += 2 + u64::from(length);
     }
-    None
 }
 
-fn write_exif(out: &mut Vec<u8>, turn: u8) {
+fn exif_of(turn: u8) -> Vec<u8> {
     let tiff = exif::turned(turn);
-    out.extend_from_slice(b"\xff\xe1");
+    let mut out = b"\xff\xe1".to_vec();
     out.extend_from_slice(&u16::try_from(tiff.len() + 8).unwrap_or(8).to_be_bytes());
     out.extend_from_slice(b"Exif\0\0");
     out.extend_from_slice(&tiff);
+    out
 }

@@ -2,6 +2,9 @@
 
 use super::read::contains;
 
+/// So many of a file's first bytes tell what it is.
+pub(super) const HEAD: usize = 4096;
+
 /// The kinds of file that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are their own names")]
@@ -114,7 +117,7 @@ static NAMED: &[Named] = &[
 ];
 
 impl Kind {
-    /// The kind that the bytes show, if it is one that can be cleaned.
+    /// The kind that the bytes show, if it is one that can be cleaned. The first 4096 are enough.
     #[must_use]
     pub fn recognise(bytes: &[u8]) -> Option<Self> {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -242,7 +245,7 @@ const RECOGNISED: &[Kind] = &[
 
 /// With a Theora stream it is a video.
 fn ogg(bytes: &[u8]) -> Kind {
-    if contains(&bytes[..bytes.len().min(4096)], b"\x80theora") {
+    if contains(&bytes[..bytes.len().min(HEAD)], b"\x80theora") {
         Kind::OggVideo
     } else {
         Kind::OggAudio
@@ -253,7 +256,8 @@ fn ogg(bytes: &[u8]) -> Kind {
 fn boxes(bytes: &[u8]) -> Option<Kind> {
     let brands = match bytes.get(4..8)? {
         b"ftyp" => {
-            let length = super::read::size(bytes, 0)?;
+            let length = u32::from_be_bytes(*bytes.first_chunk()?);
+            let length = usize::try_from(length).ok()?;
             bytes.get(8..length.clamp(12, 512).min(bytes.len()))?
         }
         b"moov" | b"mdat" | b"wide" => return Some(Kind::QuickTime),

@@ -6,10 +6,15 @@
 //! showing or playing stay, everything else goes. It looks at containers alone: what is *in* the picture, the sound
 //! or the text stays, and so does what an encoder wrote into the compressed stream itself.
 //!
+//! Each copy also gets some random letters where nobody sees them, so that no two copies of one file are the same bytes.
+//!
 //! Called by `portal` for each file that crosses a portal, and by `rewrite` for names and types. Pure: no waiting, no
-//! network; bounded memory (a few times the file at most), and any input ends in an answer.
+//! network, and no files but those that it is handed. A file is read piece by piece and written as it is read, so the
+//! memory for it is a few hundred KiB, and a few MiB for the tables of a film, whatever its size. Only a PDF is held in
+//! memory as a whole, so a large one cannot be cleaned. Any input ends in an answer, after a time that grows as it does.
 
 mod bmff;
+mod crc;
 mod exif;
 mod flac;
 mod gif;
@@ -18,8 +23,11 @@ mod icc;
 mod jpeg;
 mod kind;
 mod mp3;
+mod noise;
 mod ogg;
 mod pdf;
+mod pdf_load;
+mod plan;
 mod png;
 mod read;
 mod riff;
@@ -27,29 +35,31 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
+use std::io::{self, Write};
 
 pub use kind::{Class, Kind, Named};
+pub use read::Input;
 
-/// A file without metadata.
-#[derive(Debug)]
-pub struct Stripped {
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// What it is.
-    pub kind: Kind,
-}
+use self::{
+    noise::Noise,
+    read::{Bad, File, Out, malformed},
+};
+use crate::rng::Rng;
 
-/// A file that cannot be cleaned.
+/// Why there is no clean file.
 #[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-pub struct Unstrippable {
-    /// The file, untouched.
-    pub bytes: Bytes,
-    /// What it is, or at least claims to be.
-    pub kind: Kind,
-    /// What is wrong.
-    pub why: Why,
+pub enum StripError {
+    /// It cannot be cleaned.
+    #[error("{why}")]
+    Unstrippable {
+        /// What it is, or at least claims to be.
+        kind: Kind,
+        /// What is wrong.
+        why: Why,
+    },
+    /// It cannot be read, or the clean one not be written.
+    #[error("the disk fails")]
+    Disk(#[from] io::Error),
 }
 
 /// Why a file cannot be cleaned.
@@ -61,41 +71,53 @@ pub enum Why {
     /// It begins like a file of its kind and does not go on like one, or hides what it holds (encryption).
     #[error("it is damaged, or not made as its kind should be")]
     Malformed,
+    /// Its kind can only be cleaned up to a size.
+    #[error("it is too large to be cleaned")]
+    TooLarge,
 }
 
-/// Takes the metadata out of a file. `claimed` (what the sender calls it) names the kind only where the bytes do not
-/// tell, and never makes a file pass that is not clean.
-pub fn strip(bytes: Bytes, claimed: Kind) -> Result<Stripped, Unstrippable> {
-    let Some(kind) = Kind::recognise(&bytes) else {
-        let kind = claimed.unless_recognisable();
-        return Err(Unstrippable {
-            bytes,
-            kind,
-            why: Why::Unknown,
-        });
+/// Takes the metadata out of a file, and tells what it is. `claimed` (what the sender calls it) names the kind only where
+/// the bytes do not tell, and never makes a file pass that is not clean. What was written before an error is worthless.
+pub fn strip(
+    from: &mut dyn Input,
+    claimed: Kind,
+    rng: &Rng,
+    to: &mut dyn Write,
+) -> Result<Kind, StripError> {
+    let unknown = || StripError::Unstrippable {
+        kind: claimed.unless_recognisable(),
+        why: Why::Unknown,
     };
-    let clean = match kind {
-        Kind::Jpeg => jpeg::strip(&bytes).map(Bytes::from),
-        Kind::Png => png::strip(&bytes),
-        Kind::Gif => gif::strip(&bytes).map(Bytes::from),
-        Kind::Webp => riff::strip_webp(&bytes),
-        Kind::Wav => riff::strip_wav(&bytes),
-        Kind::Heic | Kind::Avif => heif::plan(&bytes).map(|plan| plan.apply(&bytes)),
-        Kind::Mp4 | Kind::QuickTime | Kind::M4a => {
-            bmff::plan(&bytes).map(|plan| plan.apply(&bytes))
-        }
-        Kind::Mp3 => mp3::strip(&bytes).map(Bytes::from),
-        Kind::Flac => flac::strip(&bytes).map(Bytes::from),
-        Kind::OggAudio | Kind::OggVideo => ogg::strip(&bytes).map(Bytes::from),
-        Kind::Pdf => pdf::strip(&bytes).map(Bytes::from),
-        Kind::Other(_) => None,
+    let failed = |bad, kind| match bad {
+        Bad::File(why) => StripError::Unstrippable { kind, why },
+        Bad::Disk(error) => StripError::Disk(error),
     };
-    match clean {
-        Some(bytes) => Ok(Stripped { bytes, kind }),
-        None => Err(Unstrippable {
-            bytes,
-            kind,
-            why: Why::Malformed,
-        }),
+    let mut file = File::new(from).map_err(|bad| failed(bad, claimed))?;
+    let kind = recognise(&mut file)
+        .map_err(|bad| failed(bad, claimed))?
+        .ok_or_else(unknown)?;
+    clean(kind, &mut file, &Noise::new(rng), &mut Out::new(to)).map_err(|bad| failed(bad, kind))?;
+    Ok(kind)
+}
+
+fn recognise(file: &mut File<'_>) -> read::Result<Option<Kind>> {
+    let length = usize::try_from(file.length()).map_or(kind::HEAD, |all| all.min(kind::HEAD));
+    Ok(Kind::recognise(&file.piece(0, length)?))
+}
+
+fn clean(kind: Kind, file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> read::Result<()> {
+    match kind {
+        Kind::Jpeg => jpeg::strip(file, Some(noise), out),
+        Kind::Png => png::strip(file, noise, out),
+        Kind::Gif => gif::strip(file, noise, out),
+        Kind::Webp => riff::strip_webp(file, noise, out),
+        Kind::Wav => riff::strip_wav(file, noise, out),
+        Kind::Heic | Kind::Avif => heif::strip(file, noise, out),
+        Kind::Mp4 | Kind::QuickTime | Kind::M4a => bmff::strip(file, noise, out),
+        Kind::Mp3 => mp3::strip(file, noise, out),
+        Kind::Flac => flac::strip(file, noise, out),
+        Kind::OggAudio | Kind::OggVideo => ogg::strip(file, noise, out),
+        Kind::Pdf => pdf::strip(file, noise, out),
+        Kind::Other(_) => malformed(),
     }
 }

@@ -1,13 +1,19 @@
 //! PDF: information about the document, XMP, dates and authors of annotations, and the metadata of JPEG pictures go; the
 //! file is written anew, so that earlier versions which programs leave in it go too.
 
-use lopdf::{Dictionary, Document, LoadOptions, Object};
+use std::{collections::BTreeSet, io::Cursor};
 
-/// What all streams that are unpacked while loading may hold together.
-const UNPACKED: usize = 256 << 20;
+use lopdf::{Dictionary, Document, Object, ObjectId, StringFormat};
 
-/// No file needs more streams of objects, which are unpacked while loading.
-const MOST_OBJECT_STREAMS: usize = 4096;
+use super::{
+    Why,
+    noise::Noise,
+    pdf_load::{apart, load},
+    read::{Bad, File, Needed as _, Out, Result},
+};
+
+/// It is held in memory as a whole, and taken apart there, so a larger one cannot be cleaned.
+const LARGEST: u64 = 16 << 20;
 
 /// Keys that go, wherever they stand.
 const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInfo"];
@@ -15,31 +21,39 @@ const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInf
 /// Keys that go from annotations that are no form fields: author, dates, name.
 const GONE_FROM_NOTES: &[&[u8]] = &[b"T", b"M", b"CreationDate", b"NM"];
 
-/// The document without metadata; `None` if it is encrypted or no PDF.
-pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
-    let streams = object_streams(bytes) + 2;
-    if streams > MOST_OBJECT_STREAMS {
-        return None;
+/// The document without metadata.
+pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Result<()> {
+    let length = usize::try_from(file.length().min(LARGEST + 1)).unwrap_or(usize::MAX);
+    if length as u64 > LARGEST {
+        return Err(Bad::File(Why::TooLarge));
     }
-    let options = LoadOptions {
-        max_decompressed_size: Some(UNPACKED / streams),
-        ..LoadOptions::default()
-    };
-    let mut document = Document::load_mem_with_options(bytes, options).ok()?;
+    let mut bytes = vec![0; length];
+    file.fill(0, &mut bytes)?;
+    let id = noise.text().to_vec();
+    out.bytes(&apart(move || rewritten(&bytes, id)).needed()?)
+}
+
+/// `None` if it is encrypted or no PDF. `id`: what tells this file apart.
+fn rewritten(bytes: &[u8], id: Vec<u8>) -> Option<Vec<u8>> {
+    let mut document = load(bytes)?;
     if document.is_encrypted() || document.trailer.has(b"Encrypt") {
         return None;
     }
     document.trailer.remove(b"Info");
-    document.trailer.remove(b"ID");
     for key in GONE {
         document.trailer.remove(key);
     }
+    let id = Object::String(id, StringFormat::Literal);
+    document.trailer.set("ID", vec![id.clone(), id]);
     document.objects.retain(|_, object| !is_metadata(object));
     for object in document.objects.values_mut() {
         clean(object, 0);
     }
     document.prune_objects();
-    if document.catalog().is_err() {
+    // Something that is named and not there: the file was not understood.
+    let pages = document.catalog().and_then(|catalog| catalog.get(b"Pages"));
+    let pages = pages.and_then(|pages| document.dereference(pages));
+    if !pages.is_ok_and(|(_, pages)| pages.as_dict().is_ok()) || misses(&document, bytes) {
         return None;
     }
     let mut out = Vec::with_capacity(bytes.len());
@@ -47,25 +61,47 @@ pub(super) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// How often a file names the type of streams of objects, however it writes the name.
-fn object_streams(bytes: &[u8]) -> usize {
-    let is_one = |rest: &[u8]| {
-        let mut at = 0;
-        b"ObjStm".iter().all(|wanted| {
-            let found = match rest.get(at..at + 3) {
-                Some([b'#', high, low]) => {
-                    at += 2;
-                    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0);
-                    u8::try_from(digit(*high) << 4 | digit(*low)).ok()
-                }
-                _ => rest.get(at).copied(),
-            };
-            at += 1;
-            found == Some(*wanted)
-        })
+/// Whether what stays names objects that are not there, and stand in the file: it was not understood.
+fn misses(document: &Document, bytes: &[u8]) -> bool {
+    fn names(object: &Object, found: &mut impl FnMut(ObjectId)) {
+        match object {
+            Object::Reference(id) => found(*id),
+            Object::Array(items) => items.iter().for_each(|item| names(item, found)),
+            Object::Dictionary(dict) => dict.iter().for_each(|(_, item)| names(item, found)),
+            Object::Stream(stream) => {
+                stream.dict.iter().for_each(|(_, item)| names(item, found));
+            }
+            _ => {}
+        }
+    }
+    let mut missing = BTreeSet::new();
+    let mut found = |id| {
+        if !document.objects.contains_key(&id) {
+            missing.insert(id);
+        }
     };
-    let names = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    names.filter(|(at, _)| is_one(&bytes[at + 1..])).count()
+    for object in document.objects.values() {
+        names(object, &mut found);
+    }
+    let heads = bytes.windows(4).enumerate();
+    !missing.is_empty()
+        && heads
+            .filter(|(_, four)| four[1..] == *b"obj" && !four[0].is_ascii_alphabetic())
+            .any(|(at, _)| id_before(&bytes[..=at]).is_some_and(|id| missing.contains(&id)))
+}
+
+/// The two numbers at the end.
+fn id_before(bytes: &[u8]) -> Option<ObjectId> {
+    let text = &bytes[bytes.len().saturating_sub(32)..];
+    let mut words = text.rsplit(u8::is_ascii_whitespace);
+    let mut number = || {
+        let word = words.find(|word| !word.is_empty())?;
+        let digits = word.iter().rev().take_while(|byte| byte.is_ascii_digit());
+        let word = &word[word.len() - digits.count()..];
+        str::from_utf8(word).ok()?.parse::<u32>().ok()
+    };
+    let generation = u16::try_from(number()?).ok()?;
+    Some((number()?, generation))
 }
 
 fn is_metadata(object: &Object) -> bool {
@@ -101,13 +137,22 @@ fn clean(object: &mut Object, depth: usize) {
                 stream.dict.remove(b"Params");
             }
             if is(&stream.dict, b"Filter", b"DCTDecode")
-                && let Some(picture) = super::jpeg::strip(&stream.content)
+                && let Some(picture) = picture(&stream.content)
             {
                 stream.set_content(picture);
             }
         }
         _ => {}
     }
+}
+
+/// A JPEG picture without metadata.
+fn picture(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut from = Cursor::new(bytes);
+    let mut clean = Vec::with_capacity(bytes.len());
+    let mut file = File::new(&mut from).ok()?;
+    super::jpeg::strip(&mut file, None, &mut Out::new(&mut clean)).ok()?;
+    Some(clean)
 }
 
 fn clean_dictionary(dict: &mut Dictionary, depth: usize) {
@@ -140,9 +185,13 @@ fn clean_dictionary(dict: &mut Dictionary, depth: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn streams_of_objects_are_counted() {
-        let file = b"/ObjStm /Obj#53tm/#4fbjStm /ObjSt /Obj /ObjStm";
-        assert_eq!(super::object_streams(file), 4);
+    fn heads_of_objects() {
+        assert_eq!(id_before(b"endobj12 3 "), Some((12, 3)));
+        assert_eq!(id_before(b"\n7  0\r\n"), Some((7, 0)));
+        assert_eq!(id_before(b" end"), None);
+        assert_eq!(id_before(b""), None);
     }
 }

@@ -8,13 +8,13 @@
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use serde_json::json;
 
-use super::{Deps, PortalError};
+use super::{Deps, PortalError, device::device_of};
 use crate::{
     e2ee::E2eeError,
     homeserver::Class,
     store::{CryptoStore, Store},
 };
-use ruma::UserId;
+use ruma::{OwnedDeviceId, UserId};
 
 /// The account data's type.
 const TYPE: &str = "org.vizard.epoch";
@@ -29,6 +29,17 @@ fn book(store: &Store, bot: &UserId) -> CryptoStore {
 /// The epoch: 0, and after each old copy another. The bot's device is made of it.
 pub async fn epoch(store: &Store, bot: &UserId) -> Result<u64, PortalError> {
     noted(&book(store, bot), EPOCH).await
+}
+
+/// The bot's device of an epoch.
+#[must_use]
+pub fn bot_device(store: &Store, epoch: u64) -> OwnedDeviceId {
+    let epoch = epoch.to_be_bytes();
+    let parts: &[&[u8]] = match epoch {
+        [0, 0, 0, 0, 0, 0, 0, 0] => &[],
+        _ => &[&epoch],
+    };
+    device_of(&store.derive("bot-device", parts))
 }
 
 async fn noted(book: &CryptoStore, key: &str) -> Result<u64, PortalError> {
@@ -61,6 +72,17 @@ impl Deps {
         self.note(COUNT, told).await?;
         self.homeserver.delete_device(&self.bot).await?;
         Ok(true)
+    }
+
+    /// An epoch that follows from the present one and that no count ever gives.
+    pub(super) async fn begin_epoch(&self) -> Result<u64, PortalError> {
+        let epoch = self.noted(EPOCH).await?.to_be_bytes();
+        Ok(self.store.derive_number("next epoch", &[&epoch]) | 1 << 63)
+    }
+
+    /// From the next start on this is the epoch.
+    pub(super) async fn note_epoch(&self, epoch: u64) -> Result<(), PortalError> {
+        self.note(EPOCH, epoch).await
     }
 
     /// Raises both counts, if anything was encrypted since.

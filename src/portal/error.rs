@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     e2ee::E2eeError,
-    homeserver::{self, Class},
+    homeserver::{self, Actor, Class},
     store::StoreError,
 };
 
@@ -41,6 +41,24 @@ impl PortalError {
             Self::E2ee(error) => error.class(),
             Self::Store(_) | Self::NotReady | Self::NotYet(_) => Class::Retry,
             Self::Gone => Class::GiveUp,
+        }
+    }
+
+    /// Whether it should have been encrypted, and there is no encryption here any more.
+    #[must_use]
+    pub fn is_unencryptable(&self) -> bool {
+        matches!(self, Self::E2ee(E2eeError::Unavailable(_)))
+    }
+
+    /// The device that the homeserver has lost, if that is what is wrong.
+    #[must_use]
+    pub fn lost_device(&self) -> Option<&Actor> {
+        match self {
+            Self::Homeserver(homeserver::Error::UnknownDevice(actor))
+            | Self::E2ee(E2eeError::Homeserver(homeserver::Error::UnknownDevice(actor))) => {
+                Some(actor)
+            }
+            _ => None,
         }
     }
 

@@ -90,12 +90,14 @@ async fn create(
             id: deps.namespace.ghost(&key.id()),
             seed: key.seed(),
             device: None,
+            former: None,
             nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
             ready: false,
         },
         host: Puppet {
             id: deps.namespace.host(&deps.rng),
             device: None,
+            former: None,
         },
         portal_room: None,
         creating_room: false,
@@ -104,6 +106,8 @@ async fn create(
         created: deps.clock.now(),
         successor: None,
         joined_at: 0,
+        told_unread: Vec::new(),
+        floors: Vec::new(),
     };
     Ok(deps.portals.create(&portal).await?)
 }

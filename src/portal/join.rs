@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Denial,
     homeserver::{self, Actor, Class},
-    store::{JoinTask, Portal, PortalId, PortalState},
+    store::{JoinTask, Link, Portal, PortalId, PortalState},
 };
 
 /// How many times a server that does not answer is asked.
@@ -29,6 +29,8 @@ pub enum Outcome {
     Joined(PortalId),
     /// The same, in another room than before: what was said there in between has not been heard.
     Moved(PortalId),
+    /// An event was sent anew, as another one than before.
+    Linked(PortalId, Box<Link>),
     /// It goes on later; the task may have changed and is stored again.
     Later,
 }
@@ -310,6 +312,10 @@ async fn failed(
     attempts: u32,
     error: PortalError,
 ) -> Result<Outcome, PortalError> {
+    let known: Vec<_> = portal.iter().map(|portal| portal.id).collect();
+    if deps.mend_device(&error, &known).await? {
+        return Ok(Outcome::Later);
+    }
     let PortalError::Homeserver(error) = error else {
         return Err(error);
     };

@@ -44,6 +44,7 @@ pub async fn run(
         && let Err(error) = deps.homeserver.leave(&ghost, &portal.room).await
         && (error.class() == Class::Retry && !(forget && attempts >= FORGET_TRIES))
     {
+        deps.mend_device(&error.into(), &[id]).await?;
         return Ok(Outcome::Later);
     }
     if forget {

@@ -15,7 +15,6 @@ use crate::clock::UnixMillis;
 pub struct Limits {
     per_minute: u32,
     buckets: Mutex<HashMap<OwnedUserId, Bucket>>,
-    departures: Mutex<HashMap<OwnedUserId, UnixMillis>>,
 }
 
 #[derive(Debug)]
@@ -23,9 +22,6 @@ struct Bucket {
     tokens: f64,
     at: UnixMillis,
 }
-
-/// Portals left within this time count as left together, in milliseconds.
-const TOGETHER: u64 = 600_000;
 
 /// Users remembered; beyond it full buckets are dropped, which changes nothing.
 const REMEMBERED: usize = 4096;
@@ -37,18 +33,7 @@ impl Limits {
         Self {
             per_minute,
             buckets: Mutex::default(),
-            departures: Mutex::default(),
         }
-    }
-
-    /// Notes that a user left a portal, and tells whether it is the only one for a while.
-    pub fn departs_alone(&self, user: &UserId, now: UnixMillis) -> bool {
-        let mut departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        departures.retain(|_, at| now.saturating_sub(*at) < TOGETHER);
-        departures.insert(user.to_owned(), now).is_none()
     }
 
     /// Takes one message's worth; otherwise says how long to wait before asking again.
@@ -92,16 +77,6 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn departures_together_are_noticed() {
-        let limits = Limits::new(60);
-        let user = ruma::user_id!("@u:a.example");
-        assert!(limits.departs_alone(user, 0));
-        assert!(!limits.departs_alone(user, 1000));
-        assert!(limits.departs_alone(ruma::user_id!("@v:a.example"), 1000));
-        assert!(limits.departs_alone(user, 1000 + TOGETHER));
-    }
 
     #[test]
     fn holds_a_flood_to_the_rate() {

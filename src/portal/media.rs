@@ -2,28 +2,31 @@
 //! cleaned of metadata, encrypted with a key of its own where asked, and uploaded as the actor that will speak of it.
 //!
 //! So no `mxc`, key or hash is the same on both sides, or in two rooms. Called by `relay`, which knows what to do about
-//! a file that cannot be copied. How many files are in memory at once is bounded by [`Transfers`], and how large they
-//! are by `media.max_size`. A copy that is made twice, after a crash, is two copies of which one is never spoken of.
+//! a file that cannot be copied. How many files are copied at once is bounded by [`Transfers`], and how large they are by
+//! `media.max_size`; they wait in the [spool](crate::spool), so memory does not depend on their size. A copy that is made
+//! twice, after a crash, is two copies of which one is never spoken of.
 
 use std::{
     collections::HashMap,
-    io::{Cursor, Read},
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
-use matrix_sdk_crypto::{AttachmentDecryptor, AttachmentEncryptor, MediaEncryptionInfo};
 use ruma::{OwnedUserId, UserId, events::room::EncryptedFile};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Deps, PortalError};
+use super::{
+    Deps, PortalError,
+    file::{Cleaned, clean, encrypt},
+};
 use crate::{
     clock::UnixMillis,
     config::Config,
     homeserver::{self, Actor, Class},
-    media::{Kind, Why, strip},
+    media::{Kind, Why},
     rewrite::{Copied, Location},
+    spool::Spooled,
 };
 
 const MIB: u64 = 1 << 20;
@@ -113,6 +116,9 @@ pub enum CopyError {
     /// It cannot be cleaned.
     #[error("{0}")]
     Unstrippable(Why),
+    /// There is no room for it on the disk, or the disk fails.
+    #[error("this server has no room for it at the moment")]
+    NoRoom(io::ErrorKind),
     /// The user sent too much today.
     #[error("you have sent {0} MiB of files today, which is all that one may")]
     OverAllowance(u64),
@@ -134,18 +140,19 @@ impl Deps {
             Location::Plain(_) => None,
             Location::Encrypted(file) => Some(file.clone()),
         };
-        let as_it_is = way.as_it_is;
-        let (bytes, kind) = apart(move || clean(file, key, claimed, as_it_is))
-            .await
-            .unwrap_or(Err(CopyError::Unstrippable(Why::Malformed)))?;
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let (spool, rng, as_it_is) = (self.spool.clone(), self.rng.clone(), way.as_it_is);
+        let Cleaned { file, kind } =
+            apart(move || clean(&spool, &rng, &file, key, claimed, as_it_is))
+                .await
+                .unwrap_or(Err(CopyError::Unstrippable(Why::Malformed)))?;
+        let size = file.length();
         let now = self.clock.now();
         if let Some(payer) = way.payer
             && !self.transfers.spend(payer, size, now)
         {
             return Err(CopyError::OverAllowance(self.transfers.per_day / MIB));
         }
-        let put = self.put(way, bytes, kind).await;
+        let put = self.put(way, file, kind).await;
         if let (Err(_), Some(payer)) = (&put, way.payer) {
             self.transfers.give_back(payer, size);
         }
@@ -156,27 +163,32 @@ impl Deps {
         })
     }
 
-    async fn fetch(&self, reader: &Actor, from: &Location) -> Result<Bytes, CopyError> {
+    async fn fetch(&self, reader: &Actor, from: &Location) -> Result<Spooled, CopyError> {
         let mib = self.config.media.max_size;
-        let max = usize::try_from(u64::from(mib) * MIB).unwrap_or(usize::MAX);
-        match self.homeserver.download(reader, from.mxc(), max).await {
-            Ok(media) => Ok(media.bytes.into()),
+        let max = u64::from(mib) * MIB;
+        let got = self
+            .homeserver
+            .download_file(reader, from.mxc(), max, &self.spool);
+        match got.await {
+            Ok(file) => Ok(file),
             Err(homeserver::Error::TooLarge { .. }) => Err(CopyError::TooLarge(format!(
                 "{mib} MiB, the most that is copied here"
             ))),
+            Err(homeserver::Error::Disk(kind)) => Err(CopyError::NoRoom(kind)),
             Err(error) if error.class() == Class::Retry => Err(CopyError::Away(error)),
             Err(_) => Err(CopyError::Gone),
         }
     }
 
-    async fn put(&self, way: Way<'_>, bytes: Bytes, kind: Kind) -> Result<Location, CopyError> {
-        let (bytes, key) = if way.encrypted {
-            let (bytes, key) = apart(move || encrypt(&bytes))
+    async fn put(&self, way: Way<'_>, file: Spooled, kind: Kind) -> Result<Location, CopyError> {
+        let (file, key) = if way.encrypted {
+            let spool = self.spool.clone();
+            let (file, key) = apart(move || encrypt(&spool, &file))
                 .await
-                .ok_or(CopyError::Unreadable)?;
-            (bytes, Some(key))
+                .ok_or(CopyError::Unreadable)??;
+            (file, Some(key))
         } else {
-            (bytes.into(), None)
+            (file, None)
         };
         let mxc = self
             .homeserver
@@ -187,7 +199,8 @@ impl Deps {
             Some(_) => "application/octet-stream",
             None => kind.mime(),
         };
-        match self.homeserver.upload(way.owner, &mxc, bytes, mime).await {
+        let put = self.homeserver.upload_file(way.owner, &mxc, file, mime);
+        match put.await {
             Ok(()) => {}
             Err(error) if error.errcode() == Some("M_TOO_LARGE") => {
                 return Err(CopyError::TooLarge("the homeserver takes".to_owned()));
@@ -209,58 +222,15 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-fn clean(
-    file: Bytes,
-    key: Option<Box<EncryptedFile>>,
-    claimed: Kind,
-    as_it_is: bool,
-) -> Result<(Bytes, Kind), CopyError> {
-    let file = match key {
-        Some(key) => decrypt(&file, *key).ok_or(CopyError::Unreadable)?,
-        None => file,
-    };
-    match strip(file, claimed) {
-        Ok(stripped) => Ok((stripped.bytes, stripped.kind)),
-        Err(refusal) if as_it_is => Ok((refusal.bytes, refusal.kind)),
-        Err(refusal) => Err(CopyError::Unstrippable(refusal.why)),
+impl From<io::Error> for CopyError {
+    fn from(error: io::Error) -> Self {
+        Self::NoRoom(error.kind())
     }
-}
-
-/// Nothing of a file whose hash is wrong is used.
-fn decrypt(file: &[u8], key: EncryptedFile) -> Option<Bytes> {
-    let mut cursor = Cursor::new(file);
-    let mut plain = Vec::with_capacity(file.len());
-    AttachmentDecryptor::new(&mut cursor, MediaEncryptionInfo::from(key))
-        .ok()?
-        .read_to_end(&mut plain)
-        .ok()?;
-    Some(plain.into())
-}
-
-fn encrypt(file: &[u8]) -> (Vec<u8>, MediaEncryptionInfo) {
-    let mut cursor = Cursor::new(file);
-    let mut encryptor = AttachmentEncryptor::new(&mut cursor);
-    let mut hidden = Vec::with_capacity(file.len());
-    // Reading from memory does not fail.
-    let _ = encryptor.read_to_end(&mut hidden);
-    (hidden, encryptor.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn encryption_is_fresh_and_hashes_are_checked() {
-        let (one, key) = encrypt(b"a file");
-        let (two, other) = encrypt(b"a file");
-        assert!(one != two && one != b"a file");
-        let file = |key: MediaEncryptionInfo| {
-            EncryptedFile::new("mxc://a/b".into(), key.encryption_info, key.hashes)
-        };
-        assert_eq!(decrypt(&one, file(key)).as_deref(), Some(&b"a file"[..]));
-        assert_eq!(decrypt(&one, file(other)), None);
-    }
 
     #[test]
     fn a_day_has_an_end() {

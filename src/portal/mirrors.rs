@@ -41,12 +41,22 @@ impl Deps {
         known: Option<Mirror>,
     ) -> Result<Mirror, PortalError> {
         let now = self.clock.now();
+        let fresh =
+            |mirror: &Mirror| mirror.joined && now.saturating_sub(mirror.heard) <= HEARD_GRAIN;
+        // Only the store's own copy is ever written back: the caller's may have a device that was lost since.
         let stored = match known {
-            Some(mirror) => Some(mirror),
+            Some(mirror) if fresh(&mirror) => return Ok(mirror),
+            Some(known) => {
+                let stored = self.store.mirror(portal.id, member).await?;
+                stored.map(|mirror| Mirror {
+                    joined: known.joined,
+                    ..mirror
+                })
+            }
             None => self.store.mirror(portal.id, member).await?,
         };
         if let Some(mut mirror) = stored.clone().filter(|mirror| mirror.joined) {
-            if now.saturating_sub(mirror.heard) > HEARD_GRAIN {
+            if !fresh(&mirror) {
                 mirror.heard = now;
                 self.store.save_mirror(portal.id, &mirror).await?;
             }
@@ -95,6 +105,7 @@ impl Deps {
             puppet: Puppet {
                 id: self.namespace.mirror(&derived),
                 device: Some(self.device_id()),
+                former: None,
             },
             member: member.to_owned(),
             name: None,

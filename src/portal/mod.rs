@@ -5,9 +5,13 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+mod departure;
+mod device;
 mod epoch;
 mod error;
+mod file;
 mod ghost;
+pub mod hidden;
 pub mod join;
 pub mod leave;
 mod limits;
@@ -23,8 +27,9 @@ mod target;
 use std::sync::Arc;
 
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
+use tokio_util::sync::CancellationToken;
 
-pub use epoch::epoch;
+pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;
@@ -37,12 +42,13 @@ pub use target::{JoinTarget, ParseTargetError};
 use crate::{
     clock::{Clock, UnixMillis},
     config::Config,
-    e2ee::E2ee,
-    homeserver::{Actor, Class, Homeserver},
+    e2ee::{E2ee, E2eeError},
+    homeserver::{self, Actor, Class, Homeserver},
     keys::{OwnKeys, Peers},
     pseudonym::Namespace,
     rewrite::Scrubbed,
     rng::Rng,
+    spool::Spool,
     store::{Job, Portal, PortalId, PortalState, Store, Task},
 };
 
@@ -75,10 +81,14 @@ pub struct Deps {
     pub portals: Portals,
     /// What each user may send.
     pub limits: Arc<Limits>,
+    /// Where files wait while they are copied.
+    pub spool: Spool,
     /// How many files are copied, and how much.
     pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Cancelled when the bot has another device, so that everything is to begin anew.
+    pub renewed: CancellationToken,
 }
 
 impl Deps {
@@ -115,9 +125,13 @@ impl Deps {
         self.send(actor, room, event.clone(), &txn_id, None).await
     }
 
-    /// Whether what `actor` sends into a room is encrypted.
+    /// Whether what `actor` sends into a room is encrypted. Where it should be and cannot, nothing is sent at all.
     pub async fn encrypts(&self, actor: &Actor, room: &RoomId) -> Result<bool, PortalError> {
-        Ok(self.e2ee.unavailable().is_none() && self.e2ee.is_encrypted(actor, room).await?)
+        let encrypted = self.e2ee.is_encrypted(actor, room).await?;
+        match self.e2ee.unavailable() {
+            Some(why) if encrypted => Err(E2eeError::Unavailable(why.to_owned()).into()),
+            _ => Ok(encrypted),
+        }
     }
 
     /// Sends into a room: encrypted where the room is. The only way by which messages leave.
@@ -143,24 +157,40 @@ impl Deps {
     /// A random device id, as clients make them: ten capital letters.
     #[must_use]
     pub fn device_id(&self) -> OwnedDeviceId {
-        self.rng
-            .bytes::<10>()
-            .iter()
-            .map(|byte| char::from(b'A' + byte % 26))
-            .collect::<String>()
-            .into()
+        device::device_of(&self.rng.bytes::<10>())
     }
 
-    /// Registers a user of the namespace and gives it a device. Both are idempotent.
+    /// Registers a user of the namespace and gives it a device. Both are idempotent. A device that was lost and has keys is an
+    /// error, as if it had been used.
     pub async fn settle(&self, user: &UserId, device: &ruma::DeviceId) -> Result<(), PortalError> {
         self.homeserver.register(user).await?;
-        Ok(self.homeserver.create_device(user, device).await?)
+        let new = self.homeserver.create_device(user, device).await?;
+        let actor = Actor {
+            user: user.to_owned(),
+            device: Some(device.to_owned()),
+        };
+        if new && self.e2ee.is_known(&actor).await? {
+            return Err(homeserver::Error::UnknownDevice(Box::new(actor)).into());
+        }
+        Ok(())
     }
 }
 
 impl Deps {
-    /// Lets the devices of a portal that is in use fetch what waits for them.
+    /// Lets the devices of a portal that is in use fetch what waits for them. One that was lost is made anew.
     pub async fn refresh_devices(&self, id: PortalId) -> Result<(), PortalError> {
+        // Each may be lost: the ghost's, the host's, and those of mirrors.
+        let most = 2 + self.store.mirrors(id).await?.len();
+        for _ in 0..most {
+            match self.try_refresh_devices(id).await {
+                Err(error) if self.mend_device(&error, &[id]).await? => {}
+                other => return other,
+            }
+        }
+        self.try_refresh_devices(id).await
+    }
+
+    async fn try_refresh_devices(&self, id: PortalId) -> Result<(), PortalError> {
         let portal = self.portals.get(id).await?;
         if self.e2ee.unavailable().is_some() || portal.state != PortalState::Joined {
             return Ok(());
@@ -198,30 +228,31 @@ impl Deps {
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is
-    /// left alone, because a profile change makes Synapse drop the mapping) and in the records.
+    /// left alone, because a profile change makes Synapse drop the mapping), in what the portal room shows, and last in the
+    /// records: until then, asked once more after a failure, all of it is done again.
     pub async fn rename_ghost(&self, id: PortalId, nick: &str) -> Result<(), PortalError> {
-        let before = self.portals.get(id).await?.ghost.nick.clone();
-        let portal = self
-            .portals
-            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
-            .await?;
+        let mut portal = Portal::clone(&*self.portals.get(id).await?);
+        nick.clone_into(&mut portal.ghost.nick);
         if portal.state == PortalState::Joined {
             let member = Scrubbed::ghost_member(nick, &ghost::mapping(self, &portal, &portal.room));
             let ghost = self.ghost(&portal);
-            if let Err(error) = self
-                .homeserver
+            self.homeserver
                 .send_state(&ghost, &portal.room, &member, ghost.user.as_str())
-                .await
+                .await?;
+            let shown = async {
+                let state = RoomState::fetch(self, &ghost, &portal.room).await?;
+                room::show(self, &portal, &state).await
+            };
+            // The room has the new name; that the portal's own state cannot be written is no reason to say that it has not.
+            if let Err(error) = shown.await
+                && error.class() == Class::Retry
             {
-                // Refused for good: the room goes on showing the old name, and so do the records.
-                if error.class() == Class::GiveUp {
-                    self.portals
-                        .update(id, |portal| portal.ghost.nick = before)
-                        .await?;
-                }
-                return Err(error.into());
+                return Err(error);
             }
         }
+        self.portals
+            .update(id, |portal| nick.clone_into(&mut portal.ghost.nick))
+            .await?;
         Ok(())
     }
 }

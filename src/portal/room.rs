@@ -5,12 +5,12 @@ use std::sync::Arc;
 use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId};
 use serde_json::{Value, json};
 
-use super::{Deps, PortalError, state::RoomState};
+use super::{Deps, PortalError, hidden, state::RoomState};
 use crate::{
     config::EncryptPortals,
     homeserver::{Actor, Class},
     rewrite::Scrubbed,
-    store::{Portal, Shown},
+    store::{Portal, Shown, ShownHidden},
 };
 
 /// Makes sure that the host, its device and the portal room exist, that the user is invited, and that the room
@@ -48,18 +48,22 @@ pub(super) async fn open(
                 .create_room(&host, &creation(&portal, state, encrypted))
                 .await?
         };
+        let name = state.title(&portal);
         portal = deps
             .portals
             .update(portal.id, |portal| {
                 portal.portal_room = Some(room);
                 portal.creating_room = false;
                 portal.shown = Shown {
-                    name: Some(state.display_name(&portal.room)),
-                    topic: state.topic.clone(),
-                    alias: state.alias.clone(),
+                    name: Some(name.clone()),
+                    topic: state.shown_topic().cloned(),
+                    alias: state.shown_alias().cloned(),
                     avatar: None,
                     encrypted: state.encrypted,
+                    hidden: ShownHidden::default(),
+                    bridge: 0,
                 };
+                portal.shown.bridge = mark(deps, &bridge(portal, &name));
             })
             .await?;
     } else if let (false, Some(room)) = (portal.user_joined, &portal.portal_room) {
@@ -129,7 +133,7 @@ fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
     let mut body = json!({
         "preset": "private_chat",
         "visibility": "private",
-        "name": state.display_name(&portal.room),
+        "name": state.title(portal),
         "invite": [portal.user],
         "creation_content": {"m.federate": true},
         "power_level_content_override": {
@@ -146,15 +150,21 @@ fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
         "initial_state": [
             {"type": "m.room.guest_access", "content": {"guest_access": "forbidden"}},
             {"type": "m.room.history_visibility", "content": {"history_visibility": "invited"}},
-            {"type": "m.bridge", "state_key": bridge_key(portal), "content": bridge(portal, state)},
-            {"type": "uk.half-shot.bridge", "state_key": bridge_key(portal), "content": bridge(portal, state)},
         ],
     });
-    if let Some(topic) = &state.topic {
+    if let Some(topic) = state.shown_topic() {
         body["topic"] = json!(topic);
     }
-    if let (true, Some(initial)) = (encrypted, body["initial_state"].as_array_mut()) {
-        initial.push(json!({"type": "m.room.encryption", "content": encryption()}));
+    if let Some(initial) = body["initial_state"].as_array_mut() {
+        let about = bridge(portal, &state.title(portal));
+        initial.extend(
+            BRIDGE.map(
+                |kind| json!({"type": kind, "state_key": bridge_key(portal), "content": about}),
+            ),
+        );
+        if encrypted {
+            initial.push(json!({"type": "m.room.encryption", "content": encryption()}));
+        }
     }
     if portal.user.server_name() == portal.host.id.server_name() {
         body["creation_content"]["m.federate"] = json!(false);
@@ -166,18 +176,43 @@ fn bridge_key(portal: &Portal) -> String {
     format!("org.vizard://{}", portal.host.id.localpart())
 }
 
-/// MSC2346 bridge information.
-fn bridge(portal: &Portal, state: &RoomState) -> Value {
+/// The types of MSC2346's bridge information: the stable one, and the one that clients know.
+const BRIDGE: [&str; 2] = ["m.bridge", "uk.half-shot.bridge"];
+
+/// MSC2346 bridge information, about a room that is called `name`.
+fn bridge(portal: &Portal, name: &str) -> Value {
     json!({
         "bridgebot": portal.host.id,
         "protocol": {"id": "matrix", "displayname": "Matrix, behind a pseudonym", "external_url": "https://matrix.org"},
         "channel": {
             "id": portal.room,
-            "displayname": state.display_name(&portal.room),
+            "displayname": name,
             "external_url": portal.room.matrix_to_uri_via(portal.via.clone()).to_string(),
         },
         "org.vizard.pseudonym": {"user_id": portal.ghost.id, "displayname": portal.ghost.nick},
     })
+}
+
+/// What tells one bridge information from another.
+fn mark(deps: &Deps, content: &Value) -> u64 {
+    let text = content.to_string();
+    deps.store.derive_number("bridge", &[text.as_bytes()])
+}
+
+/// Writes the bridge information of a portal whose room is called `name`, unless it stands there already. Returns its mark.
+async fn describe(deps: &Deps, portal: &Portal, name: &str) -> Result<u64, PortalError> {
+    let content = bridge(portal, name);
+    let mark = mark(deps, &content);
+    if let (true, Some(room)) = (mark != portal.shown.bridge, &portal.portal_room) {
+        let (host, key) = (deps.host(portal), bridge_key(portal));
+        for kind in BRIDGE {
+            let state = Scrubbed::portal_state(kind, &content);
+            deps.homeserver
+                .send_state(&host, room, &state, &key)
+                .await?;
+        }
+    }
+    Ok(mark)
 }
 
 /// Writes the differences between what the portal room shows and what the room's state says.
@@ -198,21 +233,20 @@ pub async fn show(
             .await
             .map(|_| ())
     };
-    let name = Some(state.display_name(&portal.room));
-    if shown.name != name {
+    let name = state.title(portal);
+    let (topic, avatar) = (state.shown_topic(), state.shown_avatar());
+    if shown.name.as_ref() != Some(&name) {
         set("m.room.name", json!({"name": name})).await?;
-        shown.name = name;
+        shown.name = Some(name.clone());
     }
-    if shown.topic != state.topic {
-        set(
-            "m.room.topic",
-            json!({"topic": state.topic.clone().unwrap_or_default()}),
-        )
-        .await?;
-        shown.topic.clone_from(&state.topic);
+    shown.bridge = describe(deps, portal, &name).await?;
+    if shown.topic.as_ref() != topic {
+        let content = json!({"topic": topic.cloned().unwrap_or_default()});
+        set("m.room.topic", content).await?;
+        shown.topic = topic.cloned();
     }
-    if shown.avatar.as_ref().map(|(remote, _)| remote) != state.avatar.as_ref() {
-        let copy = match &state.avatar {
+    if shown.avatar.as_ref().map(|(remote, _)| remote) != avatar {
+        let copy = match avatar {
             Some(remote) => copy_avatar(deps, &deps.ghost(portal), host, remote).await?,
             None => None,
         };
@@ -223,10 +257,11 @@ pub async fn show(
                 .map_or_else(|| json!({}), |local| json!({"url": local}));
             set("m.room.avatar", content).await?;
         }
-        shown.avatar = state.avatar.clone().zip(copy);
+        shown.avatar = avatar.cloned().zip(copy);
     }
-    shown.alias.clone_from(&state.alias);
+    shown.alias = state.shown_alias().cloned();
     shown.encrypted |= state.encrypted;
+    shown.hidden = hidden::tell(deps, portal, state).await?;
     deps.portals
         .update(portal.id, |portal| portal.shown = shown)
         .await

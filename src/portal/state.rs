@@ -1,11 +1,19 @@
 //! What Vizard reads of a room's state: its name, what its portal shows, and whether it wants us.
 
+use std::collections::{BTreeSet, HashMap};
+
 use ruma::{OwnedMxcUri, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Deps, PortalError};
-use crate::{clock::UnixMillis, config::matches_glob, homeserver::Actor};
+use super::{Deps, PortalError, hidden};
+use crate::{
+    clock::UnixMillis,
+    config::matches_glob,
+    event::{Event, Trust, hidden_state},
+    homeserver::Actor,
+    store::Portal,
+};
 
 /// The parts of a room's state that matter here.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +40,29 @@ pub struct RoomState {
     pub banned_users: Vec<String>,
     /// Entities of `m.policy.rule.server` bans, with wildcards.
     pub banned_servers: Vec<String>,
+    /// What of this came encrypted.
+    pub hidden: Hidden,
     /// When the member event of whoever asked was made.
     pub entered: UnixMillis,
+}
+
+/// Which state is encrypted (MSC4362), so that it must not stand in clear anywhere else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// The types.
+    pub kinds: BTreeSet<String>,
+    /// How many of them cannot be read (yet).
+    pub unread: usize,
+    /// Something comes from a device that its owner has not signed, or that is not known.
+    pub doubtful: bool,
+}
+
+impl Hidden {
+    /// Whether this type of state is encrypted.
+    #[must_use]
+    pub fn has(&self, kind: &str) -> bool {
+        self.kinds.contains(kind)
+    }
 }
 
 /// `m.room.server_acl` content.
@@ -80,15 +109,50 @@ impl RoomState {
     /// Reads a room's current state.
     pub async fn fetch(deps: &Deps, actor: &Actor, room: &RoomId) -> Result<Self, PortalError> {
         let mut state = Self::default();
-        for event in deps.homeserver.state(actor, room).await? {
+        let events = deps.homeserver.state(actor, room).await?;
+        // When the state was made that came in clear.
+        let mut clear: HashMap<String, UnixMillis> = HashMap::new();
+        for event in &events {
             if let Ok(event) = serde_json::from_str::<Envelope<'_>>(event.get()) {
-                state.apply(&event.kind, &event.state_key, event.content);
+                if state.apply(&event.kind, &event.state_key, event.content) {
+                    clear.insert(event.kind.to_string(), event.origin_server_ts);
+                }
                 if event.kind == "m.room.member" && event.state_key == actor.user.as_str() {
                     state.entered = event.origin_server_ts;
                 }
             }
         }
+        // Of the same state in clear and encrypted the later one counts.
+        for event in hidden::encrypted(&events) {
+            let (kind, _) = event
+                .state_key
+                .as_deref()
+                .and_then(hidden_state)
+                .unwrap_or_default();
+            if clear
+                .get(kind)
+                .is_none_or(|made| *made <= event.origin_server_ts)
+            {
+                let opened = hidden::open(deps, actor, &event).await?;
+                state.hide(kind, opened.as_ref());
+            }
+        }
         Ok(state)
+    }
+
+    /// Takes in an encrypted state event of this type; `None`: it cannot be read.
+    fn hide(&mut self, kind: &str, opened: Option<&Event>) {
+        self.hidden.kinds.insert(kind.to_owned());
+        if let Some(event) = opened {
+            self.apply(kind, "", &event.content);
+            self.hidden.doubtful |= event.trust != Trust::Signed;
+            return;
+        }
+        self.hidden.unread += 1;
+        // What stood there before in clear is not what it says now.
+        if !matches!(kind, "m.room.tombstone" | "org.vizard.policy") {
+            self.apply(kind, "", RawValue::NULL);
+        }
     }
 
     /// Takes in one state event. Returns whether it is of a kind that a portal shows or obeys.
@@ -146,18 +210,41 @@ impl RoomState {
         None
     }
 
-    /// What a person calls the room.
+    /// What to call the room where servers can read it: nothing that the room encrypts.
     #[must_use]
-    pub fn display_name(&self, room: &RoomId) -> String {
-        self.name
-            .clone()
-            .or_else(|| self.alias.clone())
-            .unwrap_or_else(|| {
-                room.server_name().map_or_else(
-                    || "A room".to_owned(),
-                    |server| format!("A room on {server}"),
-                )
-            })
+    pub fn title(&self, portal: &Portal) -> String {
+        if self.hidden.has("m.room.name") {
+            return format!("Encrypted room ({})", portal.ghost.nick);
+        }
+        let alias = self.shown_alias().cloned();
+        let name = self.name.clone().or(alias);
+        name.unwrap_or_else(|| {
+            portal.room.server_name().map_or_else(
+                || "A room".to_owned(),
+                |server| format!("A room on {server}"),
+            )
+        })
+    }
+
+    /// The topic, unless the room encrypts it.
+    #[must_use]
+    pub fn shown_topic(&self) -> Option<&String> {
+        let hidden = self.hidden.has("m.room.topic");
+        self.topic.as_ref().filter(|_| !hidden)
+    }
+
+    /// The avatar, unless the room encrypts it.
+    #[must_use]
+    pub fn shown_avatar(&self) -> Option<&OwnedMxcUri> {
+        let hidden = self.hidden.has("m.room.avatar");
+        self.avatar.as_ref().filter(|_| !hidden)
+    }
+
+    /// The alias, unless the room encrypts it.
+    #[must_use]
+    pub fn shown_alias(&self) -> Option<&String> {
+        let hidden = self.hidden.has("m.room.canonical_alias");
+        self.alias.as_ref().filter(|_| !hidden)
     }
 }
 
@@ -187,6 +274,45 @@ mod tests {
             );
         }
         state
+    }
+
+    fn opened(kind: &str, content: &str, trust: Trust) -> Event {
+        let raw = format!(
+            r#"{{"event_id":"$e","room_id":"!r:x","sender":"@bob:x","type":"{kind}","state_key":"","content":{content}}}"#
+        );
+        let raw = RawValue::from_string(raw).expect("JSON");
+        let mut event = Event::decode(&raw).expect("an event");
+        event.trust = trust;
+        event
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_shown() {
+        let portal = crate::portal::hidden::sample();
+        let mut state = state(&[
+            ("m.room.name", r#"{"name":"Old and clear"}"#),
+            ("m.room.topic", r#"{"topic":"clear"}"#),
+            ("m.room.canonical_alias", r##"{"alias":"#clear:x"}"##),
+        ]);
+        assert_eq!(state.title(&portal), "Old and clear");
+        let name = opened("m.room.name", r#"{"name":"Secret"}"#, Trust::Signed);
+        state.hide("m.room.name", Some(&name));
+        assert_eq!(state.name.as_deref(), Some("Secret"));
+        assert_eq!(state.title(&portal), "Encrypted room (Quiet Heron)");
+        assert_eq!(state.shown_topic().map(String::as_str), Some("clear"));
+        assert!(!state.hidden.doubtful && state.hidden.unread == 0);
+
+        let avatar = r#"{"url":"mxc://x/y"}"#;
+        let avatar = opened("m.room.avatar", avatar, Trust::UnsignedDevice);
+        state.hide("m.room.avatar", Some(&avatar));
+        assert!(state.avatar.is_some() && state.shown_avatar().is_none());
+        assert!(state.hidden.doubtful);
+        // Not readable: what stood there before is not what it is now.
+        state.hide("m.room.topic", None);
+        assert_eq!(state.hidden.unread, 1);
+        assert!(state.topic.is_none() && state.shown_topic().is_none());
+        state.hide("m.room.canonical_alias", None);
+        assert!(state.shown_alias().is_none());
     }
 
     #[test]

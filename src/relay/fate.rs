@@ -9,6 +9,10 @@ use crate::{
     store::Portal,
 };
 
+const NOT_SENT: &str = "Not sent: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
+
+const NOT_SHOWN: &str = "Somebody wrote in the room, which cannot be shown: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
+
 impl Relay {
     /// Says that a message was not sent, why, and that it will not be tried again.
     pub(super) async fn not_sent(
@@ -31,6 +35,50 @@ impl Relay {
                 "fate",
                 0,
             )
+            .await
+        {
+            Err(error) if error.is_unencryptable() => {
+                let notice = Scrubbed::public(NOT_SENT).in_reply_to(&event.event_id);
+                self.say_in_clear(deps, portal, &event.event_id, &notice)
+                    .await
+            }
+            Err(error) if error.class() == Class::Retry => Err(error),
+            _ => Ok(Done::default()),
+        }
+    }
+
+    /// Says, once in this life of the process, that the room's messages cannot be shown.
+    pub(super) async fn not_shown(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        metrics::counter!("vizard_failures_total", "class" => "unencryptable").increment(1);
+        if self.said_unencryptable {
+            return Ok(Done::default());
+        }
+        let notice = Scrubbed::public(NOT_SHOWN);
+        let done = self
+            .say_in_clear(deps, portal, &event.event_id, &notice)
+            .await?;
+        self.said_unencryptable = true;
+        Ok(done)
+    }
+
+    async fn say_in_clear(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        source: &ruma::EventId,
+        notice: &Scrubbed,
+    ) -> Result<Done, PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(Done::default());
+        };
+        let host = deps.host(portal);
+        match deps
+            .say(&host, room, notice, source.as_str(), "in clear", 0)
             .await
         {
             Err(error) if error.class() == Class::Retry => Err(error),

@@ -6,10 +6,11 @@
 
 use ruma::RoomId;
 
+use super::given_up::GivenUp;
 use crate::{
     clock::UnixMillis,
     event::{Event, Membership},
-    homeserver::{Actor, Class},
+    homeserver::Class,
     portal::{Deps, PortalError},
     store::{Direction, Portal, PortalId, PortalState},
 };
@@ -21,6 +22,9 @@ const CERTAIN: usize = 40;
 /// How many pages are looked through for an event that seems older than the join.
 const LONGEST_LOOK: usize = 10;
 
+/// How many pages of what is given up are counted.
+const COUNTED: usize = 20;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Missed {
@@ -28,6 +32,8 @@ pub struct Missed {
     pub events: Vec<(Direction, Event)>,
     /// The newest event of the user that was handled. It may have been sent on a moment before the end, without its receipt.
     pub newest: Option<Event>,
+    /// Holes that are larger than `relay.gap_limit`: what of them is given up.
+    pub given_up: Vec<GivenUp>,
 }
 
 /// Looks for missed events. `None`: it is too early, there is no portal room or the join is not finished; what comes until
@@ -46,14 +52,17 @@ pub async fn missed(
     if portal.state == PortalState::Joining {
         return Ok(None);
     }
-    let (outbound, newest) = walk(deps, &portal, &deps.host(&portal), portal_room, horizon).await?;
-    let mut inbound = Vec::new();
+    let side = Direction::Outbound;
+    let outbound = walk(deps, &portal, side, portal_room, horizon).await?;
+    let mut inbound = Walk::default();
     if joined {
-        (inbound, _) = walk(deps, &portal, &deps.ghost(&portal), &portal.room, horizon).await?;
+        inbound = walk(deps, &portal, Direction::Inbound, &portal.room, horizon).await?;
     }
+    let given_up = outbound.given_up.into_iter().chain(inbound.given_up);
     Ok(Some(Missed {
-        events: in_turn(outbound, inbound),
-        newest: newest.filter(|event| event.sender == portal.user),
+        given_up: given_up.collect(),
+        events: in_turn(outbound.missed, inbound.missed),
+        newest: outbound.newest.filter(|event| event.sender == portal.user),
     }))
 }
 
@@ -128,26 +137,46 @@ fn oldest(deps: &Deps) -> UnixMillis {
     }
 }
 
-/// Walks back from the newest event to where nothing is missing any more (or to the ghost's own join), and returns what was not
-/// handled, and the newest that was.
+/// What one side's history showed.
+#[derive(Default)]
+struct Walk {
+    missed: Vec<Event>,
+    newest: Option<Event>,
+    given_up: Option<GivenUp>,
+}
+
+/// Walks back from the newest event to where nothing is missing any more (or to the ghost's own join), and finds what was not
+/// handled, and the newest that was. What is beyond the limit is counted only, and not even that for ever.
 async fn walk(
     deps: &Deps,
     portal: &Portal,
-    actor: &Actor,
+    side: Direction,
     room: &RoomId,
     horizon: UnixMillis,
-) -> Result<(Vec<Event>, Option<Event>), PortalError> {
+) -> Result<Walk, PortalError> {
+    let actor = match side {
+        Direction::Outbound => deps.host(portal),
+        Direction::Inbound => deps.ghost(portal),
+    };
     let limit = deps.config.relay.gap_limit as usize;
-    let mut missed: Vec<Event> = Vec::new();
-    let mut known: Option<Event> = None;
+    let floor = portal.floors.iter().find(|floor| floor.side == side);
+    let mut found = Walk::default();
     let mut from: Option<String> = None;
     let oldest = oldest(deps);
     let mut in_a_row = 0;
-    'pages: while missed.len() < limit {
-        let size = if from.is_none() { 50 } else { 100 };
+    let mut counted = 0;
+    'pages: loop {
+        if found.given_up.is_some() {
+            counted += 1;
+            if counted > COUNTED {
+                found.given_up.iter_mut().for_each(GivenUp::and_more);
+                break;
+            }
+        }
+        let most = if from.is_none() { 50 } else { 100 };
         let page = match deps
             .homeserver
-            .messages(actor, room, from.as_deref(), size)
+            .messages(&actor, room, from.as_deref(), most)
             .await
         {
             Ok(page) => page,
@@ -162,7 +191,8 @@ async fn walk(
         let ids: Vec<_> = events.iter().map(|event| &*event.event_id).collect();
         let handled = deps.store.handled(portal.id, &ids).await?;
         for event in events {
-            if is_start(portal, &event) {
+            if is_start(portal, &event) || floor.is_some_and(|floor| floor.event == event.event_id)
+            {
                 break 'pages;
             }
             // A time alone does not end the search: another server may have made it up.
@@ -171,20 +201,20 @@ async fn walk(
                 if in_a_row >= CERTAIN && event.origin_server_ts < horizon {
                     break 'pages;
                 }
-                known.get_or_insert(event);
+                found.newest.get_or_insert(event);
                 continue;
             }
-            if event.unsigned.redacted_because.is_some() {
+            if event.unsigned.redacted_because.is_some() || !concerns(deps, portal, room, &event) {
                 continue;
             }
-            if deps.namespace.role(&event.sender).is_none()
-                || event.sender.server_name() != deps.namespace.server()
-            {
-                in_a_row = 0;
-                missed.push(event);
-            } else if event.sender != portal.ghost.id && room == portal.room {
-                in_a_row = 0;
-                missed.push(event); // another user's ghost is a member like any other
+            in_a_row = 0;
+            if found.missed.len() < limit {
+                found.missed.push(event);
+            } else {
+                match &mut found.given_up {
+                    Some(given_up) => given_up.add(&event),
+                    none => *none = Some(GivenUp::new(side, &event)),
+                }
             }
         }
         match page.end {
@@ -192,8 +222,15 @@ async fn walk(
             _ => break,
         }
     }
-    missed.reverse();
-    Ok((missed, known))
+    found.missed.reverse();
+    Ok(found)
+}
+
+/// Whether an event is for the portal at all: what our own users did is not. Another user's ghost is a member like any other.
+fn concerns(deps: &Deps, portal: &Portal, room: &RoomId, event: &Event) -> bool {
+    deps.namespace.role(&event.sender).is_none()
+        || event.sender.server_name() != deps.namespace.server()
+        || event.sender != portal.ghost.id && room == portal.room
 }
 
 /// The event before which nothing concerns the portal: the ghost's join, or the creation of the portal room.

@@ -100,7 +100,8 @@ fn words(deps: &Deps, portal: &Portal, user: &User) -> GuardWords {
     found
         .ids
         .extend(portal.portal_room.as_ref().map(ToString::to_string));
-    if let Some(own) = &portal.shown.name {
+    let own = [&portal.shown.name, &portal.shown.hidden.name];
+    for own in own.into_iter().flatten() {
         found.words.retain(|word| !word.eq_ignore_ascii_case(own));
     }
     found
@@ -131,6 +132,7 @@ fn words_but(deps: &Deps, portal: &Portal, user: &User, without: Option<PortalId
     {
         found.words.push(other.nick.clone());
         found.words.extend(other.room_name.clone());
+        found.words.extend(other.hidden_name.clone());
         found.ids.push(other.ghost.to_string());
         found.ids.push(other.room.to_string());
         found

@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     portal::{Deps, PortalError},
     rewrite::{Rewritten, Scrubbed},
-    store::{Held, Link, Portal},
+    store::{Direction, Held, Link, Portal},
 };
 
 /// What the user decided about a held message; `None`: it is not held any more.
@@ -27,8 +27,9 @@ impl Relay {
         event: &Event,
         found: &str,
     ) -> Result<Done, PortalError> {
+        let prefix = &deps.config.portal.command_prefix;
         let text = format!(
-            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`!vizard guard off` switches this check off.)"
+            "Held back: this message names you or another of your pseudonyms ({found}). Reply `send` to this notice to send it all the same, or `discard` to drop it. (`{prefix} guard off` switches this check off.)"
         );
         self.ask(deps, portal, event, &text, false).await
     }
@@ -110,7 +111,7 @@ impl Relay {
                 .await?;
             return Ok(Done::default());
         };
-        if let Some(why) = cannot_speak(deps, portal) {
+        if let Some(why) = cannot_speak(deps, portal).as_deref() {
             return self.not_sent(deps, portal, answer, why).await;
         }
         let rewritten = self.rewritten(deps, portal, &original).await?;
@@ -137,12 +138,7 @@ impl Relay {
             }
         };
         if let Some(done) = sent {
-            let link = Link {
-                source: original.event_id.clone(),
-                target: done.target,
-                direction: crate::store::Direction::Outbound,
-                sender: original.sender.clone(),
-            };
+            let link = Link::of(&original, Direction::Outbound, done.target);
             deps.store.replace_link(portal.id, &link).await?;
             self.remember(&link);
             self.delivered(answer);
@@ -180,21 +176,11 @@ fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
     #[derive(Deserialize)]
     struct Content {
         body: String,
-        #[serde(rename = "m.relates_to")]
-        relates_to: Relation,
     }
-    #[derive(Deserialize)]
-    struct Relation {
-        #[serde(rename = "m.in_reply_to")]
-        in_reply_to: Reply,
-    }
-    #[derive(Deserialize)]
-    struct Reply {
-        event_id: OwnedEventId,
-    }
-    if event.kind != "m.room.message" || !event.content.get().contains("m.in_reply_to") {
+    if event.kind != "m.room.message" {
         return None;
     }
+    let answered = event.reply_to()?;
     let content: Content = serde_json::from_str(event.content.get()).ok()?;
     // Older clients put a quotation before the answer.
     let last = content.body.lines().last()?.trim().to_lowercase();
@@ -203,7 +189,7 @@ fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
         "discard" => false,
         _ => return None,
     };
-    Some((content.relates_to.in_reply_to.event_id, send))
+    Some((answered, send))
 }
 
 fn to_json(event: &Event) -> String {

@@ -5,7 +5,8 @@ use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
-    event::{Event, Trust},
+    e2ee::E2eeError,
+    event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -14,6 +15,15 @@ use crate::{
 
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
+
+/// The portal room in which a room's messages are shown. `None`: they are not shown any more, or not yet.
+pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalError> {
+    match (&portal.state, &portal.portal_room) {
+        (PortalState::Joined, Some(room)) => Ok(Some(room)),
+        (PortalState::Joined | PortalState::Joining, _) => Err(PortalError::NotReady),
+        _ => Ok(None),
+    }
+}
 
 impl Relay {
     pub(super) async fn inbound(
@@ -30,20 +40,21 @@ impl Relay {
             return Ok(Done::default());
         }
         if event.state_key.is_some() {
-            return self.room_state(deps, &portal, event).await;
+            return self.room_state(deps, &portal, event, received).await;
         }
         if event.kind == ENCRYPTED {
-            return self.unread_inbound(deps, &portal, event, received).await;
+            return match self.unread_inbound(deps, &portal, event, received).await {
+                Err(error) if error.is_unencryptable() => {
+                    self.not_shown(deps, &portal, event).await
+                }
+                other => other,
+            };
         }
-        let room = match (portal.state.clone(), &portal.portal_room) {
-            (PortalState::Joined, Some(room)) => room.clone(),
-            (PortalState::Joined | PortalState::Joining, _) => return Err(PortalError::NotReady),
-            _ => return Ok(Done::default()),
+        let Some(room) = open_portal(&portal)? else {
+            return Ok(Done::default());
         };
-        match self
-            .say_inbound(deps, &portal, &room, event, received)
-            .await
-        {
+        match self.say_inbound(deps, &portal, room, event, received).await {
+            Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
                 metrics::counter!("vizard_failures_total", "class" => "inbound").increment(1);
                 tracing::warn!(portal = %self.portal, "a message could not be shown in its portal");
@@ -119,7 +130,7 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         // A placeholder whose answer was lost must not be taken for the message when its key has come.
-        let leg = if event.trust == Trust::NoKey {
+        let leg = if event.trust.lacks_key() {
             "unread"
         } else {
             "in"
@@ -127,12 +138,12 @@ impl Relay {
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
-            let actor = deps.mirror(&mirror);
+            let (actor, former) = (deps.mirror(&mirror), mirror.puppet.former.as_ref());
             let txn_id = deps
                 .store
                 .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
             if let Some(sent) =
-                reconcile::already_sent(deps, &actor, room, &txn_id, received).await?
+                reconcile::already_sent(deps, &actor, former, room, &txn_id, received).await?
             {
                 return Ok(Done { target: Some(sent) });
             }
@@ -143,7 +154,10 @@ impl Relay {
             match deps.send(&actor, room, content.clone(), &txn_id, ts).await {
                 Ok(sent) => return Ok(Done { target: Some(sent) }),
                 // The mirror may have been removed from the portal: bring it back, once.
-                Err(PortalError::Homeserver(error)) if error.status() == Some(403) && !again => {
+                Err(
+                    PortalError::Homeserver(error)
+                    | PortalError::E2ee(E2eeError::Homeserver(error)),
+                ) if error.status() == Some(403) && !again => {
                     again = true;
                     mirror.joined = false;
                     self.mirrors.pop(&event.sender);

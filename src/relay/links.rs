@@ -25,6 +25,19 @@ impl Relay {
         }
     }
 
+    /// Takes note that an event was sent anew, as another one.
+    pub fn relearn(&mut self, link: &Link) {
+        let before = self
+            .links
+            .peek(&link.source)
+            .or_else(|| self.read.peek(&link.source));
+        let before = before.and_then(|before| before.target.clone());
+        for gone in before.into_iter().chain([link.source.clone()]) {
+            self.links.pop(&gone);
+            self.read.pop(&gone);
+        }
+    }
+
     /// Whether `event` was relayed, or is what was sent.
     pub async fn knows(&mut self, deps: &Deps, event: &EventId) -> Result<bool, PortalError> {
         let link = self.link(deps, event).await?;

@@ -1,6 +1,8 @@
 //! Messages with files, both ways: copies the files (`portal::media`), sends the content that names the copies, and says
 //! what to do where that cannot be done.
 
+use std::time::Duration;
+
 use ruma::{OwnedEventId, RoomId};
 
 use super::{Done, Relay};
@@ -17,6 +19,9 @@ use crate::{
 /// How often the lane tries to fetch a file that its server does not give, while the own homeserver answers. Then the
 /// message is told of without its file, so that one server that is away does not stop a conversation.
 const TRIES: u32 = 3;
+
+/// How soon it is looked again whether there is room for a file on the disk.
+const ROOM_EVERY: Duration = Duration::from_secs(5);
 
 /// The copies made for one event, kept while its message is tried again.
 #[derive(Debug, Default)]
@@ -84,6 +89,7 @@ impl Relay {
         let advice = match &why {
             CopyError::TooLarge(_) => ". Make it smaller, or send a link to it",
             CopyError::OverAllowance(_) => ". Send it again tomorrow",
+            CopyError::NoRoom(_) => ". Send it again later",
             CopyError::Unstrippable(_) => {
                 ", and this server sends nothing that it could not clean of metadata. Send it as a JPEG, PNG, MP4 or PDF file"
             }
@@ -159,6 +165,15 @@ impl Relay {
                     PortalError::from(error).into()
                 } else {
                     CopyError::Away(error)
+                });
+            }
+            Err(CopyError::NoRoom(kind)) => {
+                tracing::error!(%kind, "a file could not be written to the disk (media.directory)");
+                self.copies.failures += 1;
+                return Err(if self.copies.failures < TRIES {
+                    PortalError::NotYet(ROOM_EVERY).into()
+                } else {
+                    CopyError::NoRoom(kind)
                 });
             }
             other => other?,

@@ -1,8 +1,9 @@
 //! Room state that a portal shows: who comes and goes, what happens to the ghost, name, topic, avatar, upgrade.
 
-use super::{Done, Relay};
+use super::{Done, ENCRYPTED, Relay, sealed::still_waits};
 use crate::{
-    event::{Event, Membership},
+    clock::UnixMillis,
+    event::{Event, Membership, hidden_state},
     homeserver::Class,
     portal::{Deps, MemberProfile, PortalError, RoomState, room},
     rewrite::{Scrubbed, clean_name},
@@ -16,6 +17,7 @@ impl Relay {
         deps: &Deps,
         portal: &Portal,
         event: &Event,
+        received: UnixMillis,
     ) -> Result<Done, PortalError> {
         if event.kind == "m.room.member" {
             if event.state_key.as_deref() == Some(portal.ghost.id.as_str()) {
@@ -23,14 +25,16 @@ impl Relay {
             }
             return self.member(deps, portal, event).await;
         }
+        let key = event.state_key.as_deref().unwrap_or_default();
+        // What could not be opened, but may be shown.
+        let hidden = event.kind == ENCRYPTED && hidden_state(key).is_some();
         if portal.state != PortalState::Joined
-            || !RoomState::default().apply(
-                &event.kind,
-                event.state_key.as_deref().unwrap_or_default(),
-                &event.content,
-            )
+            || !(hidden || RoomState::default().apply(&event.kind, key, &event.content))
         {
             return Ok(Done::default());
+        }
+        if hidden && event.trust.lacks_key() {
+            still_waits(deps, received)?;
         }
         let state = RoomState::fetch(deps, &deps.ghost(portal), &portal.room).await?;
         if let Some(why) = state.refuses(&portal.ghost.id) {

@@ -11,6 +11,7 @@
 
 mod fate;
 pub mod gaps;
+mod given_up;
 mod guard;
 mod held;
 mod inbound;
@@ -19,7 +20,9 @@ mod media;
 mod members;
 mod outbound;
 mod reconcile;
+mod reopen;
 mod sealed;
+mod unread;
 mod watch;
 
 use std::{
@@ -29,8 +32,9 @@ use std::{
 
 pub use guard::Guards;
 use lru::LruCache;
+pub use reopen::reopen;
 use ruma::{OwnedEventId, OwnedUserId};
-pub use sealed::{ENCRYPTED, reopen};
+pub use sealed::ENCRYPTED;
 
 use crate::{
     clock::UnixMillis,
@@ -63,6 +67,8 @@ pub struct Relay {
     /// Members whose untrusted devices were explained.
     warned: HashSet<(OwnedUserId, Trust)>,
     copies: media::Copies,
+    /// Whether the portal says already that nothing can be shown in it.
+    said_unencryptable: bool,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
@@ -107,6 +113,7 @@ impl Relay {
             words: None,
             warned: HashSet::new(),
             copies: media::Copies::default(),
+            said_unencryptable: false,
             let_go: None,
             receipt: None,
             receipt_at: 0,
@@ -125,6 +132,11 @@ impl Relay {
         self.words = None;
     }
 
+    /// Forgets the mirrors: they have other devices now.
+    pub fn forget_mirrors(&mut self) {
+        self.mirrors.clear();
+    }
+
     /// Handles one event. `received` is when Vizard first had it.
     pub async fn step(
         &mut self,
@@ -137,12 +149,7 @@ impl Relay {
             Direction::Inbound => self.inbound(deps, event, received).await?,
             Direction::Outbound => self.outbound(deps, event, received).await?,
         };
-        let link = Link {
-            source: event.event_id.clone(),
-            target: done.target,
-            direction,
-            sender: event.sender.clone(),
-        };
+        let link = Link::of(event, direction, done.target);
         self.remember(&link);
         Ok(link)
     }

@@ -60,7 +60,7 @@ impl Relay {
         if let Some(decision) = self.decision(deps, portal, event).await? {
             return self.decide(deps, portal, event, received, decision).await;
         }
-        if let Some(why) = cannot_speak(deps, portal) {
+        if let Some(why) = cannot_speak(deps, portal).as_deref() {
             // A refusal would be wrong a moment later.
             if portal.state == PortalState::Joining {
                 return Err(PortalError::NotReady);
@@ -124,18 +124,21 @@ impl Relay {
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
         self.may_go(deps, portal, event)?;
-        let ghost = deps.ghost(portal);
+        let (ghost, former) = (deps.ghost(portal), portal.ghost.former.as_ref());
         let txn_id = deps
             .store
             .txn_id(&ghost.user, event.event_id.as_str(), "out", 0);
         let sent =
-            match reconcile::already_sent(deps, &ghost, &portal.room, &txn_id, received).await? {
+            match reconcile::already_sent(deps, &ghost, former, &portal.room, &txn_id, received)
+                .await?
+            {
                 Some(sent) => sent,
                 None => {
                     deps.send(&ghost, &portal.room, content, &txn_id, None)
                         .await?
                 }
             };
+        self.tell_unread(deps, portal, event).await?;
         self.delivered(event);
         Ok(Done { target: Some(sent) })
     }
@@ -180,7 +183,7 @@ impl Relay {
         if link.source != redacted {
             return Ok(Done::default());
         }
-        if let Some(why) = cannot_speak(deps, portal) {
+        if let Some(why) = cannot_speak(deps, portal).as_deref() {
             return self.not_sent(deps, portal, event, why).await;
         }
         let ghost = deps.ghost(portal);
@@ -203,6 +206,7 @@ impl Relay {
     ) -> Result<Done, PortalError> {
         match event.membership() {
             Some(Membership::Join) => {
+                welcome(deps, portal, event).await?;
                 deps.portals
                     .update(portal.id, |portal| portal.user_joined = true)
                     .await?;
@@ -225,7 +229,10 @@ impl Relay {
                         report: None,
                     };
                     // An account that is deactivated leaves all its portals at once; its ghosts must not.
-                    let due = deps.clock.now() + until_departure(deps, portal.as_ref());
+                    let wait = deps
+                        .until_departure(&portal, event.origin_server_ts)
+                        .await?;
+                    let due = deps.clock.now() + wait;
                     deps.add_job(event.event_id.as_str(), due, task).await?;
                 }
             }
@@ -256,28 +263,47 @@ impl Relay {
     }
 }
 
-/// How long a ghost waits before it leaves, in milliseconds: not at all, unless another portal of the user was left
-/// lately; then some random part of the hours over which such things are spread.
-fn until_departure(deps: &Deps, portal: &Portal) -> u64 {
-    if deps.limits.departs_alone(&portal.user, deps.clock.now()) {
-        return 0;
+/// Tells the user who enters a portal who they are in it, since their own client goes on showing their own name.
+async fn welcome(deps: &Deps, portal: &Portal, event: &Event) -> Result<(), PortalError> {
+    // As it is by now: the join may have gone on since.
+    let portal = deps.portals.get(portal.id).await?;
+    let (Some(room), false) = (&portal.portal_room, portal.user_joined) else {
+        return Ok(());
+    };
+    let name = portal.shown.name.as_deref().map(rewrite::clean_name);
+    let name = name.as_deref().unwrap_or("the room");
+    let nick = &portal.ghost.nick;
+    let prefix = &deps.config.portal.command_prefix;
+    let text = format!(
+        "This is your portal to {name}. What you write here is said there by {nick}, though your own screen shows your own name. \
+         A read receipt of mine means that it arrived. `{prefix} help` lists commands."
+    );
+    let (host, source) = (deps.host(&portal), event.event_id.as_str());
+    match deps
+        .say(&host, room, &Scrubbed::notice(&text), source, "welcome", 0)
+        .await
+    {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        _ => Ok(()),
     }
-    deps.rng
-        .below(u64::from(deps.config.privacy.spread_hours) * 3_600_000)
 }
 
 /// Why the ghost cannot speak now.
-pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<&'static str> {
-    match portal.state {
+pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<String> {
+    let why = match portal.state {
         _ if portal.shown.encrypted && deps.e2ee.unavailable().is_some() => {
-            Some("this room is end-to-end encrypted, and there is no encryption here")
+            "this room is end-to-end encrypted, and there is no encryption here"
         }
-        PortalState::Joined => None,
-        PortalState::Joining => Some("the join is not finished; send it again in a moment"),
-        PortalState::Knocking => Some("you knocked and were not let in yet"),
+        PortalState::Joined => return None,
+        PortalState::Joining => "the join is not finished; send it again in a moment",
+        PortalState::Knocking => "you knocked and were not let in yet",
         PortalState::Leaving | PortalState::Left => {
-            Some("you are not in this room (`!vizard rejoin` brings you back)")
+            let prefix = &deps.config.portal.command_prefix;
+            return Some(format!(
+                "you are not in this room (`{prefix} rejoin` brings you back)"
+            ));
         }
-        PortalState::Banned => Some("your pseudonym is banned from this room"),
-    }
+        PortalState::Banned => "your pseudonym is banned from this room",
+    };
+    Some(why.to_owned())
 }

@@ -8,6 +8,7 @@ use crate::{
     event::Event,
     homeserver::Actor,
     portal::{Deps, PortalError},
+    store::Former,
 };
 
 /// How long the homeserver is trusted to know a transaction id, in milliseconds (Synapse: 24 hours).
@@ -17,18 +18,46 @@ const TRUSTED: u64 = 23 * 3_600_000;
 const PAGES: usize = 20;
 
 /// The event that `actor` sent earlier with this transaction id. Only asked when the event was received so long ago that
-/// the homeserver may have forgotten; the answer comes from `unsigned.transaction_id`, which the homeserver shows to the
-/// sending device alone.
+/// the homeserver may have forgotten, or when the device that was in use then was lost, and its transaction ids with it; the
+/// answer comes from `unsigned.transaction_id`, which the homeserver shows to the sending device alone.
 pub(super) async fn already_sent(
+    deps: &Deps,
+    actor: &Actor,
+    former: Option<&Former>,
+    room: &RoomId,
+    txn_id: &str,
+    received: UnixMillis,
+) -> Result<Option<OwnedEventId>, PortalError> {
+    if let Some(former) = former.filter(|former| received <= former.until) {
+        let lost = Actor {
+            user: actor.user.clone(),
+            device: Some(former.device.clone()),
+        };
+        if lost == *actor {
+            return search(deps, actor, room, txn_id, received).await;
+        }
+        // It has to exist to be shown its transaction ids; without keys nobody notices it.
+        let homeserver = &deps.homeserver;
+        homeserver.create_device(&lost.user, &former.device).await?;
+        let found = search(deps, &lost, room, txn_id, received).await?;
+        homeserver.delete_device(&lost).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    if deps.clock.now().saturating_sub(received) < TRUSTED {
+        return Ok(None);
+    }
+    search(deps, actor, room, txn_id, received).await
+}
+
+async fn search(
     deps: &Deps,
     actor: &Actor,
     room: &RoomId,
     txn_id: &str,
     received: UnixMillis,
 ) -> Result<Option<OwnedEventId>, PortalError> {
-    if deps.clock.now().saturating_sub(received) < TRUSTED {
-        return Ok(None);
-    }
     let mut from: Option<String> = None;
     for _ in 0..PAGES {
         let page = deps

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Done, Relay};
+use super::{Done, Relay, inbound::open_portal, reopen::kept};
 use crate::{
     clock::UnixMillis,
-    event::{Event, Trust},
-    portal::{Deps, Outcome, PortalError},
-    rewrite::{self, Rewritten, Scrubbed},
-    store::{Direction, Portal, PortalState, ReopenTask, Task},
+    event::{Event, Trust, Withheld},
+    portal::{Deps, PortalError},
+    rewrite::Scrubbed,
+    store::{Direction, Portal, ReopenTask, Task},
 };
 
 /// The type of an encrypted event.
@@ -23,8 +21,6 @@ const PATIENCE: u64 = 2_000;
 const USER_PATIENCE: u64 = 10_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(300);
-/// Looks for a late key, over about two weeks.
-const LOOKS: u32 = 40;
 
 const PLACEHOLDER: &str =
     "🔒 an encrypted message whose key has not come yet. It will be shown here when it does.";
@@ -57,28 +53,28 @@ impl Relay {
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
         metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
-        let room = match (portal.state.clone(), &portal.portal_room) {
-            (PortalState::Joined, Some(room)) => room.clone(),
-            (PortalState::Joined | PortalState::Joining, _) => return Err(PortalError::NotReady),
-            _ => return Ok(Done::default()),
+        let Some(room) = open_portal(portal)? else {
+            return Ok(Done::default());
         };
         let text = match event.trust {
-            Trust::Forged => return Ok(Done::default()),
-            Trust::NoKey => {
-                if deps.clock.now().saturating_sub(received) < PATIENCE {
-                    return Err(PortalError::NotYet(LOOK));
-                }
-                PLACEHOLDER
+            trust if trust.is_void() => return Ok(Done::default()),
+            trust if trust.lacks_key() => {
+                still_waits(deps, received)?;
+                placeholder(event.trust)
             }
             _ => "🔒 an encrypted message that cannot be read.",
         };
+        if event.trust == Trust::NoKey {
+            // One that was withheld is not given for the asking.
+            deps.e2ee.ask_for_key(&deps.ghost(portal), event).await?;
+        }
         let done = self
-            .send_as_mirror(deps, portal, &room, event, received, Scrubbed::notice(text))
+            .send_as_mirror(deps, portal, room, event, received, Scrubbed::notice(text))
             .await?;
-        if let (Trust::NoKey, Some(target)) = (event.trust, &done.target) {
+        if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
             let task = Task::Reopen(ReopenTask {
                 portal: portal.id,
-                event: Kept::of(event),
+                event: kept(event),
                 shown: target.clone(),
             });
             deps.add_job(event.event_id.as_str(), deps.clock.now() + 1_000, task)
@@ -95,14 +91,25 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
-        if event.trust == Trust::Forged {
+        if event.trust.is_void() {
             return Ok(Done::default());
         }
-        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < USER_PATIENCE
-        {
-            return Err(PortalError::NotYet(LOOK));
+        if event.trust.lacks_key() {
+            let waited = deps.clock.now().saturating_sub(received);
+            if event.trust == Trust::NoKey && waited >= PATIENCE {
+                deps.e2ee.ask_for_key(&deps.host(portal), event).await?;
+            }
+            if waited < USER_PATIENCE {
+                return Err(PortalError::NotYet(LOOK));
+            }
         }
-        let why = "it is encrypted, and your client did not give Vizard its key. Send it again";
+        let why = match event.trust {
+            Trust::Withheld(Withheld::Unverified) => {
+                "it is encrypted, and your client gives its keys to verified people only (see its settings)"
+            }
+            Trust::Withheld(_) => "it is encrypted, and your client keeps its key from Vizard",
+            _ => "it is encrypted, and your client did not give Vizard its key. Send it again",
+        };
         self.not_sent(deps, portal, event, why).await
     }
 
@@ -136,81 +143,63 @@ impl Relay {
     }
 }
 
-/// An event as a job keeps it.
-pub struct Kept;
-
-impl Kept {
-    fn of(event: &Event) -> String {
-        let stored = Stored {
-            event_id: event.event_id.to_string(),
-            room_id: event.room_id.to_string(),
-            sender: event.sender.to_string(),
-            kind: event.kind.clone(),
-            origin_server_ts: event.origin_server_ts,
-            content: event.content.clone(),
-        };
-        serde_json::to_string(&stored).unwrap_or_default()
+/// An error while what came without its key still waits for it.
+pub(super) fn still_waits(deps: &Deps, received: UnixMillis) -> Result<(), PortalError> {
+    if deps.clock.now().saturating_sub(received) < PATIENCE {
+        return Err(PortalError::NotYet(LOOK));
     }
+    Ok(())
 }
 
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    event_id: String,
-    room_id: String,
-    sender: String,
-    #[serde(rename = "type")]
-    kind: String,
-    origin_server_ts: UnixMillis,
-    content: Box<serde_json::value::RawValue>,
-}
-
-/// Looks once more for the key of an event that a placeholder stands for, and shows it in the placeholder's place.
-pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Outcome, PortalError> {
-    let portal = deps.portals.get(task.portal).await?;
-    let Some(event) = serde_json::value::RawValue::from_string(task.event.clone())
-        .ok()
-        .and_then(|raw| Event::decode(&raw))
-    else {
-        return Ok(Outcome::Done);
+/// What stands in a portal for a message whose key is missing.
+fn placeholder(trust: Trust) -> &'static str {
+    let Trust::Withheld(why) = trust else {
+        return PLACEHOLDER;
     };
-    let (PortalState::Joined, Some(room)) = (&portal.state, &portal.portal_room) else {
-        return Ok(Outcome::Done);
-    };
-    let opened = deps.e2ee.decrypt(&deps.ghost(&portal), &event).await?;
-    match opened.trust {
-        Trust::NoKey if attempts < LOOKS => return Ok(Outcome::Later),
-        Trust::NoKey | Trust::Broken | Trust::Forged => return Ok(Outcome::Done),
-        _ => {}
-    }
-    let mut relay = Relay::new(portal.id, super::Guards::default());
-    let references = rewrite::references(&opened.kind, &opened.content);
-    let translations = relay
-        .inbound_translations(deps, &portal, &references)
-        .await?;
-    let content = match rewrite::inbound(&opened.kind, &opened.content, &translations) {
-        Rewritten::Send(content) => relay.marked(deps, &portal, &opened, content).await?,
-        Rewritten::Media(attachment) => {
-            // No client shows a file in the place of a text: it comes beside it.
-            let content = relay
-                .attachment_inbound(deps, &portal, room, &opened, &attachment)
-                .await?;
-            let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
-            let actor = deps.mirror(&mirror);
-            let txn_id =
-                deps.store
-                    .txn_id(&actor.user, event.event_id.as_str(), "reopened file", 0);
-            deps.send(&actor, room, content, &txn_id, None).await?;
-            Scrubbed::notice(&format!("🔓 {}, shown below", attachment.name()))
+    match why {
+        Withheld::Unverified => {
+            "🔒 an encrypted message whose key was withheld: its sender's device gives keys only to devices that its owner has verified."
         }
-        Rewritten::Unsupported(what) => Scrubbed::notice(&format!("{what}: not supported yet")),
-        _ => return Ok(Outcome::Done),
-    };
-    let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
-    let actor = deps.mirror(&mirror);
-    let txn_id = deps
-        .store
-        .txn_id(&actor.user, event.event_id.as_str(), "reopened", 0);
-    deps.send(&actor, room, content.replacing(&task.shown), &txn_id, None)
-        .await?;
-    Ok(Outcome::Done)
+        Withheld::Blacklisted => {
+            "🔒 an encrypted message whose key was withheld: its sender has blocked your device in this room."
+        }
+        Withheld::Unauthorised => {
+            "🔒 an encrypted message whose key was withheld: by its sender's device you may not read it."
+        }
+        Withheld::Unavailable => {
+            "🔒 an encrypted message whose key was withheld: its sender's device does not have it."
+        }
+        Withheld::NoOlm => {
+            "🔒 an encrypted message whose key has not come: its sender's device found no secure channel to yours. It will be shown here when the key comes."
+        }
+        Withheld::Other => {
+            "🔒 an encrypted message whose key was withheld by its sender's device, for a reason that is not known here."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_says_why() {
+        let all = [
+            Withheld::Unverified,
+            Withheld::Blacklisted,
+            Withheld::Unauthorised,
+            Withheld::Unavailable,
+            Withheld::NoOlm,
+            Withheld::Other,
+        ];
+        let mut texts: Vec<_> = all
+            .iter()
+            .map(|why| placeholder(Trust::Withheld(*why)))
+            .collect();
+        texts.push(placeholder(Trust::NoKey));
+        for (at, text) in texts.iter().enumerate() {
+            assert!(text.starts_with("🔒"));
+            assert!(!texts[..at].contains(text), "{text}");
+        }
+    }
 }

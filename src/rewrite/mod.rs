@@ -37,6 +37,7 @@ use serde_json::value::RawValue;
 pub use self::{
     attachment::{Attachment, Copied, Location, Placed},
     guard::Sieve,
+    notice::code_spans,
     text::{clean_name, escape_html},
 };
 
@@ -45,6 +46,8 @@ pub use self::{
 pub struct Scrubbed {
     event_type: String,
     content: Box<RawValue>,
+    /// It may be said in clear in an encrypted room.
+    public: bool,
 }
 
 impl Scrubbed {
@@ -66,16 +69,19 @@ impl Scrubbed {
         Self {
             event_type: "m.room.encrypted".to_owned(),
             content,
+            public: true,
         }
     }
 
-    /// Whether it is worth encrypting: state is not, nor are reactions and redactions, which no client encrypts.
+    /// Whether it is worth encrypting: state is not, nor are reactions and redactions, which no client encrypts, nor is what
+    /// is made by [`Scrubbed::public`].
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        !matches!(
-            self.event_type.as_str(),
-            "m.reaction" | "m.room.redaction" | "m.room.encrypted"
-        )
+        !self.public
+            && !matches!(
+                self.event_type.as_str(),
+                "m.reaction" | "m.room.redaction" | "m.room.encrypted"
+            )
     }
 }
 

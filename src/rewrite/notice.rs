@@ -10,7 +10,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Scrubbed, message, text};
+use super::{Copied, Location, Scrubbed, message, text, text::escape_html};
 
 impl Scrubbed {
     /// Serializes a typed content.
@@ -18,6 +18,7 @@ impl Scrubbed {
         Some(Self {
             event_type: event_type.to_owned(),
             content: to_raw_value(content).ok()?,
+            public: false,
         })
     }
 
@@ -26,18 +27,32 @@ impl Scrubbed {
             event_type: event_type.to_owned(),
             // A `Value` always serializes.
             content: to_raw_value(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            public: false,
         }
     }
 
-    /// An `m.notice` of Markdown-free plain text.
+    /// An `m.notice`. What stands between backticks is shown as code; nothing else in it is markup.
     #[must_use]
     pub fn notice(text: &str) -> Self {
+        if text.matches('`').nth(1).is_some() {
+            return Self::notice_html(text, &code_spans(text));
+        }
         let content = json!({
             "msgtype": "m.notice",
             "body": text::clean(text),
             "m.mentions": {},
         });
         Self::made(message::TYPE, &content)
+    }
+
+    /// A notice that is said in clear even where everything else is encrypted: that there is no encryption any more. It
+    /// tells servers nothing, because its text is fixed.
+    #[must_use]
+    pub fn public(text: &'static str) -> Self {
+        Self {
+            public: true,
+            ..Self::notice(text)
+        }
     }
 
     /// An `m.notice` of plain text and HTML made by Vizard itself.
@@ -51,6 +66,22 @@ impl Scrubbed {
             "m.mentions": {},
         });
         Self::made(message::TYPE, &content)
+    }
+
+    /// A picture that was copied and encrypted; `None` where it was not.
+    #[must_use]
+    pub fn picture(name: &'static str, copy: &Copied) -> Option<Self> {
+        let Location::Encrypted(file) = &copy.location else {
+            return None;
+        };
+        let content = json!({
+            "msgtype": "m.image",
+            "body": name,
+            "file": file,
+            "info": {"mimetype": copy.kind.mime(), "size": copy.size},
+            "m.mentions": {},
+        });
+        Some(Self::made(message::TYPE, &content))
     }
 
     /// The notice as a reply to `event`.
@@ -79,6 +110,13 @@ impl Scrubbed {
         })
     }
 
+    /// Whether it is an edit of another message.
+    #[must_use]
+    pub fn is_edit(&self) -> bool {
+        let content = serde_json::from_str::<Value>(self.content.get());
+        content.is_ok_and(|content| content["m.relates_to"]["rel_type"] == "m.replace")
+    }
+
     /// The text with a mark before it.
     #[must_use]
     pub fn marked(self, mark: &str) -> Self {
@@ -104,7 +142,10 @@ impl Scrubbed {
         if content.is_object() {
             change(&mut content);
         }
-        Self::made(&self.event_type, &content)
+        Self {
+            public: self.public,
+            ..Self::made(&self.event_type, &content)
+        }
     }
 
     /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
@@ -135,6 +176,25 @@ impl Scrubbed {
     }
 }
 
+/// Text as HTML in which what stands between backticks is code, and line breaks are kept.
+#[must_use]
+pub fn code_spans(text: &str) -> String {
+    let pieces: Vec<_> = text.split('`').collect();
+    // An odd backtick at the end opens nothing.
+    let unpaired = pieces.len() % 2 == 0;
+    let mut html = String::with_capacity(text.len() + 32);
+    for (index, piece) in pieces.iter().enumerate() {
+        let piece = escape_html(piece).replace('\n', "<br>");
+        let last = index + 1 == pieces.len();
+        match (index % 2 == 1, last && unpaired) {
+            (true, false) => html.extend(["<code>", &piece, "</code>"]),
+            (true, true) => html.extend(["`", &piece]),
+            (false, _) => html.push_str(&piece),
+        }
+    }
+    html
+}
+
 #[cfg(test)]
 mod tests {
     use ruma::event_id;
@@ -147,6 +207,8 @@ mod tests {
 
     #[test]
     fn notices() {
+        let public = Scrubbed::public("hi").in_reply_to(event_id!("$e"));
+        assert!(!public.is_secret() && Scrubbed::notice("hi").is_secret());
         let notice = Scrubbed::notice("hi\0");
         assert_eq!(notice.event_type(), "m.room.message");
         let expected = json!({"msgtype": "m.notice", "body": "hi", "m.mentions": {}});
@@ -158,6 +220,18 @@ mod tests {
             reply["m.relates_to"],
             json!({"m.in_reply_to": {"event_id": "$e"}})
         );
+    }
+
+    #[test]
+    fn commands_in_notices_are_code() {
+        let notice = value(&Scrubbed::notice("<Say> `a & b`,\nor `c`, not `"));
+        assert_eq!(notice["body"], "<Say> `a & b`,\nor `c`, not `");
+        assert_eq!(
+            notice["formatted_body"],
+            "&lt;Say&gt; <code>a &amp; b</code>,<br>or <code>c</code>, not `"
+        );
+        let one = value(&Scrubbed::notice("one ` <b>"));
+        assert_eq!(one["formatted_body"], json!(null));
     }
 
     #[test]
@@ -175,6 +249,7 @@ mod tests {
         expected["m.new_content"] = new;
         expected["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": "$e"});
         assert_eq!(value(&edit), expected);
+        assert!(edit.is_edit() && !Scrubbed::notice("a").in_reply_to(event_id!("$e")).is_edit());
         assert_eq!(edit.text().as_deref(), Some("a"));
     }
 

@@ -142,7 +142,7 @@ async fn prepare_sqlite(connection: &mut AnyConnection, role: Role) -> Result<()
     }
     // Negative: KiB. Small, because the operating system caches the file anyway.
     let cache = match role {
-        Role::Writer => "PRAGMA cache_size = -6144",
+        Role::Writer => "PRAGMA cache_size = -4096",
         _ => "PRAGMA cache_size = -512",
     };
     connection.execute(cache).await?;
@@ -293,6 +293,18 @@ pub(super) async fn set_up(url: &str, alone: bool) -> Result<(Engine, AnyConnect
             })
         }
     }
+}
+
+/// A connection that can change nothing, beside whoever has the database open.
+pub(super) async fn beside(url: &str) -> Result<AnyConnection, StoreError> {
+    let (engine, _) = options(url)?;
+    let read_only = match engine {
+        Engine::Sqlite if url.contains('?') => format!("{url}&mode=ro"),
+        Engine::Sqlite => format!("{url}?mode=ro"),
+        Engine::Postgres => url.to_owned(),
+    };
+    let (_, options) = self::options(&read_only)?;
+    Ok(options.connect().await?)
 }
 
 fn options(url: &str) -> Result<(Engine, AnyConnectOptions), StoreError> {

@@ -12,6 +12,7 @@ use sqlx::{AnyConnection, AnyExecutor};
 use super::{
     Escrowed, Portal, Store, StoreError,
     db::write_tx,
+    links,
     seal::{Cell, Hash},
 };
 use crate::clock::UnixMillis;
@@ -21,9 +22,8 @@ pub(super) const ESCROW: Cell = Cell::new("escrow", 1024);
 /// Copies are due by the hour, so that two that were made together do not show it by the millisecond.
 const HOUR: UnixMillis = 60 * 60 * 1000;
 
-/// Everything that a portal owns, besides its routes.
-const DELETE: [&str; 4] = [
-    "DELETE FROM links WHERE portal = $1",
+/// Everything that a portal owns, besides its routes and links.
+const DELETE: [&str; 3] = [
     "DELETE FROM mirrors WHERE portal = $1",
     "DELETE FROM held WHERE portal = $1",
     "DELETE FROM portals WHERE id = $1",
@@ -37,6 +37,8 @@ impl Store {
         portal: &Portal,
         escrow_until: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
+        // A segment holds links of many portals: first they come to where each portal's are apart.
+        self.merge_links().await?;
         write_tx!(self.0.database, "forget_portal", |tx| self
             .forget_portal_in(tx, portal, escrow_until))?;
         self.users_changed();
@@ -64,6 +66,7 @@ impl Store {
     /// Removes a portal whose pseudonym was never in its room, so that nobody has seen it. Nothing stays of it, and the
     /// user may try that room again.
     pub async fn discard_portal(&self, portal: &Portal) -> Result<(), StoreError> {
+        self.merge_links().await?;
         write_tx!(self.0.database, "discard_portal", |tx| self
             .discard_portal_in(tx, portal))?;
         self.users_changed();
@@ -92,6 +95,7 @@ impl Store {
         }
         self.change_routes(tx, portal.id, &routes, &BTreeSet::new())
             .await?;
+        links::delete_all(&mut *tx, portal.id).await?;
         for delete in DELETE {
             sqlx::query(delete)
                 .bind(portal.id.0.as_slice())

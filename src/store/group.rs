@@ -1,33 +1,20 @@
-//! What one group commit writes, and the look-up that prepares it.
+//! What one group commit writes.
 
 use std::sync::LazyLock;
 
 use sqlx::{AnyConnection, Connection as _};
 
 use super::{
-    StoreError,
     chunks::{Chunked, exact_pieces, pieces},
     db::{Database, Engine, RETRIES, aborted},
+    links::Entry,
     seal::Hash,
 };
 
 const INSERT_INBOX: &str =
     "INSERT INTO inbox (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
-static LOOK: LazyLock<Chunked> = LazyLock::new(|| {
-    Chunked::rows(
-        "WITH wanted (p, s) AS (VALUES",
-        2,
-        // CROSS: SQLite keeps this order, and looks each one up.
-        ") SELECT source FROM wanted CROSS JOIN links WHERE portal = p AND source = s",
-    )
-});
-static INSERT_LINKS: LazyLock<Chunked> = LazyLock::new(|| {
-    Chunked::rows(
-        "INSERT INTO links (portal, source, target, day, sealed) VALUES",
-        5,
-        "ON CONFLICT (portal, source) DO NOTHING",
-    )
-});
+const INSERT_SEGMENT: &str =
+    "INSERT INTO link_segments (seq, sealed) VALUES ($1, $2) ON CONFLICT (seq) DO NOTHING";
 static PUT_CRYPTO: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::rows(
         "INSERT INTO crypto (machine, kind, key, grp, sealed) VALUES",
@@ -38,16 +25,6 @@ static PUT_CRYPTO: LazyLock<Chunked> = LazyLock::new(|| {
 const DELETE_CRYPTO: &str = "DELETE FROM crypto WHERE machine = $1 AND kind = $2 AND key = $3";
 static DELETE_INBOX: LazyLock<Chunked> =
     LazyLock::new(|| Chunked::list("DELETE FROM inbox WHERE seq IN", 0));
-
-/// A row of `links`.
-#[derive(Debug)]
-pub(super) struct LinkRow {
-    pub(super) portal: Hash,
-    pub(super) source: Hash,
-    pub(super) target: Option<Hash>,
-    pub(super) day: i64,
-    pub(super) sealed: Vec<u8>,
-}
 
 /// A row of `crypto`, or (without a cell) its end.
 #[derive(Debug)]
@@ -63,10 +40,12 @@ pub(super) struct CryptoRow {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) inbox: Vec<(i64, Vec<u8>)>,
-    pub(super) links: Vec<LinkRow>,
+    pub(super) links: Vec<Entry>,
     pub(super) done: Vec<i64>,
     /// The last of those with one key counts.
     pub(super) crypto: Vec<CryptoRow>,
+    /// The same, for which nobody waits.
+    pub(super) heard: Vec<CryptoRow>,
 }
 
 impl Work {
@@ -75,15 +54,18 @@ impl Work {
         self.links.append(&mut other.links);
         self.done.append(&mut other.done);
         self.crypto.append(&mut other.crypto);
+        self.heard.append(&mut other.heard);
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.inbox.len() + self.links.len() + self.done.len() + self.crypto.len()
+        let crypto = self.crypto.len() + self.heard.len();
+        self.inbox.len() + self.links.len() + self.done.len() + crypto
     }
 
     pub(super) fn bytes(&self) -> usize {
         let inbox = self.inbox.iter().map(|(_, sealed)| sealed.len());
-        let crypto = self.crypto.iter().flat_map(|row| &row.sealed).map(Vec::len);
+        let crypto = self.crypto.iter().chain(&self.heard);
+        let crypto = crypto.flat_map(|row| &row.sealed).map(Vec::len);
         inbox.chain(crypto).sum()
     }
 
@@ -94,8 +76,9 @@ impl Work {
 
     /// Puts neighbours in a table next to each other, and drops what a later row replaces.
     pub(super) fn arrange(&mut self) {
-        self.links
-            .sort_unstable_by_key(|row| (row.portal, row.source));
+        // Stable: links of one source keep their order.
+        self.links.sort_by_key(|entry| entry.portal);
+        self.crypto.append(&mut self.heard);
         // Stable and backwards: the last one stays.
         self.crypto.reverse();
         self.crypto
@@ -105,36 +88,18 @@ impl Work {
     }
 }
 
-/// Which of these links there are.
-pub(super) async fn look(
+/// Writes it in one database transaction, and again while that may help. `segment`: its links, by the number of the row.
+pub(super) async fn write(
     database: &Database,
-    sources: &[(Hash, Hash)],
-) -> Result<Vec<Hash>, StoreError> {
-    let mut all = Vec::new();
-    let mut connection = database.writer.acquire().await?;
-    for piece in pieces(sources) {
-        let mut query = sqlx::query_scalar(LOOK.text(database.engine, piece.len()));
-        for (portal, source) in piece {
-            query = query.bind(portal.as_slice()).bind(source.as_slice());
-        }
-        let found: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
-        all.extend(
-            found
-                .iter()
-                .filter_map(|hash| Hash::try_from(hash.as_slice()).ok()),
-        );
-    }
-    Ok(all)
-}
-
-/// Writes it in one database transaction, and again while that may help.
-pub(super) async fn write(database: &Database, work: &Work) -> Result<(), sqlx::Error> {
+    work: &Work,
+    segment: Option<&(i64, Vec<u8>)>,
+) -> Result<(), sqlx::Error> {
     let mut attempt = 0;
     loop {
         let mut connection = database.writer.acquire().await?;
         let outcome = async {
             let mut tx = connection.begin_with(database.engine.begin()).await?;
-            write_in(&mut tx, database.engine, work).await?;
+            write_in(&mut tx, database.engine, work, segment).await?;
             tx.commit().await
         }
         .await;
@@ -153,7 +118,12 @@ pub(super) async fn write(database: &Database, work: &Work) -> Result<(), sqlx::
     }
 }
 
-async fn write_in(tx: &mut AnyConnection, engine: Engine, work: &Work) -> Result<(), sqlx::Error> {
+async fn write_in(
+    tx: &mut AnyConnection,
+    engine: Engine,
+    work: &Work,
+    segment: Option<&(i64, Vec<u8>)>,
+) -> Result<(), sqlx::Error> {
     // Not padded: each is large.
     for (seq, sealed) in &work.inbox {
         sqlx::query(INSERT_INBOX)
@@ -162,17 +132,12 @@ async fn write_in(tx: &mut AnyConnection, engine: Engine, work: &Work) -> Result
             .execute(&mut *tx)
             .await?;
     }
-    for piece in pieces(&work.links) {
-        let mut query = sqlx::query(INSERT_LINKS.text(engine, piece.len()));
-        for row in piece {
-            query = query
-                .bind(row.portal.as_slice())
-                .bind(row.source.as_slice())
-                .bind(row.target.as_ref().map(Hash::as_slice))
-                .bind(row.day)
-                .bind(row.sealed.as_slice());
-        }
-        query.execute(&mut *tx).await?;
+    if let Some((seq, sealed)) = segment {
+        sqlx::query(INSERT_SEGMENT)
+            .bind(*seq)
+            .bind(sealed.as_slice())
+            .execute(&mut *tx)
+            .await?;
     }
     for piece in pieces(&work.done) {
         let mut query = sqlx::query(DELETE_INBOX.text(engine, piece.len()));

@@ -22,22 +22,50 @@ impl Store {
 
     /// Jobs due at `now`, oldest first.
     pub async fn due_jobs(&self, now: UnixMillis, limit: u32) -> Result<Vec<Job>, StoreError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> =
-            sqlx::query_as("SELECT id, sealed FROM jobs WHERE due <= $1 ORDER BY due, id LIMIT $2")
-                .bind(millis(now))
-                .bind(i64::from(limit))
-                .fetch_all(&self.0.database.readers)
-                .await?;
+        self.due_jobs_after(now, None, limit).await
+    }
+
+    /// Jobs due at `now` that come after another, oldest first.
+    pub async fn due_jobs_after(
+        &self,
+        now: UnixMillis,
+        after: Option<&Job>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        let (due, id) = after.map_or((-1, &[0; 16]), |job| (millis(job.due), &job.id));
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "SELECT id, sealed FROM jobs \
+             WHERE due <= $1 AND (due > $2 OR due = $2 AND id > $3) ORDER BY due, id LIMIT $4",
+        )
+        .bind(millis(now))
+        .bind(due)
+        .bind(id.as_slice())
+        .bind(i64::from(limit))
+        .fetch_all(&self.0.database.readers)
+        .await?;
         rows.iter()
             .map(|(id, sealed)| self.0.vault.open(JOBS, id, sealed))
             .collect()
     }
 
-    /// When the next job is due.
-    pub async fn next_job(&self) -> Result<Option<UnixMillis>, StoreError> {
-        let due: Option<i64> = sqlx::query_scalar("SELECT due FROM jobs ORDER BY due LIMIT 1")
+    /// A job as it stands now; `None`: it is done.
+    pub async fn job(&self, id: [u8; 16]) -> Result<Option<Job>, StoreError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM jobs WHERE id = $1")
+            .bind(id.to_vec())
             .fetch_optional(&self.0.database.readers)
             .await?;
+        sealed
+            .map(|sealed| self.0.vault.open(JOBS, &id, &sealed))
+            .transpose()
+    }
+
+    /// When the first job is due that is not due at `now`.
+    pub async fn next_job_after(&self, now: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
+        let due: Option<i64> =
+            sqlx::query_scalar("SELECT due FROM jobs WHERE due > $1 ORDER BY due LIMIT 1")
+                .bind(millis(now))
+                .fetch_optional(&self.0.database.readers)
+                .await?;
         Ok(due.map(|due| due.try_into().unwrap_or(0)))
     }
 

@@ -17,6 +17,9 @@ use super::{
 const LONG: usize = 10_000;
 /// Pages that a row changes, about.
 const PAGES: usize = 2;
+/// Bytes of a link in a segment, and merged links for each page that changes, about.
+const LINK: usize = 128;
+const MERGED: usize = 2;
 const PAGE: usize = 4096;
 
 const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
@@ -31,7 +34,14 @@ pub(super) struct Log {
 impl Log {
     /// Notes what is about to be written.
     pub(super) fn grew(&mut self, work: &Work) {
-        self.pages += work.rows() * PAGES + 2 * work.bytes() / PAGE + 1;
+        let rows = work.rows() - work.links.len();
+        let bytes = 2 * work.bytes() + work.links.len() * LINK;
+        self.pages += rows * PAGES + bytes / PAGE + 1;
+    }
+
+    /// Notes that so many links were merged.
+    pub(super) fn merged(&mut self, links: usize) {
+        self.pages += links / MERGED;
     }
 
     /// Begins to copy a long log, or ends it. Failures are left to SQLite, which copies when the log is much longer.

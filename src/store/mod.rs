@@ -23,6 +23,7 @@ mod jobs;
 mod keyring;
 mod links;
 mod log;
+mod marks;
 mod mirrors;
 mod notes;
 mod portals;
@@ -43,8 +44,9 @@ use data_encoding::HEXLOWER;
 use ruma::UserId;
 use sqlx::Connection as _;
 
-pub use crypto::CryptoStore;
+pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
 pub use links::{Committing, Source};
+pub use marks::*;
 pub use notes::Note;
 pub use records::*;
 pub use tasks::*;
@@ -91,6 +93,9 @@ pub enum StoreError {
     /// A sealed value did not open.
     #[error(transparent)]
     Open(#[from] crate::crypto::OpenError),
+    /// Stored links have a shape this version does not know.
+    #[error("stored links cannot be read")]
+    Links,
     /// A record has a shape this version does not know.
     #[error("a stored record cannot be read: {0}")]
     Record(#[from] serde_json::Error),
@@ -102,7 +107,9 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Arc<db::Database>,
-    vault: seal::Vault,
+    vault: Arc<seal::Vault>,
+    /// The newest links.
+    tail: links::tail::Shared,
     writer: writer::Writer,
     /// The inbox's next position.
     next_seq: tokio::sync::Mutex<i64>,
@@ -136,13 +143,26 @@ impl Store {
             sqlx::query_scalar("SELECT seq FROM inbox ORDER BY seq DESC LIMIT 1")
                 .fetch_optional(&mut connection)
                 .await;
+        let opened = match (keys, last) {
+            (Ok(keys), Ok(last)) => {
+                let vault = Arc::new(seal::Vault::new(&keys, rng));
+                let segments = links::segment::load(&mut connection, &vault).await;
+                segments.map(|segments| (vault, last, segments))
+            }
+            (Err(error), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
+        };
         connection.close().await?;
-        let (keys, last) = (keys?, last?);
+        let (vault, last, (tail, next_segment)) = opened?;
         let database = Arc::new(db::Database::open(url).await?);
+        links::legacy::move_links(&database, &vault).await?;
+        let tail = links::tail::Shared::new(tail);
+        let links = links::log::LinkLog::new(vault.clone(), tail.clone(), next_segment);
         Ok(Self(Arc::new(Inner {
-            writer: writer::Writer::start(Arc::clone(&database), clock.clone()),
+            writer: writer::Writer::start(Arc::clone(&database), clock.clone(), links),
             database,
-            vault: seal::Vault::new(&keys, rng),
+            vault,
+            tail,
             next_seq: tokio::sync::Mutex::new(last.unwrap_or(0) + 1),
             crypto: crypto::InUse::default(),
             users_epoch: AtomicU64::new(0),
@@ -170,7 +190,7 @@ impl Store {
             users: self.count("SELECT COUNT(*) FROM users").await?,
             portals: self.count("SELECT COUNT(*) FROM portals").await?,
             mirrors: self.count("SELECT COUNT(*) FROM mirrors").await?,
-            links: self.count("SELECT COUNT(*) FROM links").await?,
+            links: self.count_links().await?,
             inbox: self.inbox_len().await?,
             held: self.count("SELECT COUNT(*) FROM held").await?,
             jobs: self.count("SELECT COUNT(*) FROM jobs").await?,
@@ -208,6 +228,13 @@ impl Store {
             ],
         );
         HEXLOWER.encode(&id)
+    }
+
+    /// A number derived like [`Store::derive`].
+    pub fn derive_number(&self, purpose: &str, parts: &[&[u8]]) -> u64 {
+        self.derive(purpose, parts)[..8]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     /// 32 bytes derived from the data keys for `purpose`, for ids that must be the same after a crash.

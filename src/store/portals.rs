@@ -156,5 +156,6 @@ fn line(portal: &Portal) -> UserPseudonym {
         nick: portal.ghost.nick.clone(),
         room_name: portal.shown.name.clone(),
         portal_room: portal.portal_room.clone(),
+        hidden_name: portal.shown.hidden.name.clone(),
     }
 }

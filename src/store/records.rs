@@ -6,7 +6,8 @@ use std::fmt;
 use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixMillis;
+use super::{Departure, Floor, Former};
+use crate::{clock::UnixMillis, event::Event};
 
 /// A portal's random id. Its short form is the only handle of a portal that appears in logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct User {
     /// The confirmation that `forget` waits for: portal and until when it holds.
     #[serde(default)]
     pub confirm_forget: Option<(PortalId, UnixMillis)>,
+    /// Portals that they left lately, so that ghosts that are to leave with others do not leave at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub departures: Vec<Departure>,
 }
 
 fn yes() -> bool {
@@ -67,6 +71,7 @@ impl User {
             guard: true,
             recent_joins: Vec::new(),
             confirm_forget: None,
+            departures: Vec::new(),
         }
     }
 }
@@ -88,6 +93,9 @@ pub struct UserPseudonym {
     /// The portal room, once there is one.
     #[serde(default)]
     pub portal_room: Option<OwnedRoomId>,
+    /// The room's name, if the room encrypts it: for the guard alone.
+    #[serde(default)]
+    pub hidden_name: Option<String>,
 }
 
 /// Where a portal is in its life.
@@ -147,6 +155,12 @@ pub struct Portal {
     /// portal into the same room lets earlier events reach this one too.
     #[serde(default)]
     pub joined_at: UnixMillis,
+    /// Members of whom the user knows that they cannot read the ghost, or not on all devices.
+    #[serde(default)]
+    pub told_unread: Vec<OwnedUserId>,
+    /// Where the search for missed events ends, because it once gave up there: at most one for each of the two rooms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floors: Vec<Floor>,
 }
 
 /// The ghost of a portal.
@@ -159,6 +173,9 @@ pub struct GhostRecord {
     /// Its device, once made.
     #[serde(default)]
     pub device: Option<OwnedDeviceId>,
+    /// The device before that, if the homeserver lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
     /// Its display name.
     pub nick: String,
     /// Whether it is registered and its profile set.
@@ -182,6 +199,9 @@ pub struct Puppet {
     /// Its device, once made.
     #[serde(default)]
     pub device: Option<OwnedDeviceId>,
+    /// The device before that, if the homeserver lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
 }
 
 /// What a portal room shows, so that only changes are written.
@@ -202,6 +222,32 @@ pub struct Shown {
     /// Whether the room is encrypted.
     #[serde(default)]
     pub encrypted: bool,
+    /// What the room encrypts, which is said in the portal and never stands in its state.
+    #[serde(default)]
+    pub hidden: ShownHidden,
+    /// The bridge information: a hash of what was written last, or 0.
+    #[serde(default)]
+    pub bridge: u64,
+}
+
+/// What a portal was told of a room's encrypted state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownHidden {
+    /// The room's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its topic.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Its avatar.
+    #[serde(default)]
+    pub avatar: Option<OwnedMxcUri>,
+    /// Whether there is more, whose keys have not come.
+    #[serde(default)]
+    pub unread: bool,
+    /// How often something was told.
+    #[serde(default)]
+    pub told: u32,
 }
 
 /// The stand-in of a member in one portal.
@@ -246,6 +292,19 @@ pub struct Link {
     pub direction: Direction,
     /// Who sent `source` (an edit or a redaction must come from the same mirror).
     pub sender: OwnedUserId,
+}
+
+impl Link {
+    /// An event that was handled, and what was sent for it.
+    #[must_use]
+    pub fn of(event: &Event, direction: Direction, target: Option<OwnedEventId>) -> Self {
+        Self {
+            source: event.event_id.clone(),
+            target,
+            direction,
+            sender: event.sender.clone(),
+        }
+    }
 }
 
 /// An acknowledged transaction.

@@ -16,7 +16,7 @@ use super::{
     inbox::INBOX,
     jobs::JOBS,
     keyring,
-    links::LINKS,
+    links::{legacy::LINKS, plan::PACKS, segment::SEGMENTS},
     mirrors::MIRRORS,
     notes::NOTES,
     portals::PORTALS,
@@ -109,7 +109,11 @@ pub(super) async fn rotate(
             Vault::new(&keys, rng.clone()),
             Vault::new(&next, rng.clone()),
         );
-        let mut cells = inbox(&mut tx, &from, &to).await?;
+        let mut cells = 0;
+        for table in &NUMBERED {
+            cells += by_number(&mut tx, table, &from, &to).await?;
+        }
+        cells += packs(&mut tx, &from, &to).await?;
         cells += crypto(&mut tx, &from, &to).await?;
         for table in &TABLES {
             cells += if table.double {
@@ -200,19 +204,42 @@ async fn by_pair(
     }
 }
 
-/// The inbox is numbered, and its rows are large: fewer at a time.
-async fn inbox(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, StoreError> {
+/// A table whose rows are numbered, and large: fewer at a time.
+struct Numbered {
+    cell: Cell,
+    select: &'static str,
+    update: &'static str,
+}
+
+const NUMBERED: [Numbered; 2] = [
+    Numbered {
+        cell: INBOX,
+        select: "SELECT seq, sealed FROM inbox WHERE seq > $1 ORDER BY seq LIMIT 8",
+        update: "UPDATE inbox SET sealed = $1 WHERE seq = $2",
+    },
+    Numbered {
+        cell: SEGMENTS,
+        select: "SELECT seq, sealed FROM link_segments WHERE seq > $1 ORDER BY seq LIMIT 8",
+        update: "UPDATE link_segments SET sealed = $1 WHERE seq = $2",
+    },
+];
+
+async fn by_number(
+    tx: &mut AnyConnection,
+    table: &Numbered,
+    from: &Vault,
+    to: &Vault,
+) -> Result<u64, StoreError> {
     let mut after = i64::MIN;
     let mut cells = 0;
     loop {
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT seq, sealed FROM inbox WHERE seq > $1 ORDER BY seq LIMIT 8")
-                .bind(after)
-                .fetch_all(&mut *tx)
-                .await?;
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(table.select)
+            .bind(after)
+            .fetch_all(&mut *tx)
+            .await?;
         for (seq, sealed) in &rows {
-            sqlx::query("UPDATE inbox SET sealed = $1 WHERE seq = $2")
-                .bind(reseal(INBOX, &seq.to_be_bytes(), sealed, from, to)?)
+            sqlx::query(table.update)
+                .bind(reseal(table.cell, &seq.to_be_bytes(), sealed, from, to)?)
                 .bind(*seq)
                 .execute(&mut *tx)
                 .await?;
@@ -222,6 +249,36 @@ async fn inbox(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, 
             return Ok(cells);
         };
         after = *last;
+    }
+}
+
+/// Packs of links have a portal and a number.
+async fn packs(tx: &mut AnyConnection, from: &Vault, to: &Vault) -> Result<u64, StoreError> {
+    let mut after = (Vec::new(), 0);
+    let mut cells = 0;
+    loop {
+        let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT portal, pack, sealed FROM link_packs WHERE (portal, pack) > ($1, $2) \
+             ORDER BY portal, pack LIMIT 256",
+        )
+        .bind(after.0.as_slice())
+        .bind(after.1)
+        .fetch_all(&mut *tx)
+        .await?;
+        for (portal, pack, sealed) in &rows {
+            let row = [portal.as_slice(), &pack.to_be_bytes()].concat();
+            sqlx::query("UPDATE link_packs SET sealed = $1 WHERE portal = $2 AND pack = $3")
+                .bind(reseal(PACKS, &row, sealed, from, to)?)
+                .bind(portal.as_slice())
+                .bind(*pack)
+                .execute(&mut *tx)
+                .await?;
+            cells += 1;
+        }
+        let Some((portal, pack, _)) = rows.into_iter().next_back() else {
+            return Ok(cells);
+        };
+        after = (portal, pack);
     }
 }
 

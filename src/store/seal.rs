@@ -99,6 +99,13 @@ impl Vault {
         Ok(read.r)
     }
 
+    /// Bytes as a sealed cell, made up with zeros.
+    pub(super) fn seal_padded(&self, cell: Cell, row: &[u8], mut plain: Vec<u8>) -> Vec<u8> {
+        plain.resize(plain.len().next_multiple_of(cell.bucket), 0);
+        let plain = Secret::new(plain);
+        self.seal_bytes(cell, row, plain.expose())
+    }
+
     pub(super) fn seal_bytes(&self, cell: Cell, row: &[u8], plain: &[u8]) -> Vec<u8> {
         self.sealer.seal(&self.rng, cell.column, row, plain)
     }
@@ -128,6 +135,12 @@ impl Vault {
 
     pub(super) fn random_id(&self) -> Hash {
         self.rng.bytes()
+    }
+
+    /// A random number of this many bits (1 to 63).
+    pub(super) fn random_bits(&self, bits: u32) -> i64 {
+        let random = u64::from_be_bytes(self.rng.bytes());
+        i64::try_from(random >> (u64::BITS - bits)).unwrap_or(0)
     }
 }
 

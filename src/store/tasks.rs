@@ -28,6 +28,11 @@ pub enum Task {
     Join(JoinTask),
     /// Look once more for the key of a message.
     Reopen(ReopenTask),
+    /// Look once more for the keys of a room's encrypted state.
+    Look {
+        /// The portal.
+        portal: PortalId,
+    },
     /// The ghost leaves its room.
     Leave {
         /// The portal.

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     StoreError,
     db::Database,
-    group::{Work, look, write},
+    group::{Work, write},
+    links::{log::LinkLog, look},
     log::Log,
     seal::Hash,
 };
@@ -30,17 +31,14 @@ const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
 /// A group of links of this size waits for no more.
 const ENOUGH_ROWS: usize = 384;
-/// After a group of this size, the next group of links waits [`LINGER`] for more: each page that it changes is then written
-/// once for several links. Nobody waits for links to be durable but to go on after a good many of them.
+/// After a group of this size, the next group of links waits [`LINGER`] for more: a commit then serves several. Nobody waits for links to be durable but to go on after a good many of them.
 const BUSY_ROWS: usize = 16;
 const LINGER: Duration = Duration::from_millis(5);
 
 enum Request {
     Write(Work, oneshot::Sender<Result<(), StoreError>>),
-    Look(
-        Vec<(Hash, Hash)>,
-        oneshot::Sender<Result<Vec<Hash>, StoreError>>,
-    ),
+    Look(Vec<Hash>, oneshot::Sender<Result<Vec<Hash>, StoreError>>),
+    Merge(oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -50,9 +48,9 @@ pub(super) struct Writer(mpsc::Sender<Request>);
 
 impl Writer {
     /// Starts the task. It ends with [`Writer::close`] or when the last handle is gone.
-    pub(super) fn start(database: Arc<Database>, clock: Clock) -> Self {
+    pub(super) fn start(database: Arc<Database>, clock: Clock, links: LinkLog) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(database, clock, queue));
+        tokio::spawn(run(database, clock, links, queue));
         Self(requests)
     }
 
@@ -67,12 +65,22 @@ impl Writer {
         Ok(Answer(receiver))
     }
 
-    /// Which of these links (portal, source) are there: all whose writing was answered before the call, and perhaps others.
+    /// Which links have these sources: all whose writing was answered before the call, and perhaps others.
     /// Asked on the writing connection, whose cache then has the pages to which new ones will go.
-    pub(super) async fn look(&self, sources: Vec<(Hash, Hash)>) -> Result<Vec<Hash>, StoreError> {
+    pub(super) async fn look(&self, sources: Vec<Hash>) -> Result<Vec<Hash>, StoreError> {
         let (answer, receiver) = oneshot::channel();
         self.0
             .send(Request::Look(sources, answer))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        receiver.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Merges all links whose writing was answered before the call.
+    pub(super) async fn merge(&self) -> Result<(), StoreError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0
+            .send(Request::Merge(answer))
             .await
             .map_err(|_| StoreError::Closed)?;
         receiver.await.unwrap_or(Err(StoreError::Closed))
@@ -138,10 +146,26 @@ struct Run {
     /// Whether more is likely to come soon.
     busy: bool,
     closing: Vec<oneshot::Sender<()>>,
+    links: LinkLog,
+    /// Whether the last turn merged.
+    merged: bool,
     log: Log,
 }
 
-async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Request>) {
+/// What is to be done next.
+enum Turn {
+    Write,
+    Merge,
+    /// There is nothing, and there will be nothing more.
+    End,
+}
+
+async fn run(
+    database: Arc<Database>,
+    clock: Clock,
+    links: LinkLog,
+    queue: mpsc::Receiver<Request>,
+) {
     let mut run = Run {
         database,
         clock,
@@ -151,18 +175,21 @@ async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Reques
         until: None,
         busy: false,
         closing: Vec::new(),
+        links,
+        merged: false,
         log: Log::default(),
     };
-    while run.gather().await {
-        let together = run.until.is_none() || run.patient.work.rows() >= ENOUGH_ROWS;
-        let mut group = std::mem::take(&mut run.urgent);
-        if together {
-            run.until = None;
-            run.busy = run.patient.work.rows() >= BUSY_ROWS;
-            group.append(std::mem::take(&mut run.patient));
+    loop {
+        let turn = run.gather().await;
+        run.merged = matches!(turn, Turn::Merge);
+        match turn {
+            Turn::Write => run.write().await,
+            Turn::Merge => {
+                let links = run.links.step(&run.database).await;
+                run.log.merged(links);
+            }
+            Turn::End => break,
         }
-        run.log.grew(&group.work);
-        write_group(&run.database, group).await;
         run.log.copy_back(&run.database).await;
     }
     for answer in run.closing {
@@ -171,21 +198,28 @@ async fn run(database: Arc<Database>, clock: Clock, queue: mpsc::Receiver<Reques
 }
 
 impl Run {
-    /// Waits until something is to be written. `false`: there is nothing, and there will be nothing more.
-    async fn gather(&mut self) -> bool {
+    /// Waits until something is to be done. Merging takes turns with what waits.
+    async fn gather(&mut self) -> Turn {
         loop {
             while self.has_room()
                 && let Ok(request) = self.queue.try_recv()
             {
                 self.take(request).await;
             }
+            let due = self.links.is_due();
+            if due && !self.merged {
+                return Turn::Merge;
+            }
             if !self.urgent.is_empty() || self.patient.work.rows() >= ENOUGH_ROWS {
-                return true;
+                return Turn::Write;
+            }
+            if due && self.patient.is_empty() {
+                return Turn::Merge;
             }
             if !self.patient.is_empty() {
                 if !self.busy || self.queue.is_closed() {
                     self.until = None;
-                    return true;
+                    return Turn::Write;
                 }
                 let clock = self.clock.clone();
                 self.until
@@ -201,14 +235,35 @@ impl Run {
                 request = self.queue.recv() => request,
                 () = enough => {
                     self.until = None;
-                    return true;
+                    return Turn::Write;
                 }
             };
             match request {
                 Some(request) => self.take(request).await,
-                None if self.patient.is_empty() => return false,
+                None if self.patient.is_empty() => return Turn::End,
                 None => {}
             }
+        }
+    }
+
+    async fn write(&mut self) {
+        let together = self.until.is_none() || self.patient.work.rows() >= ENOUGH_ROWS;
+        let mut group = std::mem::take(&mut self.urgent);
+        if together {
+            self.until = None;
+            self.busy = self.patient.work.rows() >= BUSY_ROWS;
+            group.append(std::mem::take(&mut self.patient));
+        }
+        group.work.arrange();
+        let segment = self.links.segment(&mut group.work.links);
+        self.log.grew(&group.work);
+        let outcome = write(&self.database, &group.work, segment.as_ref()).await;
+        if let (Ok(()), Some((seq, _))) = (&outcome, segment) {
+            self.links.written(seq, group.work.links);
+        }
+        let outcome = outcome.map_err(Arc::new);
+        for answer in group.answers {
+            let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
         }
     }
 
@@ -222,21 +277,16 @@ impl Run {
             Request::Write(work, answer) if work.is_urgent() => self.urgent.take(work, answer),
             Request::Write(work, answer) => self.patient.take(work, answer),
             Request::Look(sources, answer) => {
-                let _ = answer.send(look(&self.database, &sources).await);
+                let (database, tail) = (&self.database, self.links.tail());
+                let found = look(tail, database.engine, &database.writer, sources).await;
+                let _ = answer.send(found);
             }
+            Request::Merge(answer) => self.links.merge_all(answer),
             Request::Close(answer) => {
                 self.queue.close();
                 self.closing.push(answer);
             }
         }
-    }
-}
-
-async fn write_group(database: &Database, mut group: Group) {
-    group.work.arrange();
-    let outcome = write(database, &group.work).await.map_err(Arc::new);
-    for answer in group.answers {
-        let _ = answer.send(outcome.clone().map_err(StoreError::Commit));
     }
 }
 
@@ -268,13 +318,13 @@ mod tests {
 
     fn batch() -> Batch {
         let link = |n| Link {
-            source: format!("$event{n}").try_into().unwrap(),
+            source: format!("$event{n}{}", "x".repeat(200)).try_into().unwrap(),
             target: None,
             direction: Direction::Inbound,
             sender: "@a:b.example".try_into().unwrap(),
         };
         Batch {
-            links: (0..1000).map(|n| (PortalId([1; 16]), link(n))).collect(),
+            links: (0..2000).map(|n| (PortalId([1; 16]), link(n))).collect(),
             done: vec![1],
         }
     }

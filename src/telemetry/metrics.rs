@@ -49,6 +49,10 @@ fn describe() {
         "vizard_events_total",
         "Events received, by outcome: accepted, malformed, duplicate, or fetched (missed, and found in the history)"
     );
+    describe_counter!(
+        "vizard_hints_total",
+        "What transactions hint at beside their events, by outcome: synced, recent, unknown, failed, dropped, changed, malformed"
+    );
     describe_gauge!(
         "vizard_lane_depth",
         "Events waiting in the lanes of all portals"
@@ -60,11 +64,11 @@ fn describe() {
     describe_histogram!(
         "vizard_relay_seconds",
         Unit::Seconds,
-        "Time that handling one event took, its waiting in the lane left out, by direction"
+        "Time from an event's receipt until it was handled, all waiting included, by direction"
     );
     describe_counter!(
         "vizard_failures_total",
-        "Failures, by class: retry, give_up, inbound, outbound, job, avatar, user_limit, wrong_token"
+        "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
         "vizard_homeserver_requests_total",

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{backoff, lanes::Lanes};
 use crate::{
     bot,
+    clock::UnixMillis,
     event::Event,
     homeserver::Class,
     portal::{Deps, PortalError},
@@ -28,17 +29,11 @@ pub(super) async fn step(
     let mut attempts = 0;
     loop {
         let permit = lanes.slots.acquire().await.ok()?;
-        let started = deps.clock.now();
-        let result = match opened(deps, relay, direction, event).await {
-            Ok(event) => once(lanes, id, relay, direction, &event, received).await,
-            Err(error) => Err(error),
-        };
+        // Boxed: a lane that waits keeps no room for what a step needs, which is much.
+        let result = Box::pin(once(lanes, id, relay, direction, event, received)).await;
         drop(permit);
         match result {
             Ok(link) => {
-                #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-                metrics::histogram!("vizard_relay_seconds", "direction" => label(direction))
-                    .record(deps.clock.now().saturating_sub(started) as f64 / 1000.0);
                 tracing::debug!(portal = %id, direction = label(direction), sent = link.target.is_some(), "handled an event");
                 return Some(link);
             }
@@ -47,12 +42,7 @@ pub(super) async fn step(
                 if !matches!(error, PortalError::Gone) {
                     tracing::warn!(portal = %id, direction = label(direction), "an event could not be handled");
                 }
-                return Some(Link {
-                    source: event.event_id.clone(),
-                    target: None,
-                    direction,
-                    sender: event.sender.clone(),
-                });
+                return Some(Link::of(event, direction, None));
             }
             Err(error) => {
                 let waits = matches!(error, PortalError::NotYet(_));
@@ -61,16 +51,19 @@ pub(super) async fn step(
                     && direction == Direction::Outbound
                     && event.state_key.is_none()
                 {
-                    let _ = relay.delayed(deps, event, &error).await;
+                    let _ = Box::pin(relay.delayed(deps, event, &error)).await;
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
+                if error.lost_device().is_some() {
+                    relay.forget_mirrors();
+                }
                 attempts += 1;
             }
         }
     }
 }
 
-/// One attempt at an event that is in the clear, or that cannot be opened.
+/// One attempt at an event.
 async fn once(
     lanes: &Arc<Lanes>,
     id: PortalId,
@@ -80,15 +73,28 @@ async fn once(
     received: u64,
 ) -> Result<Link, PortalError> {
     let deps = &lanes.deps;
+    let event = &*opened(deps, relay, direction, event).await?;
     match command(lanes, id, direction, event).await? {
-        Some(invocation) => bot::handle(deps, &invocation).await.map(|()| Link {
-            source: event.event_id.clone(),
-            target: None,
-            direction,
-            sender: event.sender.clone(),
-        }),
+        Some(invocation) => {
+            bot::handle(deps, &invocation).await?;
+            Ok(Link::of(event, direction, None))
+        }
         None => relay.step(deps, direction, event, received).await,
     }
+}
+
+/// Makes a device anew, if that it is lost is what is wrong.
+pub(super) async fn mend(lanes: &Lanes, error: &PortalError, id: Option<PortalId>) {
+    if let Err(error) = lanes.deps.mend_device(error, id.as_slice()).await {
+        tracing::warn!(%error, "a device that was lost could not be made anew; trying again");
+    }
+}
+
+/// Records how long an event took, from its receipt on: its waiting in the lane, for keys, limits and better times included.
+pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixMillis) {
+    #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+    let seconds = now.saturating_sub(received) as f64 / 1000.0;
+    metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
 }
 
 /// The event as its sender wrote it.
@@ -99,7 +105,8 @@ pub(super) async fn opened<'a>(
     event: &'a Event,
 ) -> Result<Cow<'a, Event>, PortalError> {
     if event.kind == ENCRYPTED {
-        relay.open(deps, direction, event).await.map(Cow::Owned)
+        let opened = Box::pin(relay.open(deps, direction, event)).await;
+        opened.map(Cow::Owned)
     } else {
         Ok(Cow::Borrowed(event))
     }
@@ -123,13 +130,7 @@ async fn command(
     if event.sender != portal.user {
         return Ok(None);
     }
-    Ok(Some(bot::Invocation {
-        room: event.room_id.clone(),
-        event: event.event_id.clone(),
-        sender: event.sender.clone(),
-        text,
-        portal: Some(id),
-    }))
+    Ok(Some(bot::Invocation::new(event, text, Some(id))))
 }
 
 /// Tries something until it works or will not pass. `None`: it will not, or the process stops.
@@ -165,6 +166,7 @@ pub(super) async fn pause(
             tracing::warn!(portal = id.map(tracing::field::display), %error, "still trying");
         }
     }
+    mend(lanes, error, id).await;
     let wait = backoff::wait(attempts, error, &lanes.deps.rng);
     lanes
         .stop

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bot,
     clock::UnixMillis,
-    event::{Event, Membership, Trust},
+    event::{Event, Membership},
     portal::PortalError,
     relay::ENCRYPTED,
     store::{Link, PortalId},
@@ -46,12 +46,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
                 {
                     return;
                 }
-                let link = Link {
-                    source: item.event.event_id.clone(),
-                    target: None,
-                    direction: item.direction,
-                    sender: item.event.sender.clone(),
-                };
+                let link = Link::of(&item.event, item.direction, None);
                 outcome.links.push((id, link));
             }
             outcome.count += 1;
@@ -83,8 +78,8 @@ async fn answer(
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
     }
-    if event.kind == ENCRYPTED && event.trust != Trust::Forged {
-        if event.trust == Trust::NoKey && deps.clock.now().saturating_sub(received) < PATIENCE {
+    if event.kind == ENCRYPTED && !event.trust.is_void() {
+        if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {
             return Err(PortalError::NotYet(LOOK));
         }
         return bot::cannot_read(deps, room).await;
@@ -93,12 +88,5 @@ async fn answer(
         return Ok(());
     };
     let text = bot::strip_prefix(&text, &deps.config.portal.command_prefix).unwrap_or(text);
-    let invocation = bot::Invocation {
-        room: room.to_owned(),
-        event: event.event_id.clone(),
-        sender: event.sender.clone(),
-        text,
-        portal: None,
-    };
-    bot::handle(deps, &invocation).await
+    bot::handle(deps, &bot::Invocation::new(event, text, None)).await
 }

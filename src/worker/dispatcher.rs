@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Intake,
+    hints::Hints,
     intake::{Arrival, Arrivals, decode},
     lanes::{Item, LaneKey, Lanes},
     seen::Look,
@@ -40,7 +41,8 @@ impl Dispatcher {
     /// A dispatcher and the door that feeds it.
     #[must_use]
     pub fn new(deps: Deps, lanes: Arc<Lanes>) -> (Self, Intake) {
-        let (intake, arrivals) = Intake::new(deps.store.clone(), deps.clock.clone());
+        let (intake, arrivals) =
+            Intake::new(deps.store.clone(), deps.clock.clone(), Hints::new(&deps));
         (
             Self {
                 deps,
@@ -176,7 +178,7 @@ impl Dispatcher {
     /// Asks, once for all, which of these events were handled before. If that fails, the lanes ask again.
     async fn look(&self, items: &[(LaneKey, Direction, Arc<Event>)]) -> Vec<Look> {
         let store = &self.deps.store;
-        let sources: Vec<(PortalId, Source)> = items
+        let sources: Vec<Source> = items
             .iter()
             .map(|(key, _, event)| {
                 // A direct chat's lane asks itself.
@@ -184,7 +186,7 @@ impl Dispatcher {
                     LaneKey::Portal(portal) => *portal,
                     LaneKey::Direct(_) => PortalId([0; 16]),
                 };
-                (portal, store.source(portal, &event.event_id))
+                store.source(portal, &event.event_id)
             })
             .collect();
         let at = self.lanes.tick();
@@ -192,7 +194,7 @@ impl Dispatcher {
             Ok(found) => (at, found),
             Err(_) => (0, HashSet::new()),
         };
-        let look = |(_, source)| Look {
+        let look = |source| Look {
             source,
             at,
             found: found.contains(&source),

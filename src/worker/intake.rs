@@ -1,14 +1,19 @@
-//! The door: a transaction is durable before it is answered.
+//! The door: a transaction is durable before it is answered. What it says beside its events are hints (`hints`), which are
+//! passed on and not stored.
 
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 
+use super::hints::Hints;
 use crate::{
     clock::{Clock, UnixMillis},
-    event::Event,
+    event::{Event, hints::Field},
     store::{Store, StoreError},
 };
 
@@ -59,6 +64,7 @@ pub struct Intake {
     clock: Clock,
     arrivals: mpsc::Sender<Arrival>,
     overflow: Arc<Notify>,
+    hints: Hints,
 }
 
 /// Transactions between door and dispatcher; beyond it the dispatcher reads them from the store.
@@ -66,7 +72,7 @@ const WAITING: usize = 64;
 
 impl Intake {
     /// The door, and what the dispatcher listens to.
-    pub(super) fn new(store: Store, clock: Clock) -> (Self, Arrivals) {
+    pub(super) fn new(store: Store, clock: Clock, hints: Hints) -> (Self, Arrivals) {
         let (arrivals, receiver) = mpsc::channel(WAITING);
         let overflow: Arc<Notify> = Arc::default();
         let theirs = Arrivals {
@@ -78,13 +84,26 @@ impl Intake {
             clock,
             arrivals,
             overflow,
+            hints,
         };
         (intake, theirs)
     }
 
+    /// What is done about hints.
+    #[must_use]
+    pub fn hints(&self) -> Hints {
+        self.hints.clone()
+    }
+
     /// Stores a transaction. When this returns, nothing of it can be lost.
     pub async fn accept(&self, body: Vec<u8>) -> Result<(), Refused> {
-        let (events, skipped) = decode(&body).ok_or(Refused::NotJson)?;
+        let read = Body::read(&body).ok_or(Refused::NotJson)?;
+        let (events, skipped) = read.events();
+        let stored = read.without_hints();
+        if !read.hints.is_empty() {
+            self.hints.take(&read.hints);
+        }
+        let body = stored.unwrap_or(body);
         metrics::counter!("vizard_transactions_total").increment(1);
         metrics::counter!("vizard_events_total", "outcome" => "accepted")
             .increment(events.len() as u64);
@@ -113,21 +132,74 @@ impl Intake {
 /// The readable events of a transaction and the number of others; `None` when it is not a transaction at all.
 #[must_use]
 pub fn decode(body: &[u8]) -> Option<(Vec<Event>, u64)> {
-    #[derive(Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow, default)]
-        events: Vec<&'a RawValue>,
-    }
-    let body: Body<'_> = serde_json::from_slice(body).ok()?;
-    let total = body.events.len();
-    let events: Vec<Event> = body.events.into_iter().filter_map(Event::decode).collect();
-    let skipped = (total - events.len()) as u64;
-    Some((events, skipped))
+    Body::read(body).map(|body| body.events())
 }
+
+/// A transaction's parts as they came.
+#[derive(Default)]
+struct Body<'a> {
+    events: Vec<&'a RawValue>,
+    hints: Vec<(Field, &'a RawValue)>,
+}
+
+impl<'a> Body<'a> {
+    fn read(body: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    fn events(&self) -> (Vec<Event>, u64) {
+        let decoded = self.events.iter().map(|raw| Event::decode(raw));
+        let events: Vec<Event> = decoded.flatten().collect();
+        let skipped = (self.events.len() - events.len()) as u64;
+        (events, skipped)
+    }
+
+    /// What is to be stored, if it is not all of it.
+    fn without_hints(&self) -> Option<Vec<u8>> {
+        if self.hints.is_empty() {
+            return None;
+        }
+        let events: Vec<&str> = self.events.iter().map(|raw| raw.get()).collect();
+        Some(format!(r#"{{"events":[{}]}}"#, events.join(",")).into_bytes())
+    }
+}
+
+/// By hand, because a hint may stand there under two names, or be anything.
+impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Body<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a transaction")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Body<'de>, M::Error> {
+                let mut body = Body::default();
+                while let Some(Name(name)) = map.next_key()? {
+                    if name == "events" {
+                        body.events = map.next_value()?;
+                    } else if let Some(field) = Field::named(&name) {
+                        body.hints.push((field, map.next_value()?));
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(body)
+            }
+        }
+        deserializer.deserialize_map(Parts)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{Body, decode};
+    use crate::event::hints::Field;
 
     #[test]
     fn one_bad_event_does_not_spoil_the_rest() {
@@ -145,5 +217,28 @@ mod tests {
         assert!(decode(b"[1]").is_none_or(|(events, _)| events.is_empty()));
         assert!(decode(b"{").is_none());
         assert_eq!(decode(b"{}").map(|(events, _)| events.len()), Some(0));
+    }
+    #[test]
+    fn hints_are_found_whatever_they_hold_and_are_not_stored() {
+        let event = r#"{"event_id":"$e","room_id":"!r:a","sender":"@u:a","type":"m.x","content":{"to_device":1}}"#;
+        let body = format!(
+            r#"{{"to_device":3,"de.sorunome.msc2409.to_device":[{{}}],"ev\u0065nts":[{event}],"to_device":null,"ephemeral":[{{}}],
+                "org.matrix.msc3202.device_lists":{{"changed":[]}}}}"#
+        );
+        let read = Body::read(body.as_bytes()).expect("a transaction");
+        let fields: Vec<Field> = read.hints.iter().map(|(field, _)| *field).collect();
+        let to_device = Field::ToDevice;
+        assert_eq!(
+            fields,
+            [to_device, to_device, to_device, Field::DeviceLists]
+        );
+        let stored = read.without_hints().expect("less");
+        assert_eq!(stored, format!(r#"{{"events":[{event}]}}"#).into_bytes());
+        assert_eq!(decode(&stored).map(|(events, _)| events.len()), Some(1));
+        let plain = format!(r#"{{"events":[{event}]}}"#);
+        assert_eq!(
+            Body::read(plain.as_bytes()).and_then(|body| body.without_hints()),
+            None
+        );
     }
 }

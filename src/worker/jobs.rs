@@ -1,24 +1,21 @@
 //! Durable jobs: joins and leaves, run beside the lanes, carried on after a crash.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use ruma::OwnedUserId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Lanes;
+use super::{Lanes, turns::Turns};
 use crate::{
+    clock::UnixMillis,
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, join, leave},
+    portal::{Deps, Outcome, PortalError, hidden, join, leave},
     relay,
-    store::{Job, Task},
+    store::{Job, StoreError, Task},
 };
 
-/// Jobs under way at once.
-const CONCURRENT: usize = 16;
+/// Jobs that are read at once.
+const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
@@ -26,46 +23,22 @@ const GIVE_UP: u32 = 100;
 
 /// Runs jobs until cancelled; then waits for those under way.
 pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
-    let running: Arc<Mutex<HashSet<[u8; 16]>>> = Arc::default();
-    let slots = Arc::new(Semaphore::new(CONCURRENT));
+    let turns = Turns::default();
     let tasks = TaskTracker::new();
     while !stop.is_cancelled() {
-        let due = deps
-            .store
-            .due_jobs(deps.clock.now(), 64)
-            .await
-            .unwrap_or_default();
-        for job in due {
-            if !running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(job.id)
-            {
-                continue;
-            }
-            let (deps, lanes) = (deps.clone(), lanes.clone());
-            let (running, slots, stop) = (running.clone(), slots.clone(), stop.clone());
-            tasks.spawn(async move {
-                let id = job.id;
-                if let Some(Ok(_slot)) = stop.run_until_cancelled(slots.acquire()).await {
-                    // On the heap: a join's future is large.
-                    stop.run_until_cancelled(Box::pin(one(&deps, &lanes, job)))
-                        .await;
-                }
-                running
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&id);
-                deps.jobs.notify_one();
-            });
-        }
-        let next = deps.store.next_job().await.ok().flatten();
         let now = deps.clock.now();
-        let wait = next
-            .map_or(LOOK, |due| {
-                Duration::from_millis(due.saturating_sub(now).max(200))
-            })
-            .min(LOOK);
+        let begun = begin(&deps, &lanes, &stop, &turns, &tasks, now).await;
+        // What is due and has no turn is looked at when a turn ends.
+        let wait = match (begun, deps.store.next_job_after(now).await) {
+            (Ok(()), Ok(next)) => next.map_or(LOOK, |due| {
+                let wait = due.saturating_sub(deps.clock.now()).max(200);
+                Duration::from_millis(wait).min(LOOK)
+            }),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "the jobs cannot be read; trying again");
+                Duration::from_secs(1)
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = deps.jobs.notified() => {}
@@ -76,17 +49,76 @@ pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
     tasks.wait().await;
 }
 
+/// Begins what is due and has a turn. Whoever had to wait is looked at again when a turn ends.
+async fn begin(
+    deps: &Deps,
+    lanes: &Arc<Lanes>,
+    stop: &CancellationToken,
+    turns: &Turns,
+    tasks: &TaskTracker,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let mut last = None;
+    // All that is due: those whose users have no turn left may be many, and before the others.
+    while !turns.are_out() && !stop.is_cancelled() {
+        let due = deps.store.due_jobs_after(now, last.as_ref(), PAGE).await?;
+        last = due.last().cloned();
+        if last.is_none() {
+            break;
+        }
+        for job in due.into_iter().filter(|job| !turns.has(job.id)) {
+            let Some(turn) = turns.take(job.id, user_of(deps, &job).await) else {
+                continue;
+            };
+            let (deps, lanes, stop) = (deps.clone(), lanes.clone(), stop.clone());
+            tasks.spawn(async move {
+                // It may have ended between the look and its turn.
+                if let Ok(Some(job)) = deps.store.job(job.id).await
+                    && job.due <= now
+                {
+                    // On the heap: a join's future is large.
+                    stop.run_until_cancelled(Box::pin(one(&deps, &lanes, job)))
+                        .await;
+                }
+                drop(turn);
+                deps.jobs.notify_one();
+            });
+        }
+    }
+    Ok(())
+}
+
+/// On whose behalf a job is done.
+async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
+    let portal = match &job.task {
+        Task::Join(task) => return task.user.clone(),
+        Task::Reopen(task) => task.portal,
+        Task::Look { portal } | Task::Leave { portal, .. } => *portal,
+    };
+    match deps.portals.get(portal).await {
+        Ok(portal) => portal.user.clone(),
+        // It is forgotten: what is left to do is done at once.
+        Err(_) => deps.bot.user.clone(),
+    }
+}
+
 /// One attempt at a job.
 async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let result = match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
+        Task::Look { portal } => hidden::look(deps, *portal, job.attempts).await,
         Task::Leave {
             portal,
             forget,
             report,
         } => leave::run(deps, *portal, *forget, report, job.attempts).await,
     };
+    if let Err(error) = &result
+        && let Err(error) = mend(deps, error, &job.task).await
+    {
+        tracing::warn!(%error, "a device that was lost could not be made anew; trying again");
+    }
     job.attempts += 1;
     let written = match result {
         Ok(Outcome::Done) => deps.store.finish_job(job.id).await,
@@ -94,6 +126,10 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             tracing::info!(%portal, "a pseudonym joined its room");
             // What came before the portal was known is looked for now.
             lanes.visit(portal);
+            deps.store.finish_job(job.id).await
+        }
+        Ok(Outcome::Linked(portal, link)) => {
+            lanes.relearn(portal, *link);
             deps.store.finish_job(job.id).await
         }
         Ok(Outcome::Moved(portal)) => {
@@ -118,7 +154,13 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             deps.store.finish_job(job.id).await
         }
         Ok(Outcome::Later) | Err(_) => {
-            let wait = 1000 * (1u64 << job.attempts.min(9));
+            // A key that is late may be so for days.
+            let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
+                11
+            } else {
+                9
+            };
+            let wait = 1000 * (1u64 << job.attempts.min(longest));
             job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
             deps.store.add_job(&job).await
         }
@@ -126,4 +168,21 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     if let Err(error) = written {
         tracing::error!(%error, "a job's end could not be stored; it runs again");
     }
+}
+
+/// Makes a device anew, if that it is lost is what is wrong: one of a portal that the job is about.
+async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, PortalError> {
+    if error.lost_device().is_none() {
+        return Ok(false);
+    }
+    let portals = match task {
+        Task::Join(task) => {
+            let user = deps.store.user(&task.user).await?;
+            let known = user.map(|user| user.pseudonyms).unwrap_or_default();
+            known.iter().map(|pseudonym| pseudonym.portal).collect()
+        }
+        Task::Reopen(task) => vec![task.portal],
+        Task::Look { portal } | Task::Leave { portal, .. } => vec![*portal],
+    };
+    deps.mend_device(error, &portals).await
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{opened, pause, persist, step},
+    attempt::{mend, opened, pause, persist, record_time, step},
     lanes::{Item, LaneKey, Lanes},
     missed::{fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -40,7 +40,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 let wait = relay.receipt_due_in(lanes.deps.clock.now());
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-                    receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+                    receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
                     outcome.commit(lanes).await;
                 }
                 continue;
@@ -52,6 +52,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
             continue;
         };
+        lanes.update(id, &mut relay);
         if items.iter().any(|item| needs_portal(lanes, item)) {
             wait_for_join(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {
@@ -90,6 +91,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             } else if let Some(link) =
                 step(lanes, id, &mut relay, item.direction, event, item.received).await
             {
+                record_time(item.direction, item.received, lanes.deps.clock.now());
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
                 outcome.note(lanes, id, source, link);
@@ -110,7 +112,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             }
         }
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
-            receipt(lanes, &mut relay, &mut unreceipted, &mut outcome).await;
+            receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
         }
         outcome.flow(lanes, UNWRITTEN).await;
         postponed(lanes, id, &mut relay, &mut outcome).await;
@@ -143,7 +145,7 @@ pub(super) async fn again(
         return;
     }
     let mut attempts = 0;
-    while let Err(error) = relay.handled_before(&lanes.deps, event).await {
+    while let Err(error) = Box::pin(relay.handled_before(&lanes.deps, event)).await {
         if error.class() == Class::GiveUp || pause(lanes, attempts, &error, None).await.is_none() {
             return;
         }
@@ -153,14 +155,16 @@ pub(super) async fn again(
 
 async fn receipt(
     lanes: &Arc<Lanes>,
+    id: PortalId,
     relay: &mut Relay,
     unreceipted: &mut Closing,
     outcome: &mut Outcome,
 ) {
-    match relay.send_receipt(&lanes.deps).await {
+    match Box::pin(relay.send_receipt(&lanes.deps)).await {
         Ok(()) => {}
         // What it covers stays stored until it is sent; meanwhile the lane goes on.
         Err(error) if error.class() == Class::Retry => {
+            mend(lanes, &error, Some(id)).await;
             relay.postpone_receipt(lanes.deps.clock.now());
             return;
         }
@@ -183,4 +187,20 @@ pub(super) async fn handled(
     })
     .await
     .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(&'static Arc<Lanes>, PortalId) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A thousand portals may wait to send their receipts.
+    #[test]
+    fn a_waiting_lane_takes_little_memory() {
+        let size = size_of_future(portal);
+        assert!(size < 5000, "{size} bytes");
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     event::Event,
     portal::Deps,
     relay::{Guards, Relay, Watch},
-    store::{Direction, PortalId},
+    store::{Direction, Link, PortalId},
 };
 
 /// Which lane an event goes to.
@@ -82,6 +82,8 @@ struct Relays {
     filled: HashSet<PortalId>,
     /// Portals whose lane shall look for missed events before it ends.
     wanted: HashSet<PortalId>,
+    /// What portals' relays have to relearn.
+    relearn: HashMap<PortalId, Vec<Link>>,
     /// The tick at which everything was durable that lanes had handled whose relays are no longer in memory.
     forgotten_at: u64,
 }
@@ -102,6 +104,7 @@ impl Lanes {
                 idle: LruCache::unbounded(),
                 filled: HashSet::new(),
                 wanted: HashSet::new(),
+                relearn: HashMap::new(),
                 forgotten_at: 0,
             }),
             guards: Guards::default(),
@@ -243,7 +246,29 @@ impl Lanes {
             relay
         });
         relay.filled |= relays.filled.contains(&portal);
+        for link in relays.relearn.remove(&portal).into_iter().flatten() {
+            relay.relearn(&link);
+        }
         relay
+    }
+
+    /// An event of a portal was sent anew, as another one: its relay remembers the old one.
+    pub(super) fn relearn(&self, portal: PortalId, link: Link) {
+        let queues = lock(&self.queues);
+        let mut relays = lock(&self.relays);
+        if let Some(relay) = relays.idle.peek_mut(&portal) {
+            relay.relearn(&link);
+        } else if queues.contains_key(&LaneKey::Portal(portal)) {
+            relays.relearn.entry(portal).or_default().push(link);
+        }
+    }
+
+    /// Tells a relay that is at work what it has to relearn.
+    pub(super) fn update(&self, portal: PortalId, relay: &mut Relay) {
+        let news = lock(&self.relays).relearn.remove(&portal);
+        for link in news.into_iter().flatten() {
+            relay.relearn(&link);
+        }
     }
 
     /// Ends an empty lane, of which everything is durable, and keeps its relay; gives the relay back if an event came meanwhile.
@@ -259,6 +284,9 @@ impl Lanes {
         }
         if relay.filled {
             relays.filled.insert(portal);
+        }
+        for link in relays.relearn.remove(&portal).into_iter().flatten() {
+            relay.relearn(&link);
         }
         relay.rest();
         relay.durable_at = self.tick();

@@ -45,7 +45,18 @@ pub(super) async fn wait_for_join(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    while lanes.fill_gaps && !relay.filled && !lanes.stop.is_cancelled() {
+    if lanes.fill_gaps && !relay.filled {
+        Box::pin(wait_for_join_now(lanes, id, relay, outcome)).await;
+    }
+}
+
+async fn wait_for_join_now(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    outcome: &mut Outcome,
+) {
+    while !relay.filled && !lanes.stop.is_cancelled() {
         let portal = persist(lanes, None, || lanes.deps.portals.get(id)).await;
         let comes = portal.is_some_and(|portal| match portal.state {
             PortalState::Joining => true,
@@ -73,14 +84,18 @@ pub(super) async fn fill(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    if relay.filled || !lanes.fill_gaps {
-        return;
+    if !relay.filled && lanes.fill_gaps {
+        // Boxed: it is large, and seldom.
+        Box::pin(fill_now(lanes, id, relay, outcome)).await;
     }
+}
+
+async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     // What was handled is told by its link.
     outcome.commit(lanes).await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
-    let mut missed = match persist(lanes, None, look).await {
+    let mut missed = match persist(lanes, Some(id), look).await {
         Some(Some(missed)) => missed,
         Some(None) => return,
         None => {
@@ -104,18 +119,27 @@ pub(super) async fn fill(
         {
             break;
         }
-        let Some(Some(mut again)) = persist(lanes, None, look).await else {
+        let Some(Some(mut again)) = persist(lanes, Some(id), look).await else {
             break;
         };
         again.events.retain(new);
         let grown = again.events.len() > missed.events.len();
         missed.events = again.events;
+        missed.given_up = again.given_up;
         if !grown {
             break;
         }
     }
     if let Some(event) = &missed.newest {
         again(lanes, relay, Direction::Outbound, event).await;
+    }
+    // Also what an earlier life gave up and could not tell any more.
+    let told = persist(lanes, Some(id), || {
+        relay.give_up(&lanes.deps, &missed.given_up)
+    })
+    .await;
+    if told.is_none() && lanes.stop.is_cancelled() {
+        return;
     }
     let missed = missed.events;
     relay
@@ -163,9 +187,12 @@ pub(super) async fn postponed(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    if relay.postponed.is_empty() {
-        return;
+    if !relay.postponed.is_empty() {
+        Box::pin(postponed_now(lanes, id, relay, outcome)).await;
     }
+}
+
+async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     outcome.commit(lanes).await;
     for (direction, event) in std::mem::take(&mut relay.postponed) {
         if !known(lanes, relay, &event).await {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! http → Intake (durable) → Dispatcher → lane of each portal → relay / bot
+//!           Hints (in memory) → e2ee
 //!                                         jobs (joins, leaves) → portal
 //! ```
 //!
@@ -13,6 +14,7 @@ mod attempt;
 mod backoff;
 mod direct;
 mod dispatcher;
+mod hints;
 mod intake;
 mod jobs;
 mod lane;
@@ -21,9 +23,11 @@ mod missed;
 mod outcome;
 mod seen;
 mod ticket;
+mod turns;
 mod upkeep;
 
 pub use dispatcher::Dispatcher;
+pub use hints::Hints;
 pub use intake::{Intake, Refused, decode};
 pub use jobs::run as run_jobs;
 pub use lanes::Lanes;

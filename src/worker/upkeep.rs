@@ -106,6 +106,9 @@ async fn watch_keys(deps: &Deps) {
         }
         if let Err(error) = deps.e2ee.sync(&deps.bot).await {
             tracing::debug!(class = ?error.class(), "the bot's device could not sync");
+            if let Err(error) = deps.mend_device(&error.into(), &[]).await {
+                tracing::warn!(%error, "the bot's device could not be made anew; trying again");
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ const RANKS: &[(u8, &str)] = &[
     (1, "rewrite"),
     (1, "media"),
     (1, "event"),
+    (1, "spool"),
     (0, "config"),
     (0, "telemetry"),
     (0, "crypto"),

@@ -63,10 +63,31 @@ fn pictures_arrive_without_their_place() {
         assert_eq!(content["body"], "image.jpg");
         assert_ne!(content["url"], old);
         let clean = bytes(&world, &content);
-        assert!(clean.starts_with(b"\xff\xd8\xff\xda"));
+        assert!(clean.starts_with(b"\xff\xd8\xff\xfe"));
         assert_eq!(content["info"]["size"], clean.len());
     }
     world.goes_on();
+}
+
+#[test]
+fn one_picture_twice_is_two_files() {
+    let mut world = World::new();
+    let (room, portal) = (world.room.clone(), world.portal.clone());
+    world
+        .fake
+        .put_media("mxc://a.example/mine", picture(), "image/jpeg");
+    let mut copies = Vec::new();
+    for _ in 0..2 {
+        world
+            .fake
+            .say(ALICE, &portal, image("mxc://a.example/mine"))
+            .unwrap();
+        world.goes_on();
+        let content = arrived(&world, &room, BOB);
+        copies.push((content["url"].clone(), bytes(&world, &content)));
+    }
+    assert_ne!(copies[0].0, copies[1].0);
+    assert_ne!(copies[0].1, copies[1].1);
 }
 
 #[test]

@@ -11,4 +11,7 @@ mod commands;
 mod door;
 mod events;
 mod files;
+mod hints;
+mod no_keys;
+#[allow(dead_code, reason = "the tests of behaviour use more of it")]
 mod world;

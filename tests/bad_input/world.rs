@@ -6,10 +6,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use vizard::{clock::Clock, crypto::MasterKey, rng::Rng};
+use vizard::{clock::Clock, config::Config as Settings, crypto::MasterKey, portal::Deps, rng::Rng};
 
 use crate::{
-    fake::{Config, Fake, world::World as Rooms},
+    fake::{Config, Fake, Keys, world::World as Rooms},
     service::{Ground, Service},
 };
 
@@ -20,7 +20,8 @@ const BOT: &str = "@vizard:a.example";
 /// Everything that runs. Dropping it ends it.
 pub struct World {
     pub fake: Fake,
-    pub service: Service,
+    service: Option<Service>,
+    ground: Ground,
     pub room: String,
     pub portal: String,
     pub chat: String,
@@ -32,6 +33,20 @@ pub struct World {
 impl World {
     /// A user in the portal of a room of this version.
     pub fn with_room(version: &str) -> Self {
+        Self::begin(version, Keys::Unused, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn with_settings(version: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::begin(version, Keys::Unused, change)
+    }
+
+    /// The same on a homeserver that does this about keys.
+    pub fn with_keys(keys: Keys) -> Self {
+        Self::begin("12", keys, |_| {})
+    }
+
+    fn begin(version: &str, keys: Keys, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -41,6 +56,7 @@ impl World {
         let clock = Clock::fast(1_700_000_000_000, 250);
         let fake = runtime.block_on(Fake::start(Config {
             clock: clock.clone(),
+            keys,
             ..Config::default()
         }));
         fake.user(ALICE, "Alice");
@@ -54,12 +70,13 @@ impl World {
             seed: 1,
             lives: 0,
         };
-        let service = Service::start(&mut ground, &fake);
+        let service = Some(Service::start_with(&mut ground, &fake, change));
         let chat = json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [BOT]});
         let chat = fake.create_room(ALICE, &chat).unwrap().to_string();
         let mut world = Self {
             fake,
             service,
+            ground,
             room,
             portal: String::new(),
             chat,
@@ -124,9 +141,33 @@ impl World {
     }
 
     pub fn inbox(&self) -> u64 {
-        let store = self.service.app.deps.store.clone();
-        self.service
-            .ask(async move { store.inbox_len().await.unwrap() })
+        let store = self.deps().store;
+        self.ask(async move { store.inbox_len().await.unwrap() })
+    }
+
+    /// What the running Vizard works with.
+    pub fn deps(&self) -> Deps {
+        self.service.as_ref().unwrap().app.deps.clone()
+    }
+
+    /// Asks the running Vizard something.
+    pub fn ask<T>(&self, question: impl Future<Output = T>) -> T {
+        self.service.as_ref().unwrap().ask(question)
+    }
+
+    /// Kills Vizard; until [`World::start`] there is none.
+    pub fn kill(&mut self) {
+        if let Some(service) = self.service.take() {
+            self.fake.set_appservice(None);
+            service.kill(&self.fake);
+        }
+    }
+
+    /// Starts it again, on what it left behind.
+    pub fn start(&mut self, change: impl FnOnce(&mut Settings)) {
+        let service = Service::start_with(&mut self.ground, &self.fake, change);
+        self.service = Some(service);
+        self.fake.retry_now();
     }
 
     /// Pushes an event as the homeserver does, whatever it is.
@@ -144,7 +185,7 @@ impl World {
             .tls_certs_only([])
             .build()
             .unwrap();
-        let request = request(&client, &self.service.url);
+        let request = request(&client, &self.service.as_ref().unwrap().url);
         self.runtime.block_on(async {
             let answer = request.send().await.unwrap();
             let status = answer.status().as_u16();

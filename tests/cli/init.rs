@@ -104,7 +104,19 @@ fn the_registration_is_printed_again() {
     ] {
         assert!(printed.out.contains(part), "{part} in\n{}", printed.out);
     }
-    assert!(!printed.out.contains("msc"), "only specified keys");
+    let read = |text: &str| {
+        text.lines()
+            .any(|line| !line.starts_with('#') && line.contains("msc"))
+    };
+    assert!(!read(&printed.out), "only specified keys");
+    let hints = sandbox.on_config(&["registration", "--to-device-hints"]);
+    assert!(read(&hints.out), "{}", hints.out);
+    let plain = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains("msc"));
+        let lines = lines.filter(|line| !line.starts_with('#'));
+        lines.map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(plain(&hints.out), plain(&printed.out));
 }
 
 #[test]

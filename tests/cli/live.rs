@@ -7,7 +7,7 @@ use crate::{
     testkit::{
         site::Site,
         synapse::{Options, Synapse},
-        vizard::Vizard,
+        vizard::{Setup, Vizard},
     },
 };
 
@@ -68,8 +68,10 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         "{}",
         ran.out
     );
-    assert!(ran.out.contains("in use: Vizard is running"), "{}", ran.out);
     for row in [
+        "in use: Vizard is running; devices with encryption keys: 1",
+        "– hints",
+        "none came since Vizard was started (registration.yaml does not ask for them)",
         "the identity of an earlier trial is there",
         "✓ bot's keys",
         "with a cross-signing identity; 50 one-time keys left",
@@ -126,4 +128,39 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
     assert_eq!(ran.status, 1, "{}", ran.out);
     assert!(ran.out.contains("✗ token"), "{}", ran.out);
     assert!(ran.out.contains("app_service_config_files"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn it_says_that_hints_come() {
+    let site = Site::reserve("doctor-hints").unwrap();
+    let setup = Setup {
+        hints: true,
+        ..Setup::default()
+    };
+    let mut vizard = Vizard::init_with(env!("CARGO_BIN_EXE_vizard"), &site, &setup).unwrap();
+    let options = Options {
+        registrations: vec![vizard.registration()],
+        experimental: true,
+        ..Options::default()
+    };
+    let _synapse = Synapse::start(site, &options).await.unwrap();
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out
+            .contains("registration.yaml asks for them; a running"),
+        "{}",
+        ran.out
+    );
+    vizard.start().await.unwrap();
+    // The message to the device on trial is a hint, if none was before.
+    let ran = doctor(&vizard, &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("came since Vizard was started"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("on: "), "{}", ran.out);
+    vizard.stop().await.unwrap();
 }

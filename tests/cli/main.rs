@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod escrow;
 mod init;
 mod live;
 mod rotation;
@@ -124,6 +125,7 @@ fn help_is_worth_reading() {
         "doctor ",
         "run ",
         "rotate-master-key",
+        "escrow ",
         "vizard init --dir /etc/vizard",
         "VIZARD__LOG__LEVEL=debug vizard run",
         "Exit status: 0 success; 1 a check failed",
@@ -137,6 +139,7 @@ fn help_is_worth_reading() {
         "doctor",
         "run",
         "rotate-master-key",
+        "escrow",
     ] {
         let help = sandbox.run(&[command, "--help"]);
         assert_eq!(help.status, 0);

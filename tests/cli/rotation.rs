@@ -40,7 +40,7 @@ fn stop(mut child: Child) -> Option<i32> {
 }
 
 /// A set-up whose database exists.
-fn used() -> Sandbox {
+pub fn used() -> Sandbox {
     let sandbox = Sandbox::initialised();
     assert_eq!(stop(start(&sandbox)), Some(0));
     sandbox
@@ -50,7 +50,7 @@ fn used() -> Sandbox {
 fn while_vizard_runs_nothing_else_does() {
     let sandbox = Sandbox::initialised();
     let child = start(&sandbox);
-    for command in ["run", "rotate-master-key"] {
+    for command in ["run", "rotate-master-key", "escrow"] {
         let ran = sandbox.on_config(&[command]);
         assert_eq!(ran.status, 2, "{ran:?}");
         assert!(ran.err.contains("error: Vizard is running"), "{}", ran.err);

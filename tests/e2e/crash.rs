@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rand::Rng as _;
 
 use crate::{
     testkit::client::Client,
-    world::{Masked, PATIENCE, World, hears},
+    world::{Masked, PATIENCE, World, hears, moments},
 };
 
 const MESSAGES: usize = 500;
@@ -23,12 +23,7 @@ async fn killed_again_and_again_it_loses_doubles_and_reorders_nothing() -> Resul
     let (room, alias) = bob.create_public_room("storm", "The storm").await?;
     let alice = world.mask("alicestorm", &room, &alias).await?;
 
-    let seed = std::env::var("VIZARD_CRASH_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20);
-    eprintln!("VIZARD_CRASH_SEED={seed} chooses the moments");
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = moments(20);
     let talk = async {
         tokio::try_join!(
             say_all(&alice.user, &alice.portal, "out"),

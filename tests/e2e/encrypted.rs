@@ -9,10 +9,10 @@ use crate::{
         audit::{Needle, audit, linkage},
         e2ee::{E2eeClient, Options, Report},
     },
-    world::{PATIENCE, World},
+    world::{PATIENCE, Side, World},
 };
 
-/// A user of A with a stock client, in an encrypted portal.
+/// A user with a stock client, in an encrypted portal.
 pub struct Veiled {
     pub user: E2eeClient,
     pub chat: String,
@@ -21,9 +21,9 @@ pub struct Veiled {
 }
 
 impl World {
-    /// Two homeservers and a Vizard as an admin sets it up, with encryption.
+    /// Two homeservers, each with a Vizard as an admin sets it up, with encryption; A without any experimental setting.
     pub async fn encrypted(label: &str) -> Result<Self> {
-        Self::start(label, |vizard| {
+        Self::with_hints(label, |vizard| {
             vizard
                 .set("encryption.portal", "always")
                 .set("log.level", "debug");
@@ -31,10 +31,21 @@ impl World {
         .await
     }
 
-    /// A stock client in an encrypted direct chat with the bot.
+    /// A stock client of A in an encrypted direct chat with the bot, and in a portal.
     pub async fn veil(&self, localpart: &str, target: &str, options: Options) -> Result<Veiled> {
-        let user = E2eeClient::register_with(&self.servers.a, localpart, options).await?;
-        let bot = self.bot();
+        self.veil_on(Side::A, localpart, target, options).await
+    }
+
+    /// The same on either side.
+    pub async fn veil_on(
+        &self,
+        side: Side,
+        localpart: &str,
+        target: &str,
+        options: Options,
+    ) -> Result<Veiled> {
+        let user = E2eeClient::register_with(self.server(side), localpart, options).await?;
+        let bot = bot_of(&user);
         let chat = user
             .create_room(json!({
                 "preset": "trusted_private_chat", "is_direct": true, "invite": [bot],
@@ -49,7 +60,7 @@ impl World {
 
     /// Joins a room by way of the bot, and accepts the invite to the portal.
     pub async fn enter(&self, user: E2eeClient, chat: String, target: &str) -> Result<Veiled> {
-        let bot = self.bot();
+        let bot = bot_of(&user);
         user.await_member(&chat, &bot, "join").await?;
         let greeting =
             |one: &Report| one.room == chat && one.body().starts_with("Hello, I am Vizard");
@@ -81,6 +92,11 @@ impl World {
             ghost: ghost.trim_end_matches(['.', ':']).to_owned(),
         })
     }
+}
+
+fn bot_of(user: &E2eeClient) -> String {
+    let server = user.id().split_once(':').map_or("", |(_, server)| server);
+    format!("@vizard:{server}")
 }
 
 impl Veiled {
@@ -145,6 +161,8 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
         .await?
         .assert_trusted();
 
+    a_mask_of_b_joins_in(&world, &bob, &room, &alice).await?;
+
     // Refusing devices that their owners did not sign changes nothing.
     bob.only_signed_devices(true).await?;
     let shown = alice.hears("the walrus said").await?;
@@ -188,8 +206,7 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
 
     // Encryption that is switched on later; a second mask of the same user.
     let via = format!("{second} {}", world.servers.b.server_name());
-    let again = world.enter(alice.user, alice.chat.clone(), &via);
-    let again = again.await?;
+    let again = world.enter(alice.user, alice.chat.clone(), &via).await?;
     ensure!(again.ghost != alice.ghost, "one mask in two rooms");
     bob.await_member(&second, &again.ghost, "join").await?;
     bob.enable_encryption(&second, json!({"algorithm": "m.megolm.v1.aes-sha2"}))
@@ -208,6 +225,43 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
     files_both_ways(&alice.portal, &again, &bob, [&room, &second]).await?;
     new_identity_is_marked(&bob, &second, &again).await?;
     nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+}
+
+/// A user of B, behind a mask of B's own Vizard, whose homeserver gives hints, talks to a mask of A.
+async fn a_mask_of_b_joins_in(
+    world: &World,
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    let strict = Options {
+        only_signed: true,
+        ..Options::default()
+    };
+    let dora = world.veil_on(Side::B, "dora", room, strict).await?;
+    bob.await_member(room, &dora.ghost, "join").await?;
+    dora.user
+        .say(&dora.portal, "a pleasant walk, a pleasant talk")
+        .await?;
+    let at_bob = heard(bob, room, "a pleasant walk, a pleasant talk").await?;
+    at_bob.assert_trusted();
+    ensure!(at_bob.sender == dora.ghost, "said by somebody else");
+    alice
+        .hears("a pleasant walk, a pleasant talk")
+        .await?
+        .assert_trusted();
+    alice
+        .user
+        .say(&alice.portal, "along the briny beach")
+        .await?;
+    dora.hears("along the briny beach").await?.assert_trusted();
+    bob.say(room, "the sun was shining on the sea").await?;
+    dora.hears("the sun was shining on the sea")
+        .await?
+        .assert_trusted();
+    let hints = world.hinted()?.proxy.passed();
+    ensure!(hints > 0, "B gives no hints");
+    Ok(())
 }
 
 /// Bob throws his identity away: what he says next, once his server has told, is marked, and what comes after that is not.
@@ -299,6 +353,9 @@ async fn nothing_is_in_clear(
     let said = [
         "the walrus said",
         "we cannot do with more than four",
+        "a pleasant walk, a pleasant talk",
+        "along the briny beach",
+        "the sun was shining on the sea",
         "of cabbages and kings",
         "an oyster replies",
         "the carpenter said",

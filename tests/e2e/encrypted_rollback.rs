@@ -75,7 +75,7 @@ fn copied(world: &World) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// Both say something, which the other reads without a warning.
-async fn talk(alice: &Veiled, bob: &E2eeClient, room: &str, when: &str) -> Result<()> {
+pub async fn talk(alice: &Veiled, bob: &E2eeClient, room: &str, when: &str) -> Result<()> {
     let text = format!("from the portal {when}");
     alice.user.say(&alice.portal, &text).await?;
     heard(bob, room, &text).await?.assert_trusted();
@@ -86,7 +86,7 @@ async fn talk(alice: &Veiled, bob: &E2eeClient, room: &str, when: &str) -> Resul
 }
 
 /// Curve25519 keys of the devices of the ghost, the bot, and whoever stands in the portal.
-async fn devices(
+pub async fn devices(
     world: &World,
     alice: &Veiled,
     bob: &E2eeClient,

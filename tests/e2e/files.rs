@@ -124,12 +124,16 @@ pub async fn both_ways(alice: &Masked, bob: &Client, room: &str) -> Result<Copie
     Ok(copies)
 }
 
-/// No address and no ciphertext links two rooms; what is not encrypted is the same picture, of course.
+/// No address and no bytes link two rooms, and thus no hash; what is not encrypted is the same picture, of course.
 pub fn have_nothing_in_common(one: &Copies, other: &Copies) -> Result<()> {
-    for (mxc, _) in one {
+    for (mxc, bytes) in one {
         ensure!(
             !other.iter().any(|(same, _)| same == mxc),
             "{mxc} in two rooms"
+        );
+        ensure!(
+            !other.iter().any(|(_, same)| same == bytes),
+            "the bytes of {mxc} in two rooms"
         );
     }
     Ok(())

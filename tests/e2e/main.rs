@@ -1,6 +1,7 @@
 //! Vizard between two real homeservers: joining, talking both ways, the leak audit, and what must not break.
 //!
-//! Users of A are masked by the Vizard of A; their room lives on B. B has no Vizard unless a test says so.
+//! Users of A are masked by the Vizard of A; their room lives on B. B has no Vizard unless a test says so; those of
+//! encryption do, and there B gives hints.
 
 #[path = "../testkit/mod.rs"]
 mod testkit;
@@ -11,8 +12,14 @@ mod crash;
 mod encrypted;
 mod encrypted_crash;
 mod encrypted_crowd;
+mod encrypted_hints;
+mod encrypted_late;
 mod encrypted_loss;
+mod encrypted_nio;
+mod encrypted_pruned;
 mod encrypted_rollback;
+mod encrypted_share;
+mod encrypted_state;
 mod files;
 mod ratchets;
 mod rooms;

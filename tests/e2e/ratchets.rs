@@ -45,7 +45,7 @@ pub async fn no_step_is_used_twice(world: &World) -> Result<Steps> {
             let Some(ciphertext) = event["content"]["ciphertext"].as_str() else {
                 continue;
             };
-            if !sender.starts_with("@_vizard_") && sender != world.bot() {
+            if !sender.starts_with("@_vizard_") && !sender.starts_with("@vizard:") {
                 continue;
             }
             let session = event["content"]["session_id"]

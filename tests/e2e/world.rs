@@ -1,23 +1,50 @@
-//! Two homeservers, a Vizard on A, and the steps that every story begins with.
+//! Two homeservers, a Vizard on A (and, where there is encryption, on B), and the steps that every story begins with.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::testkit::{
     client::{Client, Received, Source},
+    proxy::Proxy,
     site::Site,
-    synapse::{Options, SynapsePair},
-    vizard::Vizard,
+    synapse::{Options, Synapse, SynapsePair},
+    vizard::{Setup, Vizard},
 };
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Chooses the moments of a test: from `VIZARD_CRASH_SEED`, or this one.
+pub fn moments(seed: u64) -> StdRng {
+    let chosen = std::env::var("VIZARD_CRASH_SEED").ok();
+    let seed = chosen.and_then(|seed| seed.parse().ok()).unwrap_or(seed);
+    eprintln!("VIZARD_CRASH_SEED={seed} chooses the moments");
+    StdRng::seed_from_u64(seed)
+}
+
 /// Two homeservers and a Vizard on A. Dropping it stops them.
 pub struct World {
     pub vizard: Vizard,
+    /// That of B, where there is one.
+    pub other: Option<Other>,
     pub servers: SynapsePair,
+}
+
+/// A Vizard whose homeserver gives hints, and what stands between them.
+pub struct Other {
+    pub vizard: Vizard,
+    pub proxy: Proxy,
+}
+
+/// One of the homeservers and its Vizard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Without any experimental setting.
+    A,
+    /// With those that bring hints.
+    B,
 }
 
 /// A user of A with a mask in a room.
@@ -31,21 +58,73 @@ pub struct Masked {
 }
 
 impl World {
-    /// Starts everything; `configure` changes Vizard's settings first.
-    pub async fn start(label: &str, configure: impl FnOnce(&mut Vizard)) -> Result<Self> {
+    /// Starts everything, B as a stock homeserver without a Vizard; `configure` changes Vizard's settings first.
+    pub async fn start(label: &str, configure: impl Fn(&mut Vizard)) -> Result<Self> {
+        Self::begin(label, configure, false).await
+    }
+
+    /// The same, and B gives hints to a Vizard of its own.
+    pub async fn with_hints(label: &str, configure: impl Fn(&mut Vizard)) -> Result<Self> {
+        Self::begin(label, configure, true).await
+    }
+
+    async fn begin(label: &str, configure: impl Fn(&mut Vizard), hints: bool) -> Result<Self> {
         let (a, b) = (
             Site::reserve(&format!("{label}-A"))?,
             Site::reserve(&format!("{label}-B"))?,
         );
-        let mut vizard = Vizard::init(env!("CARGO_BIN_EXE_vizard"), &a)?;
+        let program = env!("CARGO_BIN_EXE_vizard");
+        let mut vizard = Vizard::init(program, &a)?;
         configure(&mut vizard);
-        let options = Options {
+        let on_a = Options {
             registrations: vec![vizard.registration()],
             ..Options::default()
         };
-        let servers = SynapsePair::start((a, options), (b, Options::default())).await?;
+        let mut on_b = Options::default();
+        let mut other = None;
+        if hints {
+            let proxy = Proxy::start(b.vizard.ip(), b.vizard).await?;
+            let setup = Setup {
+                url: Some(proxy.url().to_owned()),
+                hints,
+            };
+            let mut vizard = Vizard::init_with(program, &b, &setup)?;
+            configure(&mut vizard);
+            on_b.registrations = vec![vizard.registration()];
+            on_b.experimental = true;
+            other = Some(Other { vizard, proxy });
+        }
+        let servers = SynapsePair::start((a, on_a), (b, on_b)).await?;
         vizard.start().await?;
-        Ok(Self { vizard, servers })
+        if let Some(other) = &mut other {
+            other.vizard.start().await?;
+        }
+        Ok(Self {
+            vizard,
+            other,
+            servers,
+        })
+    }
+
+    /// A side's homeserver.
+    pub fn server(&self, side: Side) -> &Synapse {
+        match side {
+            Side::A => &self.servers.a,
+            Side::B => &self.servers.b,
+        }
+    }
+
+    /// A side's Vizard.
+    pub fn vizard(&mut self, side: Side) -> Result<&mut Vizard> {
+        match side {
+            Side::A => Ok(&mut self.vizard),
+            Side::B => Ok(&mut self.other.as_mut().context("no Vizard on B")?.vizard),
+        }
+    }
+
+    /// The Vizard of B and what is before it.
+    pub fn hinted(&self) -> Result<&Other> {
+        self.other.as_ref().context("no Vizard on B")
     }
 
     pub fn bot(&self) -> String {

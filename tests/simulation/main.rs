@@ -196,6 +196,8 @@ fn a_homeserver_that_forgets_is_found_out() {
     let ops = [
         Op::Join { user: 0, room: 0 },
         Op::Wait(3000),
+        // The invite is accepted as this begins, and the greeting is not to be the send that fails.
+        Op::Wait(1000),
         Op::Fail("send", Fault::DropAfter),
         Op::Say {
             portal: 0,

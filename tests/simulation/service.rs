@@ -8,8 +8,8 @@ use vizard::{
     app::App,
     clock::Clock,
     config::{
-        Abuse, Access, AppService, Config, Database, Encryption, Hidden, Homeserver, Log, Metrics,
-        Portal, Privacy, Relay, Secrets,
+        Abuse, Access, AppService, Config, Database, EncryptPortals, Encryption, Hidden,
+        Homeserver, Log, Metrics, Portal, Privacy, Relay, Secrets,
     },
     crypto::MasterKey,
     http,
@@ -17,7 +17,7 @@ use vizard::{
     store::Store,
 };
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Keys};
 
 /// The largest transaction, in bytes.
 pub const MAX_BODY: usize = 4 << 20;
@@ -44,6 +44,11 @@ pub struct Service {
 impl Service {
     /// Starts on what an earlier life left behind.
     pub fn start(ground: &mut Ground, fake: &Fake) -> Self {
+        Self::start_with(ground, fake, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn start_with(ground: &mut Ground, fake: &Fake, change: impl FnOnce(&mut Config)) -> Self {
         ground.lives += 1;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -57,7 +62,8 @@ impl Service {
             let store = Store::open(&ground.url, &ground.master, clock.clone(), rng.clone())
                 .await
                 .expect("the database opens after whatever happened");
-            let config = config(ground, fake);
+            let mut config = config(ground, fake);
+            change(&mut config);
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
             let keys = vizard::app::own_keys(&config, &store, clock.clone(), rng.clone())
@@ -148,7 +154,8 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         relay: Relay::default(),
         // The fake homeserver keeps no keys.
         encryption: Encryption {
-            enabled: false,
+            enabled: theirs.keys != Keys::Unused,
+            portal: EncryptPortals::Never,
             ..Encryption::default()
         },
         media: vizard::config::Media::default(),

@@ -19,7 +19,7 @@ use crate::postgres::Postgres;
 static SERVER: OnceLock<Postgres> = OnceLock::new();
 
 /// Every table, so that a new one is not overlooked by the tests that read them all.
-pub const TABLES: [&str; 13] = [
+pub const TABLES: [&str; 16] = [
     "crypto",
     "escrow",
     "forgotten",
@@ -27,6 +27,9 @@ pub const TABLES: [&str; 13] = [
     "inbox",
     "jobs",
     "keyring",
+    "link_ends",
+    "link_packs",
+    "link_segments",
     "links",
     "mirrors",
     "notes",

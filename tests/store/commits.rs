@@ -187,7 +187,9 @@ pub async fn concurrent_commits_are_all_there(backend: Backend) {
 pub async fn failed_commit_acknowledges_nothing(backend: Backend) {
     let store = backend.open().await;
     let kept = store.push_inbox(b"kept".to_vec()).await.unwrap();
-    backend.execute("ALTER TABLE links RENAME TO away").await;
+    backend
+        .execute("ALTER TABLE link_segments RENAME TO away")
+        .await;
     let batch = Batch {
         links: vec![(ONE, link("$source", None))],
         done: vec![kept],
@@ -197,7 +199,9 @@ pub async fn failed_commit_acknowledges_nothing(backend: Backend) {
     assert!(one.is_err() && two.is_err());
     assert!(!one.unwrap_err().to_string().contains("$source"));
     assert_eq!(store.inbox_len().await.unwrap(), 1);
-    backend.execute("ALTER TABLE away RENAME TO links").await;
+    backend
+        .execute("ALTER TABLE away RENAME TO link_segments")
+        .await;
     assert_eq!(store.counts().await.unwrap().links, 0);
     // The store goes on.
     store.commit(&batch).await.unwrap();

@@ -1,10 +1,12 @@
 //! Keys of end-to-end encryption: what a crash leaves, what forgetting leaves, and how much room they take.
 
 use matrix_sdk_crypto::{
-    OlmMachine, olm::PrivateCrossSigningIdentity, store::CryptoStore as _,
+    OlmMachine,
+    olm::{OlmMessageHash, PrivateCrossSigningIdentity, SenderData},
+    store::{CryptoStore as _, types::Changes},
     vodozemac::Curve25519PublicKey,
 };
-use vizard::store::{Store, StoreError};
+use vizard::store::{BLOCK, Batch, Store, StoreError};
 
 use crate::{
     backend::Backend,
@@ -52,7 +54,12 @@ pub async fn keys_survive_a_crash(backend: Backend) {
         .unwrap()
         .unwrap();
     assert_eq!(loaded.session_id(), session.session_id());
-    assert_eq!(loaded.message_index().await, 40);
+    // Behind all that was used, and otherwise the same.
+    let behind = loaded.message_index().await;
+    assert!((40..=40 + 32).contains(&behind));
+    for _ in 40..behind {
+        encrypt(&session).await;
+    }
     let json = |pickle| serde_json::to_value(&pickle).unwrap();
     assert_eq!(json(loaded.pickle().await), json(session.pickle().await));
     for (key, device) in sender_keys.iter().zip(&devices) {
@@ -70,7 +77,123 @@ pub async fn keys_survive_a_crash(backend: Backend) {
     // What was loaded is not written again, and what is new is.
     encrypt(&loaded).await;
     save(&crypto, &loaded).await.unwrap();
-    assert_eq!(index(&crypto).await, 41);
+    assert_eq!(index(&crypto).await, behind + 1);
+    store.close().await;
+}
+
+/// The disk runs ahead of a session that is used much. Whenever the process dies, what is read again was never used.
+pub async fn no_index_is_read_twice(backend: Backend) {
+    const MESSAGES: u32 = 90;
+    if !backend.is_sqlite() {
+        return; // It opens only once.
+    }
+    let ghost = user(GHOST);
+    let store = backend.open().await;
+    let (crypto, account) = begin(&store, &ghost, "DEVICE".into()).await;
+    let devices = meet(&crypto, &account, 1).await;
+    let session = share(&crypto, &account, &devices).await;
+    let (mut written, mut last) = (0, 0);
+    for used in 1..=MESSAGES {
+        encrypt(&session).await;
+        save(&crypto, &session).await.unwrap();
+        assert_eq!(crypto.outbound_use(room()).unwrap().0, u64::from(used));
+        // Another handle of the store, as after a crash, has nothing in memory.
+        let other = backend.open().await;
+        let crypto = other.crypto(&ghost, "DEVICE".into());
+        let found = index(&crypto).await;
+        assert!(found >= used, "{found} was read after {used} messages");
+        assert!(found <= used + 32, "{found} was read after {used} messages");
+        written += u32::from(found != last);
+        last = found;
+        // Its messages count as encrypted.
+        assert_eq!(crypto.outbound_use(room()).unwrap().0, u64::from(found));
+        other.close().await;
+    }
+    assert!(written <= 9, "{written} writes for {MESSAGES} messages");
+    // A session that ends is another on the disk at once.
+    session.invalidate_session();
+    save(&crypto, &session).await.unwrap();
+    let found = crypto.get_outbound_group_session(room()).await.unwrap();
+    assert!(found.unwrap().invalidated());
+    store.close().await;
+}
+
+/// What is kept in memory is what is on the disk: a session whose sender becomes known is read so.
+pub async fn kept_sessions_are_forgotten_when_they_change(backend: Backend) {
+    let store = backend.open().await;
+    let (crypto, account) = begin(&store, &user(GHOST), "DEVICE".into()).await;
+    let (_, inbound) = account
+        .create_group_session_pair_with_defaults(room())
+        .await;
+    let read = async || {
+        let id = inbound.session_id();
+        let found = crypto.get_inbound_group_session(room(), id).await;
+        found.unwrap().map(|session| session.sender_data)
+    };
+    assert!(read().await.is_none());
+    crypto
+        .save_inbound_group_sessions(vec![inbound.clone()], None)
+        .await
+        .unwrap();
+    assert_eq!(read().await.unwrap(), inbound.sender_data);
+    let mut changed = inbound.clone();
+    let key = account.identity_keys().ed25519;
+    changed.sender_data = SenderData::sender_verified(account.user_id(), "DEVICE".into(), key);
+    assert_ne!(changed.sender_data, inbound.sender_data);
+    let saved = Changes {
+        inbound_group_sessions: vec![changed.clone()],
+        ..Changes::default()
+    };
+    crypto.save_changes(saved).await.unwrap();
+    assert_eq!(read().await.unwrap(), changed.sender_data);
+    crypto
+        .save_inbound_group_sessions(vec![inbound.clone()], None)
+        .await
+        .unwrap();
+    assert_eq!(read().await.unwrap(), inbound.sender_data);
+    store.destroy_crypto(&user(GHOST)).await.unwrap();
+    assert!(read().await.is_none());
+    store.close().await;
+}
+
+/// What nobody waits for is on the disk before a link that was handed over later.
+pub async fn heard_steps_survive_a_crash(backend: Backend) {
+    let ghost = user(GHOST);
+    let store = backend.open().await;
+    let (crypto, _) = begin(&store, &ghost, "DEVICE".into()).await;
+    let event = ruma::event_id!("$one");
+    assert_eq!(crypto.heard("session", 0).await.unwrap(), [0; BLOCK]);
+    let hash = crypto.heard_as(event);
+    assert!(hash != 0 && hash != crypto.heard_as(ruma::event_id!("$two")));
+    let mut steps = [0; BLOCK];
+    for step in 0..5 {
+        steps[step] = hash + step as u64;
+        crypto.set_heard("session", 3, &steps).await.unwrap();
+    }
+    let link = vizard::store::Link {
+        source: event.to_owned(),
+        target: None,
+        direction: vizard::store::Direction::Inbound,
+        sender: user("@bob:x"),
+    };
+    let batch = Batch {
+        links: vec![(vizard::store::PortalId([1; 16]), link)],
+        done: Vec::new(),
+    };
+    store.commit(&batch).await.unwrap();
+    let stopped = backend.stopped().await;
+    drop((crypto, store));
+
+    let store = stopped.as_ref().unwrap_or(&backend).open().await;
+    let crypto = store.crypto(&ghost, "DEVICE".into());
+    assert_eq!(crypto.heard("session", 3).await.unwrap(), steps);
+    assert_eq!(crypto.heard("session", 2).await.unwrap(), [0; BLOCK]);
+    assert_eq!(crypto.heard("another", 3).await.unwrap(), [0; BLOCK]);
+    assert_eq!(crypto.heard_as(event), hash);
+    // Another device of the same user knows nothing, and calls the event something else.
+    let other = store.crypto(&ghost, "OTHER".into());
+    assert_eq!(other.heard("session", 3).await.unwrap(), [0; BLOCK]);
+    assert_ne!(other.heard_as(event), hash);
     store.close().await;
 }
 
@@ -195,6 +318,67 @@ pub async fn moved_keys_do_not_open(backend: Backend) {
     let answers = [one.load_account().await, other.load_account().await];
     let refused = |answer: &&Result<_, _>| matches!(answer, Err(StoreError::Open(_)));
     assert_eq!(answers.iter().filter(refused).count(), 1);
+    store.close().await;
+}
+
+/// Of messages without end, the newest are known again, and no more are kept than that.
+pub async fn hashes_of_messages_are_bounded(backend: Backend) {
+    const BATCH: usize = 100;
+    const MESSAGES: usize = 4_000;
+    const NEWEST: usize = 400;
+    const MOST: usize = 1_200;
+    let hash = |number: usize| OlmMessageHash {
+        sender_key: format!("sender {}", number % 3),
+        hash: format!("hash {number}"),
+    };
+    let mut store = backend.open().await;
+    let mut most = 0;
+    for first in (0..MESSAGES).step_by(BATCH) {
+        let crypto = store.crypto(&user(GHOST), "DEVICE".into());
+        let changes = Changes {
+            message_hashes: (first..first + BATCH).map(hash).collect(),
+            ..Changes::default()
+        };
+        crypto.save_changes(changes).await.unwrap();
+        backend.clock.advance(std::time::Duration::from_secs(1));
+        let next = first + BATCH;
+        for number in next.saturating_sub(NEWEST)..next {
+            assert!(crypto.is_message_known(&hash(number)).await.unwrap());
+        }
+        most = most.max(rows(&backend).await);
+        if first == MESSAGES / 2 {
+            drop(crypto);
+            store.close().await;
+            store = backend.open().await;
+        }
+    }
+    assert!(most <= MOST, "{most} rows");
+    store.close().await;
+}
+
+async fn rows(backend: &Backend) -> usize {
+    let rows = backend.cells().await;
+    rows.iter().filter(|(table, _)| *table == "crypto").count()
+}
+
+/// Session after session of one room, each shared with all: one ratchet and one list are there, and no request that was
+/// sent.
+pub async fn sharing_leaves_one_list_without_requests(backend: Backend) {
+    let store = backend.open().await;
+    let (crypto, account) = begin(&store, &user(GHOST), "DEVICE".into()).await;
+    let devices = meet(&crypto, &account, 10).await;
+    let mut sizes = Vec::new();
+    for _ in 0..5 {
+        share(&crypto, &account, &devices).await;
+        let cells = sealed(&backend).await;
+        let loaded = crypto.get_outbound_group_session(room()).await.unwrap();
+        let pickle = loaded.unwrap().pickle().await;
+        assert!(pickle.requests.is_empty());
+        sizes.push(cells.len());
+    }
+    // Each inbound session is kept, to read one's own past with.
+    let grown: Vec<usize> = sizes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(grown, [1; 4]);
     store.close().await;
 }
 

@@ -100,7 +100,7 @@ pub async fn moved_cells_do_not_open(backend: Backend) {
     for (table, key) in [
         ("users", "id"),
         ("portals", "id"),
-        ("links", "portal"),
+        ("link_packs", "portal"),
         ("mirrors", "portal"),
         ("held", "portal"),
         ("jobs", "id"),
@@ -143,7 +143,7 @@ pub async fn moved_cells_do_not_open(backend: Backend) {
 pub async fn rotation_keeps_everything_and_shuts_the_old_key_out(backend: Backend) {
     let store = backend.open().await;
     let portals = fill(&backend, &store).await;
-    // More than one batch.
+    // More than one batch; these are not merged.
     let many = (0..600).map(|n| link(&format!("$many{n}"), None));
     store.commit(&links(portals[0].id, many)).await.unwrap();
     let txn = store.txn_id(&portals[0].ghost.id, "$source", "room", 0);

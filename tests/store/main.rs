@@ -7,6 +7,7 @@ mod backend;
 mod commits;
 mod crypto;
 mod keys;
+mod links;
 mod machine;
 mod notes;
 mod portals;
@@ -49,6 +50,19 @@ on_each_backend! {
         old_links_are_pruned,
         closed_store_refuses,
     }
+    links::{
+        links_are_found_before_and_after_merging,
+        first_link_stays_across_merges,
+        replaced_link_is_the_only_one,
+        concurrent_replacements_leave_one,
+        links_survive_a_crash_before_merging,
+        merging_again_changes_nothing,
+        merge_that_ended_midway_is_completed,
+        many_links_are_merged_meanwhile,
+        failed_merge_loses_nothing,
+        forgetting_spares_other_links,
+        links_are_pruned_merged_or_not,
+    }
     portals::{
         portal_is_created_once,
         concurrent_creations_make_one_portal,
@@ -79,10 +93,15 @@ on_each_backend! {
     }
     crypto::{
         keys_survive_a_crash,
+        no_index_is_read_twice,
+        kept_sessions_are_forgotten_when_they_change,
+        heard_steps_survive_a_crash,
         machine_comes_back,
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,
         moved_keys_do_not_open,
+        hashes_of_messages_are_bounded,
+        sharing_leaves_one_list_without_requests,
         keys_take_little_room,
     }
     notes::{

@@ -236,16 +236,23 @@ pub async fn forgetting_erases_the_bytes(backend: Backend) {
         let room = format!("!neighbour{n}:b.example.org");
         create(&store, &portal(&backend.rng, ALICE, &room)).await;
     }
+    store.prune_links(0).await.unwrap();
+    store
+        .commit(&links(gone.id, [link("$recent", Some("$not-merged"))]))
+        .await
+        .unwrap();
     let owned: Vec<Vec<u8>> = backend
         .cells()
         .await
         .into_iter()
-        .filter(|(_, row)| row.iter().any(|(_, value)| value == &gone.id.0))
+        .filter(|(table, row)| {
+            *table == "link_segments" || row.iter().any(|(_, value)| value == &gone.id.0)
+        })
         .flat_map(|(_, row)| row)
         .map(|(_, value)| value)
         .filter(|value| value.len() >= 32)
         .collect();
-    assert_eq!(owned.len(), 4, "portal, link, mirror, held");
+    assert_eq!(owned.len(), 5, "portal, links, mirror, held");
     store.forget_portal(&gone, None).await.unwrap();
 
     for (table, row) in backend.cells().await {
@@ -253,6 +260,7 @@ pub async fn forgetting_erases_the_bytes(backend: Backend) {
             row.iter().all(|(_, value)| value != &gone.id.0),
             "{table} still knows the portal"
         );
+        assert!(!table.starts_with("link"), "{table}: nobody else has links");
     }
     // PostgreSQL keeps dead rows until it vacuums; see `store::forget`.
     if backend.is_sqlite() {

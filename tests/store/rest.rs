@@ -94,23 +94,39 @@ pub async fn held_messages_are_found_by_question(backend: Backend) {
 
 pub async fn jobs_come_in_the_order_they_are_due(backend: Backend) {
     let (store, portal) = with_portal(&backend).await;
-    assert_eq!(store.next_job().await.unwrap(), None);
+    assert_eq!(store.next_job_after(0).await.unwrap(), None);
     let mut jobs = [30, 10, 20].map(|due| job(&backend.rng, portal.id, due));
     for job in &jobs {
         store.add_job(job).await.unwrap();
     }
-    assert_eq!(store.next_job().await.unwrap(), Some(10));
+    assert_eq!(store.next_job_after(0).await.unwrap(), Some(10));
+    assert_eq!(store.next_job_after(10).await.unwrap(), Some(20));
     let due = store.due_jobs(20, 10).await.unwrap();
     assert_eq!(due, [jobs[1].clone(), jobs[2].clone()]);
     assert_eq!(store.due_jobs(20, 1).await.unwrap(), [jobs[1].clone()]);
+    let rest = store.due_jobs_after(20, Some(&jobs[1]), 10).await.unwrap();
+    assert_eq!(rest, [jobs[2].clone()]);
     jobs[1].due = 25;
     jobs[1].attempts += 1;
     store.add_job(&jobs[1]).await.unwrap();
     let due = store.due_jobs(99, 10).await.unwrap();
     assert_eq!(due, [jobs[2].clone(), jobs[1].clone(), jobs[0].clone()]);
+    // Of those that are due at one time the second comes after the first.
+    let mut twins = [
+        job(&backend.rng, portal.id, 40),
+        job(&backend.rng, portal.id, 40),
+    ];
+    for twin in &twins {
+        store.add_job(twin).await.unwrap();
+    }
+    twins.sort_by_key(|twin| twin.id);
+    let rest = store.due_jobs_after(99, Some(&twins[0]), 10).await.unwrap();
+    assert_eq!(rest, [twins[1].clone()]);
+    assert_eq!(store.job(jobs[1].id).await.unwrap(), Some(jobs[1].clone()));
     store.finish_job(jobs[2].id).await.unwrap();
     store.finish_job(jobs[2].id).await.unwrap();
-    assert_eq!(store.next_job().await.unwrap(), Some(25));
+    assert_eq!(store.job(jobs[2].id).await.unwrap(), None);
+    assert_eq!(store.next_job_after(0).await.unwrap(), Some(25));
     store.close().await;
 }
 

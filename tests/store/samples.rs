@@ -36,12 +36,14 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
             id: user(&format!("@_vizard_ghost{name:016x}:a.example.org")),
             seed: rng.bytes(),
             device: Some("GHOSTDEVICE".into()),
+            former: None,
             nick: format!("Quiet Heron {name:016x}"),
             ready: true,
         },
         host: Puppet {
             id: user(&format!("@_vizard_p_{name:016x}:a.example.org")),
             device: Some("HOSTDEVICE".into()),
+            former: None,
         },
         portal_room: Some(
             format!("!portal{name:016x}:a.example.org")
@@ -58,6 +60,8 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         created: 1_700_000_000_000,
         successor: None,
         joined_at: 0,
+        told_unread: Vec::new(),
+        floors: Vec::new(),
     }
 }
 
@@ -83,6 +87,7 @@ pub fn mirror(rng: &Rng, member: &str) -> Mirror {
         puppet: Puppet {
             id: user(&format!("@_vizard_m_{name:016x}:a.example.org")),
             device: None,
+            former: None,
         },
         member: user(member),
         name: Some("Carol the Member".to_owned()),

@@ -6,10 +6,11 @@
 
 mod commands;
 mod install;
+mod nio;
 mod report;
 mod wire;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -73,13 +74,33 @@ impl E2eeClient {
         Ok(client)
     }
 
+    /// Registers a user with another client, matrix-nio, which knows some of the commands and no cross-signing.
+    pub async fn register_nio(server: &Synapse, localpart: &str) -> Result<Self> {
+        let password = format!("password of {localpart}");
+        let account = server.register(localpart, &password).await?;
+        let command = tokio::task::spawn_blocking(nio::command).await??;
+        let options = Options::default();
+        Self::begin(command, &account.url, &account.user_id, &password, options).await
+    }
+
     /// Logs in with a password, which makes a new device, and starts to sync. Cross-signing is left as it is.
     pub async fn login(url: &str, user: &str, password: &str, options: Options) -> Result<Self> {
         let program = tokio::task::spawn_blocking(install::program).await??;
+        Self::begin(program.command(), url, user, password, options).await
+    }
+
+    async fn begin(
+        mut program: Command,
+        url: &str,
+        user: &str,
+        password: &str,
+        options: Options,
+    ) -> Result<Self> {
         let scratch = Scratch::new("e2ee-client")?;
+        program.env("TMPDIR", scratch.path());
         let (process, stdin, stdout) = Process::converse(
             "the end-to-end-encrypting client",
-            program.command(),
+            program,
             &scratch.path().join("client.log"),
         )?;
         let mut client = Self {

@@ -12,10 +12,12 @@
 
 pub mod audit;
 pub mod client;
+pub mod content;
 pub mod e2ee;
 pub mod fake;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod python;
 pub mod scratch;
 pub mod site;

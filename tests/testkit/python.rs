@@ -113,16 +113,9 @@ fn make(directory: &Path, log: &Path) -> Result<()> {
         )
     })?;
     eprintln!("installing Synapse {SYNAPSE_VERSION} (once; about a minute)…");
-    let mut command = Command::new(directory.join("bin/python"));
+    let mut command = pip_install(&directory.join("bin/python"));
     command
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--prefer-binary",
-        ])
+        .arg("--prefer-binary")
         .arg(format!("matrix-synapse=={SYNAPSE_VERSION}"));
     run("pip install matrix-synapse", command, log).map_err(|error| {
         anyhow!(
@@ -178,4 +171,17 @@ fn succeeded(name: &str, output: &Output) -> Result<()> {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// `pip install` without questions; what to install follows.
+pub fn pip_install(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]);
+    command
 }

@@ -27,10 +27,24 @@ pub struct Vizard {
     process: Option<Process>,
 }
 
+/// What differs from one set-up to another.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Where the homeserver calls, if not at Vizard itself.
+    pub url: Option<String>,
+    /// The registration asks for hints.
+    pub hints: bool,
+}
+
 impl Vizard {
     /// Runs `vizard init` for the homeserver at `site`. Tests pass `env!("CARGO_BIN_EXE_vizard")`, the demo
     /// what [`program_beside_example`] returns.
     pub fn init(program: impl AsRef<Path>, site: &Site) -> Result<Self> {
+        Self::init_with(program, site, &Setup::default())
+    }
+
+    /// The same with differences.
+    pub fn init_with(program: impl AsRef<Path>, site: &Site, setup: &Setup) -> Result<Self> {
         let vizard = Self {
             program: program.as_ref().to_owned(),
             directory: site.path("vizard"),
@@ -63,8 +77,11 @@ impl Vizard {
                 "--listen",
                 &site.vizard.to_string(),
                 "--appservice-url",
-                &vizard.url,
+                setup.url.as_ref().unwrap_or(&vizard.url),
             ]);
+        if setup.hints {
+            command.arg("--to-device-hints");
+        }
         let output = command
             .output()
             .with_context(|| format!("cannot run {}", vizard.program.display()))?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    State,
+    State, keys,
     wire::{Request, decode},
     world::World,
 };
@@ -45,9 +45,19 @@ pub fn answer(state: &mut State, request: &Request<'_>) -> Answer {
         {
             ("media", media(&mut state.world, request.method, rest))
         }
-        (method, parts) => elsewhere(&mut state.world, method, parts, &user, &body),
+        (method, parts) => {
+            let device = request.parameter("device_id").unwrap_or_default();
+            let since = request.parameter("since");
+            let whose = (&*user, &*device, since.as_deref());
+            let joined = &state.world.joined;
+            match keys::answer(&mut state.keys, joined, method, parts, whose, &body) {
+                Some((kind, status, body)) => (kind, Answer::Now(status, body.to_string())),
+                None => elsewhere(&mut state.world, method, parts, &user, &body),
+            }
+        }
     };
     state.ledger.request(kind);
+    state.ledger.bytes += request.body.len() as u64;
     if let ["client", _, "rooms", room, "receipt", "m.read", event] = parts.as_slice()
         && let Some(portal) = state.world.rooms.get(*room)
     {
@@ -138,7 +148,6 @@ fn elsewhere(
         }
         ("GET", ["client", _, "account", "whoami"]) => ("whoami", ok(&json!({"user_id": user}))),
         ("PUT", ["client", _, "devices", _]) => ("device", Answer::Now(201, "{}".to_owned())),
-        ("DELETE", ["client", _, "devices", _]) => ("device", ok(&json!({}))),
         ("GET", ["client", _, "devices", ..]) => ("device", ok(&json!({"devices": []}))),
         ("PUT", ["client", _, "profile", ..] | ["client", _, _, "profile", ..]) => {
             ("profile", ok(&json!({})))
@@ -159,7 +168,6 @@ fn elsewhere(
             let rooms = world.joined.get(user).cloned().unwrap_or_default();
             ("joined_rooms", ok(&json!({"joined_rooms": rooms})))
         }
-        ("GET", ["client", _, "sync"]) => ("sync", ok(&json!({"next_batch": "s0"}))),
         ("GET", ["client", _, "capabilities"]) => {
             ("capabilities", ok(&json!({"capabilities": {}})))
         }

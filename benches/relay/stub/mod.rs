@@ -4,6 +4,7 @@
 //! short way of their own; everything else goes to [`api`].
 
 mod api;
+pub mod keys;
 pub mod wire;
 pub mod world;
 
@@ -23,12 +24,13 @@ use tokio::{
 
 use self::{
     api::Answer,
+    keys::Keys,
     wire::{Client, Parsed, Request, decode},
     world::{BOT, World},
 };
 use crate::{
     event::{self, Mark},
-    ledger::{Lane, Ledger},
+    ledger::{Lane, Ledger, Sealed},
     push::Queue,
 };
 
@@ -50,6 +52,7 @@ pub struct Behaviour {
 #[derive(Debug)]
 pub struct State {
     pub world: World,
+    pub keys: Keys,
     pub ledger: Ledger,
     pub behaviour: Behaviour,
     /// Requests that the stub does not know.
@@ -76,6 +79,7 @@ impl Stub {
         let stub = Arc::new(Self {
             state: Mutex::new(State {
                 world: World::new(queue.clone()),
+                keys: Keys::default(),
                 ledger: Ledger::default(),
                 behaviour: Behaviour::default(),
                 unknown: BTreeSet::new(),
@@ -238,6 +242,9 @@ fn send_message(
         return (Answer::Now(403, body.to_owned()), None);
     };
     let official = user == BOT || user.starts_with("@_vizard_p_");
+    if !official && request.path.contains("/send/m.room.encrypted/") {
+        return send_sealed(state, request, room, index, &user);
+    }
     let mark = Mark::find(request.body).filter(|_| !official);
     let Some(mark) = mark else {
         state.ledger.request("notice");
@@ -250,23 +257,13 @@ fn send_message(
         let body = format!(r#"{{"event_id":"{}"}}"#, state.world.event_id());
         return (Answer::Now(200, body), None);
     };
-    state.ledger.request("send");
-    if request.parameter("device_id").is_none() {
-        state
-            .ledger
-            .faults
-            .add("without device", || format!("{mark:?}"));
-    }
-    let speaker = hash(&user);
-    let mirror = user.starts_with("@_vizard_m_") || !state.behaviour.check_speakers;
-    let lane = (index, if mirror { 0 } else { speaker });
-    state.ledger.begin(lane, mark);
+    let (speaker, lane) = begin(state, request, index, &user, mark);
     let world = &mut state.world;
     let judged = state.ledger.send(
         request.path,
         index,
         speaker,
-        mark,
+        (mark, Instant::now()),
         state.behaviour.check_speakers,
         || world.event_id(),
     );
@@ -277,6 +274,72 @@ fn send_message(
     }
     let body = format!(r#"{{"event_id":"{}"}}"#, judged.event);
     (Answer::Now(200, body), Some((lane, mark)))
+}
+
+/// A send begins: counts it, and gives its speaker and lane.
+fn begin(
+    state: &mut State,
+    request: &Request<'_>,
+    room: u32,
+    user: &str,
+    mark: Mark,
+) -> (u64, Lane) {
+    state.ledger.request("send");
+    if request.parameter("device_id").is_none() {
+        state
+            .ledger
+            .faults
+            .add("without device", || format!("{mark:?}"));
+    }
+    let speaker = hash(user);
+    let mirror = user.starts_with("@_vizard_m_") || !state.behaviour.check_speakers;
+    let lane = (room, if mirror { 0 } else { speaker });
+    state.ledger.begin(lane, mark);
+    (speaker, lane)
+}
+
+/// A send that nobody here can read: it is put aside, and judged when the run is over.
+fn send_sealed(
+    state: &mut State,
+    request: &Request<'_>,
+    room: &str,
+    index: u32,
+    user: &str,
+) -> (Answer, Option<(Lane, Mark)>) {
+    let mark = state.ledger.nameless(request.path);
+    let (_, lane) = begin(state, request, index, user, mark);
+    let event = state.world.event_id();
+    let content = String::from_utf8_lossy(request.body).into_owned();
+    let (event, new) = state.ledger.put_aside(Sealed {
+        path: request.path.into(),
+        room: index,
+        room_id: room.to_owned(),
+        user: user.to_owned(),
+        at: Instant::now(),
+        event,
+        content,
+    });
+    if new && state.behaviour.echo_back {
+        let content = String::from_utf8_lossy(request.body);
+        let json = event::encrypted(room, user, &event, state.world.now(), &content);
+        state.world.queue.add(json);
+    }
+    let body = format!(r#"{{"event_id":"{event}"}}"#);
+    (Answer::Now(200, body), Some((lane, mark)))
+}
+
+/// Judges what was put aside and has been read: `mark` is what it says.
+pub fn judge(state: &mut State, sealed: &Sealed, mark: Mark) {
+    let check = state.behaviour.check_speakers;
+    let event = || sealed.event.clone();
+    state.ledger.send(
+        &sealed.path,
+        sealed.room,
+        hash(&sealed.user),
+        (mark, sealed.at),
+        check,
+        event,
+    );
 }
 
 fn hash(user: &str) -> u64 {

@@ -119,6 +119,28 @@ impl World {
         }
     }
 
+    /// Says that a room is encrypted; to nobody, for nobody is in it yet.
+    pub fn encrypt(&mut self, room: &str) {
+        let content = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+        let name = ("m.room.encryption".to_owned(), String::new());
+        self.add_room(room).state.insert(name, content);
+    }
+
+    /// The users of Vizard's in a room.
+    pub fn ours_in(&self, room: &str) -> Vec<String> {
+        let Some(room) = self.rooms.get(room) else {
+            return Vec::new();
+        };
+        let members = room.state.iter().filter(|((kind, user), content)| {
+            kind == "m.room.member"
+                && (user.starts_with(PREFIX) || user == BOT)
+                && content["membership"] == "join"
+        });
+        let mut users: Vec<String> = members.map(|((_, user), _)| user.clone()).collect();
+        users.sort_unstable();
+        users
+    }
+
     /// Makes the room that `host` asked for with this `createRoom` body, and returns its id.
     pub fn create_room(&mut self, host: &str, body: &Value) -> String {
         self.created += 1;

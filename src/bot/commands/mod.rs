@@ -14,6 +14,7 @@ mod prove;
 mod rejoin;
 mod version;
 mod whoami;
+mod whois;
 
 use super::command::Command;
 
@@ -31,6 +32,7 @@ pub static TABLE: &[&Command] = &[
     &prove::COMMAND,
     &forget::COMMAND,
     &guard::COMMAND,
+    &whois::COMMAND,
     &help::COMMAND,
     &version::COMMAND,
 ];

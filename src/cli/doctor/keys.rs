@@ -61,7 +61,7 @@ async fn make(probes: &Probes, actor: &Actor) -> Row {
         return Row::failed(CHECK, error.to_string(), mend::devices(&error));
     }
     match probes.homeserver.create_device(&actor.user, device).await {
-        Ok(()) => Row::ok(CHECK, "made, for what follows"),
+        Ok(_) => Row::ok(CHECK, "made, for what follows"),
         Err(error) => Row::failed(CHECK, error.to_string(), mend::devices(&error)),
     }
 }

@@ -1,9 +1,10 @@
 //! `vizard doctor`: tries the live set-up, one step after another.
 //!
-//! [`probes`] asks the homeserver, [`keys`] tries what encryption needs of it, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
+//! [`probes`] asks the homeserver, [`keys`] tries what encryption needs of it, [`hints`] whether hints come, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
 //! about a refusal. Every step has a limit of time and its own row; a step that depends on one that failed says that
 //! it was not tried.
 
+mod hints;
 mod keys;
 mod mend;
 mod ping;
@@ -93,6 +94,9 @@ async fn homeserver(loaded: &Loaded, report: &mut Report) {
     for row in probes.features().await {
         report.add(row);
     }
+    if loaded.config.encryption.enabled {
+        report.add(hints::row(loaded).await);
+    }
 }
 
 /// Runs one step, for no longer than [`LIMIT`]. Whether it went well.
@@ -118,7 +122,11 @@ async fn database(loaded: &Loaded) -> Row {
         return Row::info(CHECK, "not tried without the master key");
     };
     if Lock::is_held(loaded) {
-        return Row::info(CHECK, "in use: Vizard is running");
+        let count = match Store::crypto_machines_of(config.database_url()).await {
+            Ok(machines) => format!("devices with encryption keys: {machines}"),
+            Err(error) => format!("its devices cannot be counted ({error})"),
+        };
+        return Row::info(CHECK, format!("in use: Vizard is running; {count}"));
     }
     if let Some(path) = config.database_path().filter(|path| !path.exists()) {
         // A trial must not make the database.

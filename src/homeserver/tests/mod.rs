@@ -1,6 +1,7 @@
 //! The client against a server that answers from a script.
 
 mod endpoints;
+mod files;
 mod keys;
 mod retries;
 
@@ -58,6 +59,7 @@ fn broken() -> Reply {
 struct Seen {
     line: String,
     authorization: Option<String>,
+    length: Option<String>,
     body: String,
 }
 
@@ -71,7 +73,9 @@ impl Script {
     async fn answer(self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let length = parts.headers.get("content-length");
         self.seen.lock().unwrap().push(Seen {
+            length: length.map(|value| value.to_str().unwrap().to_owned()),
             line: format!("{} {}", parts.method, parts.uri),
             authorization: parts
                 .headers

@@ -1,10 +1,9 @@
 //! Small files of each kind, as their specifications have them, with planted metadata.
 
-use img_parts::png::PngChunk;
 use lopdf::{Dictionary, Document, Object, Stream, dictionary};
 use ogg::{PacketWriteEndInfo, PacketWriter};
 
-use crate::media::Kind;
+use crate::media::{Kind, png::chunk};
 
 /// What is planted.
 pub const SECRET: &[u8] = b"ALICE-SECRET-52.5200N";
@@ -84,8 +83,7 @@ pub fn png() -> Vec<u8> {
         (b"IDAT", b"data".to_vec()),
         (b"IEND", Vec::new()),
     ] {
-        let chunk = PngChunk::new(*kind, data.into());
-        out.extend(chunk.encoder().bytes());
+        out.extend(chunk(*kind, &data));
     }
     out.extend(SECRET);
     out

@@ -94,7 +94,7 @@ impl Trait for CryptoStore {
         room_id: &RoomId,
         session_id: &str,
     ) -> Result<Option<InboundGroupSession>> {
-        self.inbound_session(room_id, session_id).await
+        self.0.inbound_session(room_id.as_bytes(), session_id).await
     }
 
     async fn get_withheld_info(
@@ -231,7 +231,7 @@ impl Trait for CryptoStore {
     }
 
     async fn get_user_identity(&self, user: &UserId) -> Result<Option<UserIdentityData>> {
-        self.0.get(Kind::Identity, one(user.as_bytes())).await
+        self.0.identity(user).await
     }
 
     async fn is_message_known(&self, hash: &OlmMessageHash) -> Result<bool> {

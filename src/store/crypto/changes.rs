@@ -1,48 +1,26 @@
 //! What the crate wants saved, as rows.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hasher as _},
-    io,
-    sync::Arc,
-};
-
 use matrix_sdk_crypto::{
-    olm::{
-        InboundGroupSession, OutboundGroupSession, PickledInboundGroupSession,
-        PickledOutboundGroupSession, SenderDataType, Session, ShareInfo, StaticAccountData,
-    },
+    olm::{InboundGroupSession, PickledInboundGroupSession, SenderDataType, Session},
     store::types::Changes,
-    types::requests::ToDeviceRequest,
     vodozemac::Curve25519PublicKey,
 };
-use ruma::{OwnedDeviceId, OwnedTransactionId, OwnedUserId};
-use serde::{Deserialize, Serialize};
 
 use super::{
     super::{StoreError, group::CryptoRow, seal::Hash},
     Kind, State, lock,
     rows::Name,
-    unusable,
 };
-
-type Shared = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, ShareInfo>>;
-
-/// Whom an outbound session is shared with, or about to be: large, and changed far less often than the ratchet.
-#[derive(Default, Serialize, Deserialize)]
-struct Sharing {
-    shared_with_set: Shared,
-    requests: BTreeMap<OwnedTransactionId, (Arc<ToDeviceRequest>, Shared)>,
-}
 
 impl State {
     /// Reads the changes out of their sessions and writes them, all or none.
     pub(super) async fn save_changes(&self, changes: Changes) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
-        let mut rows = Vec::new();
-        let mut lists = Vec::new();
+        // First, so that one that comes once more stays.
+        let mut rows = self.old_hashes(changes.message_hashes.len()).await?;
+        let mut outbound = Vec::new();
         for session in &changes.outbound_group_sessions {
-            self.outbound(session, &mut rows, &mut lists).await?;
+            outbound.push(self.outbound(session, &mut rows).await?);
         }
         for session in &changes.sessions {
             rows.push(self.session(session).await?);
@@ -57,8 +35,9 @@ impl State {
         self.singles(&changes, &mut rows)?;
         self.people(&changes, &mut rows)?;
         self.rooms(&changes, &mut rows)?;
+        self.forget(&changes);
         self.write(rows).await?;
-        lock(&self.sharing).extend(lists);
+        lock(&self.outbound).extend(outbound);
         Ok(())
     }
 
@@ -94,7 +73,7 @@ impl State {
         }
         for hash in &changes.message_hashes {
             let name = (hash.sender_key.as_bytes(), hash.hash.as_bytes());
-            rows.push(self.put_bytes(Kind::MessageHash, name, b""));
+            rows.push(self.put_bytes(Kind::MessageHash, name, &self.now()));
         }
         for request in &changes.key_requests {
             let row = self.put(Kind::Request, (b"", request.request_id.as_bytes()), request)?;
@@ -170,100 +149,6 @@ impl State {
 
     pub(super) fn request_grp(&self, info: &str) -> Hash {
         self.grp(Kind::Request, [info.as_bytes(), b""])
-    }
-
-    /// The ratchet each time; the list only when it is another than that on the disk.
-    async fn outbound(
-        &self,
-        session: &OutboundGroupSession,
-        rows: &mut Vec<CryptoRow>,
-        lists: &mut Vec<(Hash, u64)>,
-    ) -> Result<(), StoreError> {
-        let mut pickle = session.pickle().await;
-        let list = Sharing {
-            shared_with_set: std::mem::take(&mut pickle.shared_with_set),
-            requests: std::mem::take(&mut pickle.requests),
-        };
-        let name = (session.room_id().as_bytes(), b"".as_slice());
-        rows.push(self.put(Kind::Outbound, name, &pickle)?);
-        let key = self.key(Kind::Sharing, name);
-        let hash = self.hash_of(&list)?;
-        if lock(&self.sharing).get(&key) != Some(&hash) {
-            rows.push(self.put(Kind::Sharing, name, &list)?);
-            lists.push((key, hash));
-        }
-        Ok(())
-    }
-
-    /// The outbound session of a room, put together again.
-    pub(super) async fn load_outbound(
-        &self,
-        room: &[u8],
-        account: &StaticAccountData,
-    ) -> Result<Option<OutboundGroupSession>, StoreError> {
-        // Between the two looks nobody writes.
-        let _saving = self.saving.lock().await;
-        let name = (room, b"".as_slice());
-        let pickle: Option<PickledOutboundGroupSession> = self.get(Kind::Outbound, name).await?;
-        let Some(mut pickle) = pickle else {
-            return Ok(None);
-        };
-        let list: Sharing = self.get(Kind::Sharing, name).await?.unwrap_or_default();
-        let hash = self.hash_of(&list)?;
-        lock(&self.sharing).insert(self.key(Kind::Sharing, name), hash);
-        pickle.shared_with_set = list.shared_with_set;
-        pickle.requests = list.requests;
-        let (device, keys) = (
-            account.device_id.clone(),
-            Arc::clone(&account.identity_keys),
-        );
-        OutboundGroupSession::from_pickle(device, keys, pickle)
-            .map(Some)
-            .map_err(unusable)
-    }
-
-    /// Begins with a secret, so that nobody can choose two lists with one hash. Done for every message, hence by hand for
-    /// what is there for long.
-    fn hash_of(&self, list: &Sharing) -> Result<u64, StoreError> {
-        let mut hash = Hashing(DefaultHasher::new());
-        hash.0.write(&self.machine);
-        for (user, devices) in &list.shared_with_set {
-            hash.part(user.as_bytes());
-            hash.0.write_usize(devices.len());
-            for (device, info) in devices {
-                hash.part(device.as_bytes());
-                match info {
-                    ShareInfo::Shared(with) => {
-                        hash.part(with.sender_key.as_bytes());
-                        hash.0.write_u32(with.message_index);
-                        serde_json::to_writer(&mut hash, &with.olm_wedging_index)?;
-                    }
-                    ShareInfo::Withheld(code) => hash.part(code.as_str().as_bytes()),
-                }
-            }
-        }
-        serde_json::to_writer(&mut hash, &list.requests)?;
-        Ok(hash.0.finish())
-    }
-}
-
-struct Hashing(DefaultHasher);
-
-impl Hashing {
-    fn part(&mut self, bytes: &[u8]) {
-        self.0.write_usize(bytes.len());
-        self.0.write(bytes);
-    }
-}
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,13 +1,17 @@
 //! The keys of end-to-end encryption: `matrix-sdk-crypto`'s store, one per device of a Matrix user of the namespace.
 //!
 //! All of it is in one table. What arrives in one call is written in one durable transaction, together with whatever else
-//! waits ([`super::writer`]), and in the order in which the session it belongs to moved on: a ratchet that was used is on
-//! the disk before what it encrypted leaves, so that no index is ever used twice after a crash.
+//! waits ([`super::writer`]), and in the order in which the session it belongs to moved on: a state behind all that was used
+//! is on the disk before what was encrypted leaves, so that no index is ever used twice after a crash.
 //!
 //! Called by `e2ee`, through [`Store::crypto`]. Logs nothing.
 
 mod api;
 mod changes;
+mod hashes;
+mod heard;
+mod hot;
+mod outbound;
 mod pack;
 mod rows;
 mod sessions;
@@ -19,19 +23,22 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use matrix_sdk_crypto::{olm::StaticAccountData, store::CryptoStoreError};
 use ruma::{DeviceId, UserId};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection as _};
 
+pub use heard::{BLOCK, Block};
+pub use outbound::NotShared;
 pub(super) use rows::{CRYPTO, Kind, row_of};
 
+use self::{hot::Hot, outbound::OnDisk};
 use super::{
     Store, StoreError,
-    db::write_tx,
+    db::{beside, write_tx},
     group::{CryptoRow, Work},
     seal::Hash,
 };
@@ -63,8 +70,12 @@ pub(super) struct State {
     gone: AtomicBool,
     /// The public part of the account, once known.
     account: Mutex<Option<StaticAccountData>>,
-    /// A hash of each list of whom a session is shared with, as it is on the disk.
-    sharing: Mutex<HashMap<Hash, u64>>,
+    /// How many hashes of messages were written since old ones were looked for.
+    hashes: AtomicUsize,
+    /// What is on the disk of each outbound session.
+    outbound: Mutex<HashMap<Hash, OnDisk>>,
+    /// What is read for nearly every message.
+    hot: Mutex<Hot>,
     /// In memory: a database has one process.
     leases: Mutex<HashMap<String, Lease>>,
 }
@@ -103,7 +114,9 @@ impl Store {
             listed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             account: Mutex::default(),
-            sharing: Mutex::default(),
+            hashes: AtomicUsize::new(hashes::SPARE),
+            outbound: Mutex::default(),
+            hot: Mutex::default(),
             leases: Mutex::default(),
         });
         in_use.insert(machine, Arc::downgrade(&state));
@@ -123,6 +136,7 @@ impl Store {
             // Whoever is saving ends first.
             let _saving = state.saving.lock().await;
             state.gone.store(true, Ordering::SeqCst);
+            *lock(&state.hot) = Hot::default();
             lock(&self.0.crypto).remove(&state.machine);
         }
         // What somebody handed over and did not wait for is written first.
@@ -151,9 +165,36 @@ impl Store {
         Ok(())
     }
 
+    /// Destroys everything that one device of `user` holds, and leaves what is the user's own.
+    pub async fn destroy_crypto_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<(), StoreError> {
+        let state = self.crypto(user, device).0;
+        // Whoever is saving ends first.
+        let _saving = state.saving.lock().await;
+        state.gone.store(true, Ordering::SeqCst);
+        lock(&self.0.crypto).remove(&state.machine);
+        self.0.writer.submit(Work::default()).await?.await?;
+        sqlx::query(DELETE)
+            .bind(state.machine.to_vec())
+            .execute(&self.0.database.writer)
+            .await?;
+        self.0.database.empty_log().await
+    }
+
     /// How many devices have keys here.
     pub async fn crypto_machines(&self) -> Result<u64, StoreError> {
         self.count(COUNT).await
+    }
+
+    /// The same, of a database that another process may have open. Changes nothing, and needs no key.
+    pub async fn crypto_machines_of(url: &str) -> Result<u64, StoreError> {
+        let mut connection = beside(url).await?;
+        let count: Result<i64, _> = sqlx::query_scalar(COUNT).fetch_one(&mut connection).await;
+        connection.close().await?;
+        Ok(count?.try_into().unwrap_or(0))
     }
 
     fn crypto_user_hash(&self, user: &UserId) -> Hash {
@@ -180,6 +221,22 @@ impl State {
         self.store.0.writer.submit(work).await?.await?;
         self.listed.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Hands rows over to be written before whatever is handed over later, and does not wait. To be called with `saving`
+    /// held.
+    async fn hand_over(&self, rows: Vec<CryptoRow>) -> Result<(), StoreError> {
+        if !self.listed.load(Ordering::SeqCst) {
+            return self.write(rows).await;
+        }
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(StoreError::Closed);
+        }
+        let work = Work {
+            heard: rows,
+            ..Work::default()
+        };
+        self.store.0.writer.submit(work).await.map(drop)
     }
 
     /// Writes rows that depend on nothing.

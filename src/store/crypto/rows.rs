@@ -24,7 +24,7 @@ pub(in crate::store) const CRYPTO: Cell = Cell::new("crypto", 1);
 /// The first byte of a cell: packed JSON follows.
 const PACKED: u8 = 1;
 /// Bytes as they are follow.
-const PLAIN: u8 = 2;
+pub(super) const PLAIN: u8 = 2;
 /// Lengths of packed JSON are a multiple of this.
 const BUCKET: usize = 16;
 
@@ -41,7 +41,7 @@ pub(in crate::store) enum Kind {
     Single = 3,
     /// An Olm session: sender key, session.
     Session = 4,
-    /// The hash of a received Olm message: sender key, hash.
+    /// The hash of a received Olm message: sender key, hash. Holds when it came.
     MessageHash = 5,
     /// An inbound group session: room, session. Found by sender key and trust, too.
     Inbound = 6,
@@ -71,6 +71,8 @@ pub(in crate::store) enum Kind {
     Fetched = 18,
     /// Arbitrary values: name.
     Custom = 19,
+    /// Which events the steps of an inbound group session encrypted: session, number of the block of steps.
+    Heard = 20,
 }
 
 /// What names a row: group and item.
@@ -95,7 +97,7 @@ impl State {
         }
     }
 
-    fn half(&self, label: &str, kind: Kind, parts: [&[u8]; 2]) -> [u8; 8] {
+    pub(super) fn half(&self, label: &str, kind: Kind, parts: [&[u8]; 2]) -> [u8; 8] {
         let owner = self.owner(kind);
         let hash = self
             .vault()
@@ -126,9 +128,11 @@ impl State {
         name: Name<'_>,
         value: &T,
     ) -> Result<CryptoRow, StoreError> {
-        let mut json = Wiped::with_capacity(2048);
-        serde_json::to_writer(&mut json, value)?;
-        Ok(self.put_plain(kind, name, PACKED, &pack::pack(&json, BUCKET)))
+        Ok(self.put_json(kind, name, &json(value)?))
+    }
+
+    pub(super) fn put_json(&self, kind: Kind, name: Name<'_>, json: &[u8]) -> CryptoRow {
+        self.put_plain(kind, name, PACKED, &pack::pack(json, BUCKET))
     }
 
     pub(super) fn put_bytes(&self, kind: Kind, name: Name<'_>, value: &[u8]) -> CryptoRow {
@@ -166,7 +170,7 @@ impl State {
     }
 
     /// A cell's content, which must be of this format.
-    fn open_plain(
+    pub(super) fn open_plain(
         &self,
         kind: Kind,
         key: &[u8],
@@ -200,6 +204,11 @@ impl State {
             .bind(key.to_vec())
             .fetch_optional(&self.store.0.database.readers)
             .await?)
+    }
+
+    pub(super) async fn is_there(&self, kind: Kind, name: Name<'_>) -> Result<bool, StoreError> {
+        let key = self.key(kind, name);
+        Ok(self.sealed(kind, &key).await?.is_some())
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -291,6 +300,13 @@ impl State {
             .map(|(key, sealed)| self.open(kind, key, sealed))
             .collect()
     }
+}
+
+/// A value as it is packed.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Wiped, StoreError> {
+    let mut json = Wiped::with_capacity(2048);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(json)
 }
 
 /// A row's name for its seal.

@@ -18,7 +18,7 @@ use super::{super::StoreError, CryptoStore, Kind, lock, unusable};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-fn inbound(pickle: PickledInboundGroupSession) -> Result<InboundGroupSession> {
+pub(super) fn inbound(pickle: PickledInboundGroupSession) -> Result<InboundGroupSession> {
     InboundGroupSession::from_pickle(pickle).map_err(unusable)
 }
 
@@ -29,7 +29,12 @@ impl CryptoStore {
         lock(&self.0.account).clone()
     }
 
-    /// The same, which must be there.
+    /// Whether there is an account. Opens nothing.
+    pub async fn has_account(&self) -> Result<bool> {
+        self.0.is_there(Kind::Account, (b"", b"")).await
+    }
+
+    /// The public part of the account, which must be there.
     pub(super) async fn account(&self) -> Result<StaticAccountData> {
         if self.get_static_account().is_none() {
             self.load_account().await?;
@@ -59,16 +64,6 @@ impl CryptoStore {
         };
         let sessions: Result<_> = pickles.into_iter().map(open).collect();
         sessions.map(Some)
-    }
-
-    pub(super) async fn inbound_session(
-        &self,
-        room: &RoomId,
-        session: &str,
-    ) -> Result<Option<InboundGroupSession>> {
-        let name = (room.as_bytes(), session.as_bytes());
-        let pickle = self.0.get(Kind::Inbound, name).await?;
-        pickle.map(inbound).transpose()
     }
 
     pub(super) async fn inbound_sessions(
@@ -105,13 +100,14 @@ impl CryptoStore {
         for session in sessions {
             rows.push(self.0.inbound(session).await?);
         }
+        self.0.forget_sessions(sessions);
         self.0.write(rows).await
     }
 
     pub(super) async fn mark_backed_up(&self, ids: &[(&RoomId, &str)]) -> Result<()> {
         let mut sessions = Vec::with_capacity(ids.len());
         for (room, session) in ids {
-            sessions.extend(self.inbound_session(room, session).await?);
+            sessions.extend(self.0.inbound_session(room.as_bytes(), session).await?);
         }
         for session in &sessions {
             session.mark_as_backed_up();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Client, text};
+use super::{super::content, Client, text};
 
 impl Client {
     /// Sends an event of any type.
@@ -46,18 +46,13 @@ impl Client {
 
     /// Replaces the text of an own message.
     pub async fn edit(&self, room: &str, event: &str, body: &str) -> Result<String> {
-        let content = json!({
-            "msgtype": "m.text", "body": format!("* {body}"),
-            "m.new_content": {"msgtype": "m.text", "body": body},
-            "m.relates_to": {"rel_type": "m.replace", "event_id": event},
-        });
-        self.send(room, "m.room.message", content).await
+        self.send(room, "m.room.message", content::edit(event, body))
+            .await
     }
 
     pub async fn react(&self, room: &str, event: &str, key: &str) -> Result<String> {
-        let content =
-            json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": key}});
-        self.send(room, "m.reaction", content).await
+        self.send(room, "m.reaction", content::reaction(event, key))
+            .await
     }
 
     pub async fn redact(&self, room: &str, event: &str, reason: &str) -> Result<String> {

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{E2eeClient, Report};
+use super::{super::content, E2eeClient, Report};
 
 /// The public keys of a user, as `/keys/query` gives them to the asker.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,12 @@ impl E2eeClient {
         self.call("sign_device", json!({"device": device}))
             .await
             .map(drop)
+    }
+
+    /// Verifies all devices of a user by hand (matrix-nio); how many there are.
+    pub async fn verify(&self, user: &str) -> Result<usize> {
+        let devices = self.call("verify", json!({"user": user})).await?;
+        Ok(devices.as_array().map_or(0, Vec::len))
     }
 
     /// Whether devices that their owners did not sign are excluded, both ways ("exclude insecure devices").
@@ -147,6 +153,14 @@ impl E2eeClient {
         self.call("await_member", arguments).await.map(drop)
     }
 
+    /// Waits until the client knows a device of somebody. It does not wait long for that by itself: what it sends before
+    /// is not for that device.
+    pub async fn await_device(&self, user: &str) -> Result<()> {
+        self.call("await_device", json!({"user": user}))
+            .await
+            .map(drop)
+    }
+
     // Messages; each returns the event's id. Encrypted where the room is.
 
     /// Sends any event.
@@ -184,18 +198,13 @@ impl E2eeClient {
 
     /// Edits an own message.
     pub async fn edit(&self, room: &str, event: &str, body: &str) -> Result<String> {
-        let content = json!({
-            "msgtype": "m.text", "body": format!("* {body}"),
-            "m.new_content": {"msgtype": "m.text", "body": body},
-            "m.relates_to": {"rel_type": "m.replace", "event_id": event},
-        });
-        self.send(room, "m.room.message", content).await
+        self.send(room, "m.room.message", content::edit(event, body))
+            .await
     }
 
     /// Reacts to a message. Stock clients send reactions in clear.
     pub async fn react(&self, room: &str, event: &str, key: &str) -> Result<String> {
-        let relation = json!({"rel_type": "m.annotation", "event_id": event, "key": key});
-        self.send(room, "m.reaction", json!({"m.relates_to": relation}))
+        self.send(room, "m.reaction", content::reaction(event, key))
             .await
     }
 
@@ -352,6 +361,56 @@ impl E2eeClient {
         self.call("discard_session", json!({"room": room}))
             .await
             .map(drop)
+    }
+
+    /// From now on room keys do not leave, though the client believes that they did.
+    pub async fn hold_keys(&self) -> Result<()> {
+        self.call("hold_keys", json!({})).await.map(drop)
+    }
+
+    /// Lets the room keys go that were held; returns how many requests these were.
+    pub async fn release_keys(&self) -> Result<u64> {
+        let count = self.call("release_keys", json!({})).await?;
+        count.as_u64().context("no number")
+    }
+
+    /// Whether room keys are given only to devices of users whom this one has verified.
+    pub async fn only_verified(&self, only: bool) -> Result<()> {
+        self.call("only_verified", json!({"only": only}))
+            .await
+            .map(drop)
+    }
+
+    /// Waits for a message to this device.
+    pub async fn wait_to_device(
+        &self,
+        what: &str,
+        fits: impl Fn(&Value) -> bool,
+        limit: Duration,
+    ) -> Result<Value> {
+        let mut told = self.wire.told();
+        let find = async {
+            loop {
+                let found = self
+                    .wire
+                    .state()
+                    .to_device
+                    .iter()
+                    .find(|one| fits(one))
+                    .cloned();
+                if found.is_some() || told.changed().await.is_err() {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(limit, find).await.ok().flatten();
+        found.with_context(|| {
+            let came = &self.wire.state().to_device;
+            format!(
+                "{} waited {limit:?} for {what}; there came {came:#?}",
+                self.id()
+            )
+        })
     }
 
     fn timed_out(&self, what: &str, limit: Duration) -> String {

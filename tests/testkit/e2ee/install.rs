@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use super::super::python::{Python, home, lock, run};
+use super::super::python::{Python, home, lock, pip_install, run};
 
 /// The oldest Node.js that the SDK runs on.
 const NODE_AT_LEAST: u32 = 22;
@@ -188,18 +188,9 @@ fn obtain_node(home: &Path, log: &Path) -> Result<Node> {
         std::fs::remove_dir_all(&unfinished)?;
     }
     // Away from Synapse's packages, and in place only when it is whole.
-    let mut command = Command::new(python.interpreter());
+    let mut command = pip_install(&python.interpreter());
     command
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--target",
-        ])
+        .args(["--no-deps", "--only-binary=:all:", "--target"])
         .arg(&unfinished)
         .arg(format!("{name}=={version}"));
     run("pip install nodejs", command, log).with_context(|| {

@@ -36,6 +36,8 @@ struct Shared {
 pub(super) struct State {
     /// The latest report on each event, in the order in which the events came first.
     pub reports: Vec<Report>,
+    /// What was sent to the device, as the client understood it.
+    pub to_device: Vec<Value>,
     /// The user's latest membership of each room.
     pub memberships: HashMap<String, String>,
     waiting: HashMap<u64, oneshot::Sender<Result<Value>>>,
@@ -125,6 +127,7 @@ impl State {
                     report.redacted = true;
                 }
             }
+            Some("to_device") => self.to_device.push(told["message"].take()),
             Some("membership") => {
                 self.memberships.insert(text("room"), text("membership"));
             }

@@ -17,6 +17,18 @@ const { report } = await import("./report.mjs");
 
 let client;
 let password;
+/** Keys that are kept back, as requests; `null` while none are. */
+let held = null;
+
+/** The network, which may be late with room keys: the client believes that they were sent. */
+function network(resource, init) {
+    if (held && /\/sendToDevice\/m\.room\.encrypted\//.test(String(resource))) {
+        held.push([resource, { ...init, signal: undefined }]);
+        return new Response("{}", { status: 200, headers: { "content-type": "application/json" } });
+    }
+    return fetch(resource, init);
+}
+
 const answer = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const crypto = () => client.getCrypto();
 
@@ -67,6 +79,7 @@ function listen() {
     client.on(sdk.RoomEvent.Redaction, (event) =>
         answer({ event: "redacted", event_id: event.event.redacts ?? event.getContent().redacts }),
     );
+    client.on(sdk.ClientEvent.ReceivedToDeviceMessage, ({ message }) => answer({ event: "to_device", message }));
     client.on(sdk.RoomEvent.MyMembership, (room, membership) =>
         answer({ event: "membership", room: room.roomId, membership }),
     );
@@ -90,6 +103,7 @@ const COMMANDS = {
             baseUrl: request.url,
             enableEncryptedStateEvents: request.encrypted_state ?? false,
             cryptoCallbacks: {},
+            fetchFn: network,
         };
         const identity = await sdk.createClient(options).loginRequest({
             type: "m.login.password",
@@ -181,6 +195,11 @@ const COMMANDS = {
         await until(`${user}: ${membership}`, there);
         return null;
     },
+    async await_device({ user }) {
+        const known = async () => (await crypto().getUserDeviceInfo([user], true)).get(user)?.size > 0;
+        await until(`a device of ${user}`, known);
+        return null;
+    },
     async send({ room, type, content }) {
         await joined(room);
         return (await client.sendEvent(room, type, content)).event_id;
@@ -219,6 +238,20 @@ const COMMANDS = {
             cross_signing_verified: status.isCrossSigningVerified(),
             needs_approval: status.needsUserApproval,
         };
+    },
+    hold_keys() {
+        held ??= [];
+        return null;
+    },
+    async release_keys() {
+        const late = held ?? [];
+        held = null;
+        for (const [resource, init] of late) await fetch(resource, init);
+        return late.length;
+    },
+    only_verified({ only }) {
+        crypto().globalBlacklistUnverifiedDevices = only;
+        return null;
     },
     async discard_session({ room }) {
         await crypto().forceDiscardSession(room);

@@ -48,8 +48,7 @@ pub(super) fn create_device(world: &mut World, req: &Req) -> Result<Answer, Refu
 }
 
 pub(super) fn delete_device(world: &mut World, req: &Req) -> Result<Answer, Refused> {
-    let user = world.users.entry(req.user.clone()).or_default();
-    user.devices.remove(&req.args[0]);
+    world.delete_device(&req.user, &req.args[0]);
     done()
 }
 

@@ -102,6 +102,10 @@ impl World {
             None => act(self)?,
         };
         if let Some(key) = key {
+            let [_, user, device, txn_id] = key.clone();
+            self.sent_as
+                .entry(id.clone())
+                .or_insert([user, device, txn_id]);
             self.sent_by_device.insert(key, id.clone());
         }
         let answer = json!({ "event_id": id });
@@ -174,17 +178,30 @@ pub(super) fn messages(world: &mut World, req: &Req) -> Result<Answer, Refused> 
             .min(room.events.len()),
         None => room.events.len(),
     };
+    // The device that sent an event, and no other, is shown its transaction id.
+    let shown = |event: &std::sync::Arc<Value>| {
+        let mut event = (**event).clone();
+        let sent = event["event_id"]
+            .as_str()
+            .and_then(|id| world.sent_as.get(id));
+        if let Some([user, device, txn_id]) = sent
+            && *user == req.user
+            && Some(device) == req.device.as_ref()
+        {
+            event["unsigned"]["transaction_id"] = json!(txn_id);
+        }
+        event
+    };
     let limit = req.query("limit").and_then(|text| text.parse().ok());
     let limit: usize = limit.unwrap_or(10).min(1000);
     let mut answer = if req.query("dir") == Some("f") {
         let from = if req.query("from").is_some() { from } else { 0 };
         let to = (from + limit).min(room.events.len());
-        let chunk: Vec<&Value> = room.events[from..to].iter().map(|event| &**event).collect();
+        let chunk: Vec<Value> = room.events[from..to].iter().map(shown).collect();
         json!({"chunk": chunk, "start": format!("t{from}"), "end": (to < room.events.len()).then(|| format!("t{to}"))})
     } else {
         let to = from.saturating_sub(limit);
-        let events = room.events[to..from].iter().rev();
-        let chunk: Vec<&Value> = events.map(|event| &**event).collect();
+        let chunk: Vec<Value> = room.events[to..from].iter().rev().map(shown).collect();
         json!({"chunk": chunk, "start": format!("t{from}"), "end": (to > 0).then(|| format!("t{to}"))})
     };
     if answer["end"].is_null() {

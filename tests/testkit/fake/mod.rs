@@ -16,6 +16,7 @@ mod account;
 mod create;
 mod events;
 pub mod faults;
+mod keys;
 mod media;
 mod membership;
 mod people;
@@ -37,6 +38,8 @@ use ruma::OwnedEventId;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use vizard::{clock::Clock, rng::Rng};
+
+pub use keys::Keys;
 
 use self::{
     faults::{Fault, Faults},
@@ -69,6 +72,8 @@ pub struct Config {
     pub record: bool,
     /// Whether it knows a transaction id again. Only a test that wants to see doubles switches it off.
     pub deduplicate: bool,
+    /// What it has for devices' keys.
+    pub keys: Keys,
 }
 
 impl Default for Config {
@@ -85,6 +90,7 @@ impl Default for Config {
             seed: 0,
             record: true,
             deduplicate: true,
+            keys: Keys::default(),
         }
     }
 }
@@ -373,6 +379,11 @@ impl Fake {
     /// The next request to `endpoint` meets this fault. Calls add up, in order.
     pub fn fail_next(&self, endpoint: &'static str, fault: Fault) {
         lock(&self.inner.log).next.push((endpoint, fault));
+    }
+
+    /// No fault that was ordered happens any more.
+    pub fn forget_faults(&self) {
+        lock(&self.inner.log).next.clear();
     }
 
     /// Forgets what it has not yet pushed, as a Synapse that is killed does. Returns the ids of those events.

@@ -204,6 +204,25 @@ impl Fake {
         self.inner.change(|world| world.receipts.push(receipt));
     }
 
+    /// Deletes all devices of users whose id begins so, as an admin may, or Synapse's `delete_stale_devices_after`. How many.
+    pub fn prune_devices(&self, beginning: &str) -> usize {
+        self.inner.change(|world| {
+            let lost: Vec<(String, String)> = world
+                .users
+                .iter()
+                .filter(|(user, _)| user.starts_with(beginning))
+                .flat_map(|(user, account)| {
+                    let devices = account.devices.iter().cloned();
+                    devices.map(|device| (user.clone(), device))
+                })
+                .collect();
+            for (user, device) in &lost {
+                world.delete_device(user, device);
+            }
+            lost.len()
+        })
+    }
+
     /// Puts a file where an mxc points, on this server or (as if) on another.
     pub fn put_media(&self, mxc: impl AsRef<str>, bytes: Vec<u8>, content_type: &str) {
         let file = Some((bytes, content_type.to_owned()));

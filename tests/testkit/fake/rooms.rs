@@ -163,6 +163,7 @@ pub(super) fn summary(world: &mut World, req: &Req) -> Result<Answer, Refused> {
         "membership": membership,
         "num_joined_members": room.joined().count(),
         "room_version": room.version,
+        "encryption": named("m.room.encryption", "algorithm"),
         "world_readable": false,
         "guest_can_join": false,
     })))

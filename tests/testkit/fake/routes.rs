@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{
-    Refused, account, events, media, rooms,
+    Refused, account, events, keys, media, rooms,
     serve::{Answer, Req},
     world::World,
 };
@@ -30,9 +30,36 @@ pub(super) enum Access {
     User,
 }
 
+/// The endpoints of devices' keys and of account data.
+fn of_keys(method: &str, segments: &[&str]) -> Option<Route> {
+    let ["_matrix", "client", "v3", rest @ ..] = segments else {
+        return None;
+    };
+    let (name, handler): (_, Handler) = match (method, rest) {
+        ("POST", ["keys", "upload"]) => ("upload_keys", keys::upload),
+        ("POST", ["keys", "query"]) => ("query_keys", keys::query),
+        ("POST", ["keys", "device_signing" | "signatures", "upload"]) => {
+            ("upload_signatures", keys::sign)
+        }
+        ("GET", ["sync"]) => ("sync", keys::sync),
+        ("GET", ["user", _, "account_data", _]) => ("account_data", keys::account_data),
+        ("PUT", ["user", _, "account_data", _]) => ("set_account_data", keys::set_account_data),
+        _ => return None,
+    };
+    Some(Route {
+        name,
+        handler,
+        args: Vec::new(),
+        access: Access::User,
+    })
+}
+
 /// Finds the endpoint.
 pub(super) fn find(method: &Method, segments: &[&str]) -> Route {
     use Access::{Open, Service, User};
+    if let Some(route) = of_keys(method.as_str(), segments) {
+        return route;
+    }
     let unrecognized: Handler =
         |_, _| Err(Refused::new(404, "M_UNRECOGNIZED", "Unrecognized request"));
     let (name, handler, args, access): (_, Handler, &[&str], _) = match (method.as_str(), segments)

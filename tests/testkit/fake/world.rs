@@ -46,6 +46,8 @@ pub struct World {
     pub(super) sent_by_path: HashMap<String, Value>,
     /// Its second: by room, user, device and transaction id; kept in the database.
     pub(super) sent_by_device: HashMap<[String; 4], String>,
+    /// User, device and transaction id of events that were sent with one; kept with the event, whatever becomes of the device.
+    pub(super) sent_as: HashMap<String, [String; 3]>,
     /// What the application service must hear of.
     pub(super) news: Vec<Item>,
     pub(super) config: Config,
@@ -76,6 +78,7 @@ impl World {
             originals: HashMap::new(),
             sent_by_path: HashMap::new(),
             sent_by_device: HashMap::new(),
+            sent_as: HashMap::new(),
             news: Vec::new(),
             config: config.clone(),
             clock: config.clock.clone(),
@@ -92,6 +95,15 @@ impl World {
                 server == self.config.server
                     && (local.starts_with(&self.config.prefix) || local == self.config.bot)
             })
+    }
+
+    /// Deletes a device, and with it the memory of its transaction ids.
+    pub(super) fn delete_device(&mut self, user: &str, device: &str) {
+        if let Some(account) = self.users.get_mut(user) {
+            account.devices.remove(device);
+        }
+        self.sent_by_device
+            .retain(|[_, sender, by, _], _| sender != user || by != device);
     }
 
     /// 43 characters that never came before, in the alphabet of event ids.

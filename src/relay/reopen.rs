@@ -1,0 +1,184 @@
+//! When the key of a message comes late: what it says takes the place of its placeholder. A job, because it may take days.
+
+use ruma::RoomId;
+use serde::{Deserialize, Serialize};
+
+use super::Relay;
+use crate::{
+    clock::UnixMillis,
+    event::{Event, Trust},
+    homeserver::{Actor, Class},
+    portal::{Deps, Outcome, PortalError},
+    rewrite::{self, Rewritten, Scrubbed},
+    store::{Direction, Link, Portal, PortalState, ReopenTask},
+};
+
+/// Looks for a late key, over about two weeks.
+const LOOKS: u32 = 520;
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    event_id: String,
+    room_id: String,
+    sender: String,
+    #[serde(rename = "type")]
+    kind: String,
+    origin_server_ts: UnixMillis,
+    content: Box<serde_json::value::RawValue>,
+}
+
+/// An event as a job keeps it.
+pub(super) fn kept(event: &Event) -> String {
+    let stored = Stored {
+        event_id: event.event_id.to_string(),
+        room_id: event.room_id.to_string(),
+        sender: event.sender.to_string(),
+        kind: event.kind.clone(),
+        origin_server_ts: event.origin_server_ts,
+        content: event.content.clone(),
+    };
+    serde_json::to_string(&stored).unwrap_or_default()
+}
+
+/// Looks once more for the key of an event that a placeholder stands for.
+pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Outcome, PortalError> {
+    let portal = deps.portals.get(task.portal).await?;
+    let Some(event) = serde_json::value::RawValue::from_string(task.event.clone())
+        .ok()
+        .and_then(|raw| Event::decode(&raw))
+    else {
+        return Ok(Outcome::Done);
+    };
+    let (PortalState::Joined, Some(room)) = (&portal.state, &portal.portal_room) else {
+        return Ok(Outcome::Done);
+    };
+    if deps.e2ee.unavailable().is_some() {
+        return Ok(Outcome::Later);
+    }
+    let ghost = deps.ghost(&portal);
+    let opened = deps.e2ee.decrypt(&ghost, &event).await?;
+    match opened.trust {
+        trust if trust.lacks_key() && attempts < LOOKS => return Ok(Outcome::Later),
+        trust if trust.lacks_key() || trust.is_void() || trust == Trust::Broken => {
+            return Ok(Outcome::Done);
+        }
+        _ => {}
+    }
+    deps.e2ee.has_key(&ghost, &event).await?;
+    let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
+    let place = Place {
+        portal: &portal,
+        room,
+        event: &event,
+        mirror: &deps.mirror(&mirror),
+    };
+    let Some(content) = place.content(deps, &opened).await? else {
+        return place.remove(deps, task).await.map(|()| Outcome::Done);
+    };
+    place.put(deps, task, content).await
+}
+
+/// Where a message belongs whose key came late.
+struct Place<'a> {
+    portal: &'a Portal,
+    room: &'a RoomId,
+    event: &'a Event,
+    mirror: &'a Actor,
+}
+
+/// What comes of it.
+enum Late {
+    /// It can be shown in the placeholder's place.
+    Instead(Scrubbed),
+    /// It has to come beside it: no client shows a file in the place of a text, and an edit or a reaction is of another
+    /// message.
+    Beside(Scrubbed),
+}
+
+impl Place<'_> {
+    /// What the mirror says now; `None`: nothing that a person would miss.
+    async fn content(&self, deps: &Deps, opened: &Event) -> Result<Option<Late>, PortalError> {
+        let mut relay = Relay::new(self.portal.id, super::Guards::default());
+        let references = rewrite::references(&opened.kind, &opened.content);
+        let translations = relay
+            .inbound_translations(deps, self.portal, &references)
+            .await?;
+        Ok(Some(
+            match rewrite::inbound(&opened.kind, &opened.content, &translations) {
+                Rewritten::Send(content) => {
+                    let content = relay.marked(deps, self.portal, opened, content).await?;
+                    if content.event_type() == "m.room.message" && !content.is_edit() {
+                        Late::Instead(content)
+                    } else {
+                        Late::Beside(content)
+                    }
+                }
+                Rewritten::Media(attachment) => Late::Beside(
+                    relay
+                        .attachment_inbound(deps, self.portal, self.room, opened, &attachment)
+                        .await?,
+                ),
+                Rewritten::Unsupported(what) => {
+                    Late::Instead(Scrubbed::notice(&format!("{what}: not supported yet")))
+                }
+                Rewritten::Refused(what) => {
+                    Late::Instead(Scrubbed::notice(&format!("{what}: cannot be shown here")))
+                }
+                Rewritten::Unknown(_) | Rewritten::Nothing => return Ok(None),
+            },
+        ))
+    }
+
+    /// Says it, once however often this runs.
+    async fn put(
+        &self,
+        deps: &Deps,
+        task: &ReopenTask,
+        content: Late,
+    ) -> Result<Outcome, PortalError> {
+        let source = self.event.event_id.as_str();
+        let txn_id = |leg| deps.store.txn_id(&self.mirror.user, source, leg, 0);
+        // Its own time: an edit of it, whose key came first, stays the newest.
+        let ts = ruma::UInt::new(self.event.origin_server_ts).map(ruma::MilliSecondsSinceUnixEpoch);
+        match content {
+            Late::Instead(content) => {
+                let content = content.replacing(&task.shown);
+                deps.send(self.mirror, self.room, content, &txn_id("reopened"), ts)
+                    .await?;
+                Ok(Outcome::Done)
+            }
+            Late::Beside(content) => {
+                let id = txn_id("reopened beside");
+                let sent = deps
+                    .send(self.mirror, self.room, content, &id, None)
+                    .await?;
+                // Only now: there is always something in its place. What answers or redacts the message is about this one.
+                let link = Link {
+                    source: self.event.event_id.clone(),
+                    target: Some(sent),
+                    direction: Direction::Inbound,
+                    sender: self.event.sender.clone(),
+                };
+                deps.store.replace_link(self.portal.id, &link).await?;
+                self.remove(deps, task).await?;
+                Ok(Outcome::Linked(self.portal.id, Box::new(link)))
+            }
+        }
+    }
+
+    /// Takes the placeholder away.
+    async fn remove(&self, deps: &Deps, task: &ReopenTask) -> Result<(), PortalError> {
+        let source = self.event.event_id.as_str();
+        let txn_id = deps
+            .store
+            .txn_id(&self.mirror.user, source, "reopened instead", 0);
+        match deps
+            .homeserver
+            .redact(self.mirror, self.room, &task.shown, &txn_id)
+            .await
+        {
+            Err(error) if error.class() == Class::Retry => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

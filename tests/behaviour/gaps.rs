@@ -1,0 +1,91 @@
+//! A hole that is larger than `relay.gap_limit` is filled in part, and the portal says so, once.
+
+use crate::{
+    steps::{count, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+fn told(world: &World) -> Vec<String> {
+    let said = world.fake.messages(&world.portal);
+    said.into_iter()
+        .map(|(_, body)| body)
+        .filter(|body| body.contains("relay.gap_limit"))
+        .collect()
+}
+
+#[test]
+fn what_is_not_fetched_is_told_once() {
+    let small = |config: &mut vizard::config::Config| config.relay.gap_limit = 60;
+    let mut world = World::with_settings("12", small);
+    handled(&world);
+    world.kill();
+    for number in 0..300 {
+        world
+            .fake
+            .text(BOB, &world.room, &format!("missed {number}"))
+            .unwrap();
+    }
+    for number in 0..100 {
+        world
+            .fake
+            .text(ALICE, &world.portal, &format!("unsent {number}"))
+            .unwrap();
+    }
+    world.fake.lose_pushes();
+    world.start(small);
+    wait(&world, "the newest is shown", |world| {
+        count(world, &world.portal, BOB, "missed 299") == 1
+    });
+    world.goes_on();
+    let first = told(&world);
+    assert_eq!(first.len(), 2, "{first:?}");
+    assert!(
+        first
+            .iter()
+            .any(|text| text.contains("240 older events") && text.contains("of this room")),
+        "{first:?}"
+    );
+    assert!(first.iter().any(|text| text.contains("40 older events") && text.contains("did not go to the room")), "{first:?}");
+    assert!(
+        first.iter().all(|text| text.contains("At most 60")),
+        "{first:?}"
+    );
+
+    // No later look fetches what was given up, or tells it again.
+    for _ in 0..2 {
+        world.kill();
+        world.start(|_| {});
+        world.goes_on();
+    }
+    assert_eq!(told(&world), first);
+    for number in 0..300 {
+        let shown = count(&world, &world.portal, BOB, &format!("missed {number}"));
+        assert_eq!(shown, usize::from(number >= 240), "missed {number}");
+    }
+    for number in 0..100 {
+        let sent = count(&world, &world.room, ALICE, &format!("unsent {number}"));
+        assert_eq!(sent, usize::from(number >= 40), "unsent {number}");
+    }
+}
+
+#[test]
+fn a_hole_within_the_limit_is_filled_without_a_word() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    for number in 0..150 {
+        world
+            .fake
+            .text(BOB, &world.room, &format!("missed {number}"))
+            .unwrap();
+    }
+    world.fake.lose_pushes();
+    world.start(|_| {});
+    for number in 0..150 {
+        wait(&world, "all are shown", |world| {
+            count(world, &world.portal, BOB, &format!("missed {number}")) == 1
+        });
+    }
+    world.goes_on();
+    assert!(told(&world).is_empty());
+}

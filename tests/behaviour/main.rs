@@ -1,0 +1,20 @@
+//! What Vizard does in situations that real homeservers bring about seldom or slowly: against the fake homeserver, with a clock
+//! that runs fast.
+
+#[path = "../testkit/fake/mod.rs"]
+mod fake;
+#[path = "../simulation/service.rs"]
+#[allow(dead_code, reason = "the simulation uses more of it")]
+mod service;
+#[path = "../bad_input/world.rs"]
+#[allow(dead_code, reason = "bad input uses more of it")]
+mod world;
+
+mod bridge;
+mod departures;
+mod devices;
+mod fairness;
+mod gaps;
+mod steps;
+mod times;
+mod whois;

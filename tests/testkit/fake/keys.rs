@@ -1,0 +1,69 @@
+//! Endpoints: keys of devices, which are taken and forgotten, and what waits for a device, which is nothing.
+
+use serde_json::json;
+
+use super::{
+    Refused,
+    serve::{Answer, Req},
+    world::World,
+};
+
+/// What the homeserver does about devices' keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keys {
+    /// It knows no such request, and the application service is told not to encrypt.
+    #[default]
+    Unused,
+    /// It knows no such request.
+    Unknown,
+    /// It takes keys, and has no `/sync`.
+    WithoutSync,
+    /// It takes keys and forgets them; nothing ever waits for a device.
+    Taken,
+}
+
+/// As many as a device uploads at first.
+const ONE_TIME_KEYS: u64 = 50;
+
+fn known(world: &World, yes: bool) -> Result<(), Refused> {
+    if yes && matches!(world.config.keys, Keys::WithoutSync | Keys::Taken) {
+        return Ok(());
+    }
+    Err(Refused::new(404, "M_UNRECOGNIZED", "Unrecognized request"))
+}
+
+pub(super) fn upload(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    known(world, true)?;
+    Ok(Answer::Json(
+        json!({ "one_time_key_counts": { "signed_curve25519": ONE_TIME_KEYS } }),
+    ))
+}
+
+pub(super) fn query(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    known(world, true)?;
+    Ok(Answer::Json(json!({ "device_keys": {}, "failures": {} })))
+}
+
+/// Of an identity, or of signatures.
+pub(super) fn sign(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    known(world, true)?;
+    Ok(Answer::Json(json!({})))
+}
+
+pub(super) fn sync(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    known(world, world.config.keys == Keys::Taken)?;
+    Ok(Answer::Json(json!({
+        "next_batch": "s",
+        "device_one_time_keys_count": { "signed_curve25519": ONE_TIME_KEYS },
+        "device_unused_fallback_key_types": ["signed_curve25519"],
+    })))
+}
+
+/// There is no account data, and none is kept.
+pub(super) fn account_data(_world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    Err(Refused::not_found("Account data not found"))
+}
+
+pub(super) fn set_account_data(_world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+    Ok(Answer::Json(json!({})))
+}

@@ -1,0 +1,174 @@
+//! Between a homeserver and its Vizard: passes transactions on, and leaves hints out of them on purpose.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{StatusCode, header},
+    response::Response,
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// The field in which messages to devices come.
+const TO_DEVICE: &str = "de.sorunome.msc2409.to_device";
+
+/// What is left out of transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drops {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The messages to devices, of every other transaction that has some.
+    EveryOther,
+    /// All messages to devices.
+    ToDevice,
+    /// All that is not events.
+    AllHints,
+}
+
+/// A proxy. Dropping it ends it.
+#[derive(Debug)]
+pub struct Proxy {
+    url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    to: String,
+    http: reqwest::Client,
+    drops: Mutex<Drops>,
+    /// Transactions with messages to devices.
+    seen: AtomicU64,
+    passed: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Proxy {
+    /// Listens at a free port, for what is meant for `to`.
+    pub async fn start(address: IpAddr, to: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            to: format!("http://{to}"),
+            http: super::http(),
+            ..Shared::default()
+        });
+        let theirs = Arc::clone(&shared);
+        let router = Router::new().fallback(move |request| Arc::clone(&theirs).answer(request));
+        let task = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, shared, task })
+    }
+
+    /// Where the homeserver shall call.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What is left out from now on.
+    pub fn drops(&self, drops: Drops) {
+        *self
+            .shared
+            .drops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = drops;
+    }
+
+    /// Messages to devices that were passed on.
+    pub fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::SeqCst)
+    }
+
+    /// Messages to devices that were left out.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: Request) -> Response {
+        self.forward(request).await.unwrap_or_else(|_| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            response
+        })
+    }
+
+    async fn forward(&self, request: Request) -> Result<Response> {
+        let (mut parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await?;
+        parts.headers.remove(header::HOST);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let answer = self
+            .http
+            .request(parts.method, format!("{}{}", self.to, parts.uri))
+            .headers(parts.headers)
+            .body(self.filter(&body).unwrap_or(body))
+            .send()
+            .await?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = answer.status();
+        *response.body_mut() = answer.bytes().await?.into();
+        Ok(response)
+    }
+
+    /// The body without what is to be left out; `None`: as it is.
+    fn filter(&self, body: &[u8]) -> Option<Bytes> {
+        let mut transaction: Value = serde_json::from_slice(body).ok()?;
+        let fields = transaction.as_object_mut()?;
+        let drops = *self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = fields.get(TO_DEVICE).and_then(Value::as_array);
+        let messages = messages.map_or(0, Vec::len) as u64;
+        let seen = if messages > 0 {
+            self.seen.fetch_add(1, Ordering::SeqCst)
+        } else {
+            0
+        };
+        let dropped = match drops {
+            Drops::Nothing => false,
+            Drops::EveryOther => seen.is_multiple_of(2),
+            Drops::ToDevice | Drops::AllHints => true,
+        };
+        let counter = if dropped { &self.dropped } else { &self.passed };
+        counter.fetch_add(messages, Ordering::SeqCst);
+        if dropped {
+            fields.remove(TO_DEVICE);
+        }
+        if drops == Drops::AllHints {
+            fields.retain(|name, _| name == "events");
+        }
+        Some(transaction.to_string().into())
+    }
+}
+
+/// How often a line of metrics with these parts was counted.
+pub fn counted(metrics: &str, parts: &[&str]) -> Result<u64> {
+    let lines = metrics
+        .lines()
+        .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
+    lines
+        .map(|line| {
+            let number = line.rsplit(' ').next().context("a line without a number")?;
+            Ok(number.parse::<u64>()?)
+        })
+        .sum()
+}
