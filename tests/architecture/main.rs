@@ -20,6 +20,7 @@ const RANKS: &[(u8, &str)] = &[
     (2, "store"),
     (2, "homeserver"),
     (1, "pseudonym"),
+    (1, "sealed"),
     (1, "rewrite"),
     (1, "media"),
     (1, "event"),
@@ -32,13 +33,14 @@ const RANKS: &[(u8, &str)] = &[
 ];
 
 /// Imports within one rank that are meant: the command line starts the application; the listener hands transactions to the
-/// intake; configuration reads the key file; keys are drawn from the generator.
+/// intake; sealed invites are signed by pseudonyms; configuration reads the key file; keys are drawn from the generator.
 const TOGETHER: &[(&str, &str)] = &[
     ("main", "cli"),
     ("cli", "app"),
     ("http", "worker"),
     ("portal", "e2ee"),
     ("rewrite", "media"),
+    ("sealed", "pseudonym"),
     ("config", "crypto"),
     ("config", "telemetry"),
     ("config", "rng"),
