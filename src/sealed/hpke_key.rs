@@ -127,7 +127,7 @@ pub fn fingerprint(key: &[u8; KEY]) -> String {
 /// The private keys that can be opened with: those that are listed, and older ones that are kept.
 #[derive(Clone, Debug)]
 pub struct HpkeKeys {
-    keys: Vec<HpkeKey>,
+    keys: Vec<([u8; 5], HpkeKey)>,
     /// Tried when no key has the asked id, so that this takes as long.
     stand_in: HpkeKey,
 }
@@ -137,7 +137,10 @@ impl HpkeKeys {
     #[must_use]
     pub fn new(keys: Vec<HpkeKey>) -> Self {
         Self {
-            keys,
+            keys: keys
+                .into_iter()
+                .map(|key| (key.public.id(), key))
+                .collect(),
             stand_in: HpkeKey::from_seed(&[0x5a; KEY]),
         }
     }
@@ -146,7 +149,7 @@ impl HpkeKeys {
     pub(super) fn find(&self, id: &[u8; 5]) -> (&HpkeKey, bool) {
         self.keys
             .iter()
-            .find(|key| key.public.id() == *id)
-            .map_or((&self.stand_in, false), |key| (key, true))
+            .find(|(known, _)| known == id)
+            .map_or((&self.stand_in, false), |(_, key)| (key, true))
     }
 }

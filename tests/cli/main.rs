@@ -5,6 +5,7 @@ mod doctor;
 mod init;
 mod live;
 mod rotation;
+mod sealing;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 
