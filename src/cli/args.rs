@@ -190,7 +190,12 @@ pub(super) struct Verify {
     #[arg(long, value_name = "MXID")]
     pub(super) ghost: Option<String>,
     /// What stands before the key in the ghost's localpart (a key document says it)
-    #[arg(long, value_name = "PREFIX", default_value = "_vizard_", conflicts_with = "keys")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "_vizard_",
+        conflicts_with = "keys"
+    )]
     pub(super) prefix: String,
 }
 

@@ -1,10 +1,6 @@
 //! Key documents in files.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    path::Path,
-};
+use std::{fs::File, io::Read as _, path::Path};
 
 use ruma::ServerName;
 
@@ -36,6 +32,9 @@ pub(super) fn read(
             DocumentError::OtherServer => format!("this has to be the one of {server}"),
             _ => format!("get a fresh one from https://{server}/.well-known/matrix/vizard"),
         };
-        Failure::usage(format!("{place} is not a valid key document: {error}"), help)
+        Failure::usage(
+            format!("{place} is not a valid key document: {error}"),
+            help,
+        )
     })
 }

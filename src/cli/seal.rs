@@ -53,8 +53,9 @@ pub(super) fn run(options: &Seal) -> Result<Exit, Failure> {
         Failure::usage("all its HPKE keys have expired", "get a fresh key document")
     })?;
     let expires_ts = now.saturating_add(u64::from(options.days) * DAY_MS);
-    let sealed = seal(&Rng::os(), &key, sealing, expires_ts)
-        .map_err(|error| Failure::usage(error.to_string(), "check the Matrix ID and the room ID"))?;
+    let sealed = seal(&Rng::os(), &key, sealing, expires_ts).map_err(|error| {
+        Failure::usage(error.to_string(), "check the Matrix ID and the room ID")
+    })?;
     print(&format!("{sealed}\n"));
     let use_of = match sealed.kind() {
         Kind::Bound => "for this room and inviter alone",

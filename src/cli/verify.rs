@@ -197,7 +197,9 @@ fn mapping(member: &Member, options: &Verify) -> Result<Exit, Failure> {
                 fingerprint(key.as_bytes()),
             ));
             if expired {
-                print("  (the key document is not valid any more: newer keys may have been published)\n");
+                print(
+                    "  (the key document is not valid any more: newer keys may have been published)\n",
+                );
             }
             Ok(Exit::Success)
         }

@@ -137,10 +137,7 @@ impl HpkeKeys {
     #[must_use]
     pub fn new(keys: Vec<HpkeKey>) -> Self {
         Self {
-            keys: keys
-                .into_iter()
-                .map(|key| (key.public.id(), key))
-                .collect(),
+            keys: keys.into_iter().map(|key| (key.public.id(), key)).collect(),
             stand_in: HpkeKey::from_seed(&[0x5a; KEY]),
         }
     }

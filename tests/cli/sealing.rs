@@ -26,7 +26,10 @@ struct World {
     ghost: OwnedUserId,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the binary asks the machine's clock too")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the binary asks the machine's clock too"
+)]
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
@@ -69,12 +72,21 @@ impl World {
         let keys = HpkeKeys::new(vec![self.hpke.clone()]);
         let server = server_name!("b.example");
         let inviter = inviter.id().into();
-        sealed::open(&address, server, &keys, room_id!("!room:a.example"), &inviter).ok()
+        sealed::open(
+            &address,
+            server,
+            &keys,
+            room_id!("!room:a.example"),
+            &inviter,
+        )
+        .ok()
     }
 
     fn verify(&self, value: &Value, args: &[&str]) -> (i32, String) {
         self.sandbox.write("given.json", &value.to_string());
-        let ran = self.sandbox.run(&[&["verify", "given.json"], args].concat());
+        let ran = self
+            .sandbox
+            .run(&[&["verify", "given.json"], args].concat());
         (ran.status, ran.out + &ran.err)
     }
 }
@@ -98,11 +110,17 @@ fn seals_for_a_room_and_inviter() {
         ]);
         assert_eq!(ran.status, 0, "{ran:?}");
         assert_eq!(ran.out.lines().count(), 1);
-        assert!(ran.err.contains("sealed for b.example, for this room and inviter alone"));
+        assert!(
+            ran.err
+                .contains("sealed for b.example, for this room and inviter alone")
+        );
         assert!(ran.err.contains(&world.server_key.id()), "{}", ran.err);
         let opened = world.opens(&ran.out, &inviter).unwrap();
         assert_eq!(opened.kind, Kind::Bound);
-        assert_eq!(opened.target, Target::User(user_id!("@bob:b.example").to_owned()));
+        assert_eq!(
+            opened.target,
+            Target::User(user_id!("@bob:b.example").to_owned())
+        );
         assert!(opened.expires_ts > now() + 6 * DAY && opened.expires_ts < now() + 8 * DAY);
         assert!(world.opens(&ran.out, &world.sender).is_none());
     }
@@ -114,7 +132,10 @@ fn seals_for_whoever_gets_it() {
     let seal = ["seal", "@bob:b.example", "--keys", "b.json", "--days", "30"];
     let ran = world.sandbox.run(&seal);
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(ran.err.contains("for whoever gets it; works once, for 30 days"));
+    assert!(
+        ran.err
+            .contains("for whoever gets it; works once, for 30 days")
+    );
     let opened = world.opens(&ran.out, &world.sender).unwrap();
     assert_eq!(opened.kind, Kind::Contact);
     assert!(opened.expires_ts > now() + 29 * DAY);
@@ -132,19 +153,62 @@ fn says_what_is_wrong_with_what_was_typed() {
     world.sandbox.write("forged.json", &forged.to_string());
     let room = ["--room", "!r:a.example", "--inviter"];
     for (args, said) in [
-        (&["@bob:c.example", "--keys", "b.json"][..], "key document of another server"),
-        (&["bob", "--keys", "b.json"], "is not a Matrix ID"),
-        (&["@bob:b.example", "--keys", "none.json"], "cannot read none.json"),
-        (&["@bob:b.example", "--keys", "long.json"], "longer than"),
-        (&["@bob:b.example", "--keys", "forged.json"], "not by this key over this content"),
-        (&["@bob:b.example", "--keys", vectors.to_str().unwrap()], "does not belong there"),
-        (&["@bob:b.example", "--keys", "b.json", "--room", "!r:a.example"], "--inviter"),
-        (&["@bob:b.example", "--keys", "b.json", room[0], "r", room[2], "x"], "not a room ID"),
         (
-            &["@bob:b.example", "--keys", "b.json", room[0], room[1], room[2], "@a:a.example"],
+            &["@bob:c.example", "--keys", "b.json"][..],
+            "key document of another server",
+        ),
+        (&["bob", "--keys", "b.json"], "is not a Matrix ID"),
+        (
+            &["@bob:b.example", "--keys", "none.json"],
+            "cannot read none.json",
+        ),
+        (&["@bob:b.example", "--keys", "long.json"], "longer than"),
+        (
+            &["@bob:b.example", "--keys", "forged.json"],
+            "not by this key over this content",
+        ),
+        (
+            &["@bob:b.example", "--keys", vectors.to_str().unwrap()],
+            "does not belong there",
+        ),
+        (
+            &[
+                "@bob:b.example",
+                "--keys",
+                "b.json",
+                "--room",
+                "!r:a.example",
+            ],
+            "--inviter",
+        ),
+        (
+            &[
+                "@bob:b.example",
+                "--keys",
+                "b.json",
+                room[0],
+                "r",
+                room[2],
+                "x",
+            ],
+            "not a room ID",
+        ),
+        (
+            &[
+                "@bob:b.example",
+                "--keys",
+                "b.json",
+                room[0],
+                room[1],
+                room[2],
+                "@a:a.example",
+            ],
             "neither the Matrix ID of a ghost nor a key",
         ),
-        (&["@bob:b.example", "--keys", "b.json", "--days", "0"], "--days"),
+        (
+            &["@bob:b.example", "--keys", "b.json", "--days", "0"],
+            "--days",
+        ),
         (&["@bob:b.example"], "--keys"),
     ] {
         let ran = world.sandbox.run(&[&["seal"], args].concat());
@@ -158,12 +222,21 @@ fn says_what_is_wrong_with_what_was_typed() {
 fn verifies_mappings() {
     let world = World::new();
     let room = room_id!("!room:a.example");
-    let mapping = Mapping::sign(&world.sender, server_name!("b.example"), room, &world.server_key);
+    let mapping = Mapping::sign(
+        &world.sender,
+        server_name!("b.example"),
+        room,
+        &world.server_key,
+    );
     let event = json!({
         "type": "m.room.member", "room_id": room, "state_key": world.ghost, "sender": world.ghost,
         "content": { "membership": "join", "org.matrix.msc4014.mxid_mapping": mapping },
     });
-    let pinned = format!("{}:{}", world.server_key.id(), world.server_key.public().to_base64());
+    let pinned = format!(
+        "{}:{}",
+        world.server_key.id(),
+        world.server_key.public().to_base64()
+    );
     let bare_key = world.server_key.public().to_base64();
     let ghost = world.ghost.as_str();
     let given = ["--room", room.as_str(), "--ghost", ghost];
@@ -175,12 +248,18 @@ fn verifies_mappings() {
     ] {
         let (status, said) = world.verify(value, args);
         assert_eq!(status, 0, "{args:?}: {said}");
-        assert!(said.contains("the Vizard of b.example vouches for it"), "{said}");
+        assert!(
+            said.contains("the Vizard of b.example vouches for it"),
+            "{said}"
+        );
         assert!(said.contains(&world.server_key.id()), "{said}");
     }
     let (status, said) = world.verify(&event, &[]);
     assert_eq!(status, 0);
-    assert!(said.contains("Only the ghost's own signature was checked"), "{said}");
+    assert!(
+        said.contains("Only the ghost's own signature was checked"),
+        "{said}"
+    );
 
     // What does not hold.
     let stranger = ServerKey::generate(&Rng::seeded(66));
@@ -212,11 +291,19 @@ fn verifies_mappings() {
     let wrong_name = format!("ed25519:aaaaaaaa:{bare_key}");
     for (value, args, said) in [
         (&mapping, &[][..], "give --ghost"),
-        (&json!({"type": "m.room.member", "content": {}}), &[], "neither a statement"),
+        (
+            &json!({"type": "m.room.member", "content": {}}),
+            &[],
+            "neither a statement",
+        ),
         (&json!([]), &[], "neither a statement"),
         (&event, &["--server-key", "x"], "not a server key"),
         (&event, &["--server-key", &wrong_name], "not a server key"),
-        (&event, &["--keys", "given.json"], "not a valid key document"),
+        (
+            &event,
+            &["--keys", "given.json"],
+            "not a valid key document",
+        ),
     ] {
         let (status, output) = world.verify(value, args);
         assert_eq!(status, 2, "{args:?}: {output}");
@@ -232,7 +319,10 @@ fn verifies_statements() {
     for args in [&[][..], &["--keys", "b.json"]] {
         let (status, said) = world.verify(&good, args);
         assert_eq!(status, 0, "{said}");
-        assert!(said.contains("says, as a member of !room:a.example:\n  it was me"), "{said}");
+        assert!(
+            said.contains("says, as a member of !room:a.example:\n  it was me"),
+            "{said}"
+        );
     }
     let mut changed = good.clone();
     changed["text"] = json!("it was not me");
@@ -242,9 +332,17 @@ fn verifies_statements() {
     // A user of the same server who put a key at the end of the own name.
     let key = SenderKey::generate(&Rng::seeded(5));
     let name = format!("@mask_{}:b.example", key.id().to_localpart());
-    let impostor = prove(&key, &OwnedUserId::try_from(name).unwrap(), room, "I am a ghost");
+    let impostor = prove(
+        &key,
+        &OwnedUserId::try_from(name).unwrap(),
+        room,
+        "I am a ghost",
+    );
     assert_eq!(world.verify(&impostor, &[]).0, 0);
     let (status, said) = world.verify(&impostor, &["--keys", "b.json"]);
     assert_eq!(status, 1);
-    assert!(said.contains("not one of the pseudonyms of its server"), "{said}");
+    assert!(
+        said.contains("not one of the pseudonyms of its server"),
+        "{said}"
+    );
 }

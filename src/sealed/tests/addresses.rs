@@ -132,7 +132,7 @@ fn no_byte_can_be_changed() {
     ] {
         // Each bit of the payload.
         for at in 0..PAYLOAD {
-            for bit in if at == 20 { 0..8 } else { 0..1 } {
+            for bit in 0..8 {
                 let mut bytes = *sealed.payload();
                 bytes[at] ^= 1 << bit;
                 let text = data_encoding::BASE64URL_NOPAD.encode(&bytes);

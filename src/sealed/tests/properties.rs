@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use super::*;
+use crate::rng::Rng;
 
 fn localpart() -> impl Strategy<Value = String> {
     prop_oneof![

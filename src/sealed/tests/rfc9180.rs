@@ -51,7 +51,9 @@ fn array<const N: usize>(value: &Value) -> [u8; N] {
 fn the_published_vectors_hold() {
     let vector: Value = serde_json::from_str(include_str!("rfc9180.json")).expect("JSON");
     let (private, public) = X25519HkdfSha256::derive_keypair(&hex(&vector["ikmR"]));
-    assert_eq!(private.to_bytes()[..], hex(&vector["skRm"]));
+    // (The published private key is not clamped, as it may be.)
+    let given = suite::private_key(&array(&vector["skRm"]));
+    assert!(private == given);
     assert_eq!(public.to_bytes()[..], hex(&vector["pkRm"]));
     let private = suite::private_key(&array(&vector["skRm"]));
     assert_eq!(suite::public_bytes(&private), array(&vector["pkRm"]));
