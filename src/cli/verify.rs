@@ -112,8 +112,8 @@ fn member(given: &Value, options: &Verify) -> Result<Member, Failure> {
         ));
     };
     let pick = |option: &Option<String>, field: &str| {
-        let in_event = given[field].as_str().filter(|_| is_event);
-        option.clone().or(in_event.map(str::to_owned))
+        let told = given[field].as_str().filter(|_| is_event);
+        option.clone().or(told.map(str::to_owned))
     };
     let ghost = pick(&options.ghost, "state_key").and_then(|text| UserId::parse(text).ok());
     let room = pick(&options.room, "room_id").and_then(|text| RoomId::parse(text).ok());

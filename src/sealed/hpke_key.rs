@@ -98,13 +98,13 @@ impl HpkePublicKey {
     /// The key's name in a key document: `x25519:` and its id in lower-case base32.
     #[must_use]
     pub fn name(&self) -> String {
-        name_of(&self.id())
+        name_of(self.id())
     }
 }
 
 /// How a key with this id is named.
-pub(super) fn name_of(id: &[u8; 5]) -> String {
-    format!("x25519:{}", BASE32_NOPAD.encode(id).to_ascii_lowercase())
+pub(super) fn name_of(id: [u8; 5]) -> String {
+    format!("x25519:{}", BASE32_NOPAD.encode(&id).to_ascii_lowercase())
 }
 
 /// What two people read to each other to see that they have the same public key: the first 20 bytes of its SHA-256 in
@@ -143,10 +143,10 @@ impl HpkeKeys {
     }
 
     /// The key with this id, and whether there is one; if not, the stand-in.
-    pub(super) fn find(&self, id: &[u8; 5]) -> (&HpkeKey, bool) {
+    pub(super) fn find(&self, id: [u8; 5]) -> (&HpkeKey, bool) {
         self.keys
             .iter()
-            .find(|(known, _)| known == id)
+            .find(|(known, _)| *known == id)
             .map_or((&self.stand_in, false), |(_, key)| (key, true))
     }
 }

@@ -291,6 +291,8 @@ fn what_does_not_fit_is_not_sealed() {
     assert_eq!(HpkePublicKey::from_bytes(&second), None);
 }
 
+type Change = fn(&mut [u8; 280]);
+
 /// Texts that nobody honest seals, encrypted as they should be.
 #[test]
 fn a_text_of_another_form_is_refused() {
@@ -298,7 +300,7 @@ fn a_text_of_another_form_is_refused() {
     let b = b();
     let inviter = Alice::new().inviter();
     let good = plain::encode(&Target::User(bob().to_owned()), NOW + DAY, &[1; 16]).expect("fits");
-    let try_with = |change: &dyn Fn(&mut [u8; 280])| {
+    let try_with = |change: Change| {
         let mut text = *good;
         change(&mut text);
         let mut payload = [0; PAYLOAD];
@@ -323,19 +325,19 @@ fn a_text_of_another_form_is_refused() {
         let address = SealedAddress::parse(&format!("vz1:b.example:{text}")).expect("an address");
         open(&address, &b.server, &b.keys(), room(), &inviter)
     };
-    assert!(try_with(&|_| ()).is_ok());
-    let changes: [&dyn Fn(&mut [u8; 280]); 9] = [
-        &|text| text[0] = 0x02,
-        &|text| text[1] = 0,
-        &|text| text[1] = 255,
-        &|text| text[1] = 2,
-        &|text| text[255] = 1,
-        &|text| text[2] = b':',
-        &|text| text[2] = 0xff,
-        &|text| text[256] = 0xff,
-        &|text| text[0] = 0x01,
+    assert!(try_with(|_| ()).is_ok());
+    let changes: [Change; 9] = [
+        |text| text[0] = 0x02,
+        |text| text[1] = 0,
+        |text| text[1] = 255,
+        |text| text[1] = 2,
+        |text| text[255] = 1,
+        |text| text[2] = b':',
+        |text| text[2] = 0xff,
+        |text| text[256] = 0xff,
+        |text| text[0] = 0x01,
     ];
-    for (at, change) in changes.iter().enumerate() {
+    for (at, change) in changes.into_iter().enumerate() {
         assert_eq!(try_with(change), Err(OpenError), "{at}");
     }
 }

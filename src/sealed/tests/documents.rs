@@ -41,9 +41,14 @@ fn it_is_sealed_to_the_key_that_is_listed_longest() {
         .zip([2, 9, 5])
         .map(|(key, days)| listed(key, NOW + days * DAY))
         .collect();
-    let document = draft(&b.namespace, &[b.server_key.clone()], &listed, 1)
-        .sign(NOW)
-        .expect("valid");
+    let document = draft(
+        &b.namespace,
+        std::slice::from_ref(&b.server_key),
+        &listed,
+        1,
+    )
+    .sign(NOW)
+    .expect("valid");
     let key = |now| document.sealing_key(now);
     assert_eq!(key(NOW), Some(keys[1].public()));
     assert_eq!(key(NOW + 9 * DAY), None);
@@ -87,6 +92,7 @@ fn all_keys_in_use_and_former_ones_sign() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_deviation_is_told() {
     let b = b();
     let good = b.document.json().clone();

@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Change = fn(&mut Facts);
+
 const FINE: Facts = Facts {
     address: AddressState::Live,
     user_exists: true,
@@ -23,7 +25,7 @@ const FINE: Facts = Facts {
 #[test]
 fn each_fact_alone_makes_a_decoy() {
     assert_eq!(verdict(&FINE), Verdict::Real);
-    let changes: [(fn(&mut Facts), Reason); 18] = [
+    let changes: [(Change, Reason); 18] = [
         (
             |f| f.address = AddressState::Unknown,
             Reason::UnknownAddress,

@@ -57,7 +57,7 @@ impl Vizard {
         let server_key = ServerKey::generate(&rng);
         let hpke = HpkeKey::generate(&rng);
         let listed = listed(&hpke, NOW + 30 * DAY);
-        let document = draft(&namespace, &[server_key.clone()], &[listed], 1)
+        let document = draft(&namespace, std::slice::from_ref(&server_key), &[listed], 1)
             .sign(NOW)
             .expect("valid");
         Self {

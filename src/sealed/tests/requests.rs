@@ -95,6 +95,7 @@ fn a_bot_asks_for_somebody_who_is_no_pseudonym() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_deviation_is_told_to_the_admin_alone() {
     let alice = Alice::new();
     let good = alice.requests(&alice.seals()).content;

@@ -175,6 +175,7 @@ fn the_error_is_one_for_all() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_deviation_is_told() {
     let case = Case::new();
     let b = &case.b;

@@ -72,7 +72,7 @@ fn key_document() {
         prefix: "_vizard_",
         sequence: 7,
         valid_until_ts: NOW + 7 * DAY,
-        verify_keys: &[key.clone()],
+        verify_keys: std::slice::from_ref(&key),
         old_verify_keys: &old,
         hpke_keys: &[listed(&hpke, NOW + 44 * DAY)],
     }
