@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod doctor;
 mod escrow;
+mod document;
 mod failure;
 mod files;
 mod init;
@@ -17,6 +18,7 @@ mod registration;
 mod report;
 mod rotate;
 mod run;
+mod seal;
 mod template;
 mod verify;
 
@@ -85,6 +87,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             runtime(|| escrow::escrow(loaded, options.ghost))?
         }
         Command::Verify { file } => verify::verify(file.as_ref()),
+        Command::Seal(options) => seal::run(&options),
+        Command::Verify(options) => verify::verify(&options),
         Command::Version => {
             print(concat!("vizard ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(Exit::Success)

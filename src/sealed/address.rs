@@ -134,7 +134,7 @@ impl SealedAddress {
     /// The name of the key to which it is sealed.
     #[must_use]
     pub fn key_name(&self) -> String {
-        name_of(&self.key_id())
+        name_of(self.key_id())
     }
 
     /// The payload's bytes: what tells that an address was used before (kept as a hash).

@@ -98,13 +98,13 @@ impl HpkePublicKey {
     /// The key's name in a key document: `x25519:` and its id in lower-case base32.
     #[must_use]
     pub fn name(&self) -> String {
-        name_of(&self.id())
+        name_of(self.id())
     }
 }
 
 /// How a key with this id is named.
-pub(super) fn name_of(id: &[u8; 5]) -> String {
-    format!("x25519:{}", BASE32_NOPAD.encode(id).to_ascii_lowercase())
+pub(super) fn name_of(id: [u8; 5]) -> String {
+    format!("x25519:{}", BASE32_NOPAD.encode(&id).to_ascii_lowercase())
 }
 
 /// What two people read to each other to see that they have the same public key: the first 20 bytes of its SHA-256 in
@@ -127,7 +127,7 @@ pub fn fingerprint(key: &[u8; KEY]) -> String {
 /// The private keys that can be opened with: those that are listed, and older ones that are kept.
 #[derive(Clone, Debug)]
 pub struct HpkeKeys {
-    keys: Vec<HpkeKey>,
+    keys: Vec<([u8; 5], HpkeKey)>,
     /// Tried when no key has the asked id, so that this takes as long.
     stand_in: HpkeKey,
 }
@@ -137,16 +137,16 @@ impl HpkeKeys {
     #[must_use]
     pub fn new(keys: Vec<HpkeKey>) -> Self {
         Self {
-            keys,
+            keys: keys.into_iter().map(|key| (key.public.id(), key)).collect(),
             stand_in: HpkeKey::from_seed(&[0x5a; KEY]),
         }
     }
 
     /// The key with this id, and whether there is one; if not, the stand-in.
-    pub(super) fn find(&self, id: &[u8; 5]) -> (&HpkeKey, bool) {
+    pub(super) fn find(&self, id: [u8; 5]) -> (&HpkeKey, bool) {
         self.keys
             .iter()
-            .find(|key| key.public.id() == *id)
-            .map_or((&self.stand_in, false), |key| (key, true))
+            .find(|(known, _)| *known == id)
+            .map_or((&self.stand_in, false), |(_, key)| (key, true))
     }
 }

@@ -42,7 +42,7 @@ pub fn open(
     room: &RoomId,
     inviter: &InviterKey,
 ) -> Result<Opened, OpenError> {
-    let (key, known) = keys.find(&address.key_id());
+    let (key, known) = keys.find(address.key_id());
     let (enc, text, tag) = address.parts().ok_or(OpenError)?;
     let mut text: Zeroizing<[u8; PLAIN]> = Zeroizing::new(text);
     let aad = address.aad(room, inviter).ok_or(OpenError)?;

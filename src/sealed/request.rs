@@ -66,7 +66,17 @@ impl RequestDraft<'_> {
     /// Signs it with the sender key of the inviting ghost.
     #[must_use]
     pub fn sign_as_ghost(&self, rng: &Rng, ghost: &UserId, key: &SenderKey) -> SignedRequest {
-        self.sign(rng, ghost, &key.id().to_base64(), SENDER_KEY_NAME, |m| {
+        self.sign_as_ghost_with(&rng.bytes(), ghost, key)
+    }
+
+    /// The same with a given id.
+    pub(super) fn sign_as_ghost_with(
+        &self,
+        id: &[u8; REQUEST_ID],
+        ghost: &UserId,
+        key: &SenderKey,
+    ) -> SignedRequest {
+        self.sign(id, ghost, &key.id().to_base64(), SENDER_KEY_NAME, |m| {
             key.sign(m)
         })
     }
@@ -74,20 +84,30 @@ impl RequestDraft<'_> {
     /// Signs it with the server key, sent by the bot for an inviter who is no pseudonym.
     #[must_use]
     pub fn sign_as_bot(&self, rng: &Rng, bot: &UserId, key: &ServerKey) -> SignedRequest {
-        self.sign(rng, bot, bot.server_name().as_str(), &key.id(), |m| {
+        self.sign_as_bot_with(&rng.bytes(), bot, key)
+    }
+
+    /// The same with a given id.
+    pub(super) fn sign_as_bot_with(
+        &self,
+        id: &[u8; REQUEST_ID],
+        bot: &UserId,
+        key: &ServerKey,
+    ) -> SignedRequest {
+        self.sign(id, bot, bot.server_name().as_str(), &key.id(), |m| {
             key.sign(m)
         })
     }
 
     fn sign(
         &self,
-        rng: &Rng,
+        id: &[u8; REQUEST_ID],
         inviter: &UserId,
         signer: &str,
         key_name: &str,
         sign: impl FnOnce(&[u8]) -> [u8; 64],
     ) -> SignedRequest {
-        let request_id = BASE64URL_NOPAD.encode(&rng.bytes::<REQUEST_ID>());
+        let request_id = BASE64URL_NOPAD.encode(id);
         let server = self.sealed.server().to_owned();
         let mut content = Map::from_iter([
             ("type".to_owned(), REQUEST_TYPE.into()),

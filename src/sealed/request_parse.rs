@@ -125,13 +125,13 @@ impl UnverifiedRequest {
         };
         match Self::check(object, sender, server, now) {
             Ok((sealed, room, expires_ts, inviter)) => Ok(Self {
+                content,
                 message,
                 reply_to,
                 sealed,
                 room,
                 expires_ts,
                 inviter,
-                content,
             }),
             Err(fault) => Err(Rejected {
                 fault,

@@ -1,4 +1,4 @@
-//! HPKE (RFC 9180), base mode, single shot: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305.
+//! HPKE (RFC 9180), base mode, single shot: `DHKEM(X25519, HKDF-SHA256)`, `HKDF-SHA256`, `ChaCha20Poly1305`.
 
 use std::convert::Infallible;
 
