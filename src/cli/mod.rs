@@ -86,7 +86,6 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             let loaded = load(&options.config.config)?;
             runtime(|| escrow::escrow(loaded, options.ghost))?
         }
-        Command::Verify { file } => verify::verify(file.as_ref()),
         Command::Seal(options) => seal::run(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Version => {
