@@ -13,6 +13,9 @@ use crate::{
     store::{Direction, Mirror, Portal, PortalState},
 };
 
+/// The leg of a placeholder, which is not the message's own.
+pub(super) const UNREAD: &str = "unread";
+
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
 
@@ -131,7 +134,7 @@ impl Relay {
     ) -> Result<Done, PortalError> {
         // A placeholder whose answer was lost must not be taken for the message when its key has come.
         let leg = if event.trust.lacks_key() {
-            "unread"
+            UNREAD
         } else {
             "in"
         };

@@ -51,7 +51,8 @@ pub(super) async fn already_sent(
     search(deps, actor, room, txn_id, received).await
 }
 
-async fn search(
+/// The event that `actor` sent with this transaction id, about the time of `received` or later.
+pub(super) async fn search(
     deps: &Deps,
     actor: &Actor,
     room: &RoomId,

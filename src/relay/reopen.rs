@@ -1,9 +1,9 @@
 //! When the key of a message comes late: what it says takes the place of its placeholder. A job, because it may take days.
 
-use ruma::RoomId;
+use ruma::{EventId, OwnedEventId, RoomId};
 use serde::{Deserialize, Serialize};
 
-use super::Relay;
+use super::{Relay, inbound::UNREAD, reconcile};
 use crate::{
     clock::UnixMillis,
     event::{Event, Trust},
@@ -55,6 +55,13 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     if deps.e2ee.unavailable().is_some() {
         return Ok(Outcome::Later);
     }
+    let shown = match &task.shown {
+        Some(shown) => shown.clone(),
+        None => match unsettled(deps, &portal, room, &event).await? {
+            Unsettled::Stands(shown) => shown,
+            Unsettled::Not(outcome) => return Ok(outcome),
+        },
+    };
     let ghost = deps.ghost(&portal);
     let opened = deps.e2ee.decrypt(&ghost, &event).await?;
     match opened.trust {
@@ -71,11 +78,52 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         room,
         event: &event,
         mirror: &deps.mirror(&mirror),
+        shown: &shown,
     };
     let Some(content) = place.content(deps, &opened).await? else {
-        return place.remove(deps, task).await.map(|()| Outcome::Done);
+        return place.remove(deps).await.map(|()| Outcome::Done);
     };
-    place.put(deps, task, content).await
+    place.put(deps, content).await
+}
+
+/// What became of a placeholder whose sending was cut off.
+enum Unsettled {
+    /// It stands for its message.
+    Stands(OwnedEventId),
+    /// There is none, or none any more, or that is not known yet.
+    Not(Outcome),
+}
+
+/// Finds out whether a placeholder was sent. If the key came meanwhile, and the message stands for itself, the placeholder goes.
+async fn unsettled(
+    deps: &Deps,
+    portal: &Portal,
+    room: &RoomId,
+    event: &Event,
+) -> Result<Unsettled, PortalError> {
+    let Some(link) = deps.store.link(portal.id, &event.event_id).await? else {
+        return Ok(Unsettled::Not(Outcome::Later));
+    };
+    let mirror = deps.ready_mirror(portal, &event.sender, None).await?;
+    let mirror = &deps.mirror(&mirror);
+    let source = event.event_id.as_str();
+    let txn_id = deps.store.txn_id(&mirror.user, source, UNREAD, 0);
+    let sent = reconcile::search(deps, mirror, room, &txn_id, event.origin_server_ts).await?;
+    let Some(shown) = sent else {
+        return Ok(Unsettled::Not(Outcome::Done));
+    };
+    if link.target.as_ref() == Some(&shown) {
+        return Ok(Unsettled::Stands(shown));
+    }
+    let place = Place {
+        portal,
+        room,
+        event,
+        mirror,
+        shown: &shown,
+    };
+    place.remove(deps).await?;
+    Ok(Unsettled::Not(Outcome::Done))
 }
 
 /// Where a message belongs whose key came late.
@@ -84,6 +132,8 @@ struct Place<'a> {
     room: &'a RoomId,
     event: &'a Event,
     mirror: &'a Actor,
+    /// The placeholder.
+    shown: &'a EventId,
 }
 
 /// What comes of it.
@@ -130,19 +180,14 @@ impl Place<'_> {
     }
 
     /// Says it, once however often this runs.
-    async fn put(
-        &self,
-        deps: &Deps,
-        task: &ReopenTask,
-        content: Late,
-    ) -> Result<Outcome, PortalError> {
+    async fn put(&self, deps: &Deps, content: Late) -> Result<Outcome, PortalError> {
         let source = self.event.event_id.as_str();
         let txn_id = |leg| deps.store.txn_id(&self.mirror.user, source, leg, 0);
         // Its own time: an edit of it, whose key came first, stays the newest.
         let ts = ruma::UInt::new(self.event.origin_server_ts).map(ruma::MilliSecondsSinceUnixEpoch);
         match content {
             Late::Instead(content) => {
-                let content = content.replacing(&task.shown);
+                let content = content.replacing(self.shown);
                 deps.send(self.mirror, self.room, content, &txn_id("reopened"), ts)
                     .await?;
                 Ok(Outcome::Done)
@@ -160,21 +205,21 @@ impl Place<'_> {
                     sender: self.event.sender.clone(),
                 };
                 deps.store.replace_link(self.portal.id, &link).await?;
-                self.remove(deps, task).await?;
+                self.remove(deps).await?;
                 Ok(Outcome::Linked(self.portal.id, Box::new(link)))
             }
         }
     }
 
     /// Takes the placeholder away.
-    async fn remove(&self, deps: &Deps, task: &ReopenTask) -> Result<(), PortalError> {
+    async fn remove(&self, deps: &Deps) -> Result<(), PortalError> {
         let source = self.event.event_id.as_str();
         let txn_id = deps
             .store
             .txn_id(&self.mirror.user, source, "reopened instead", 0);
         match deps
             .homeserver
-            .redact(self.mirror, self.room, &task.shown, &txn_id)
+            .redact(self.mirror, self.room, self.shown, &txn_id)
             .await
         {
             Err(error) if error.class() == Class::Retry => Err(error.into()),

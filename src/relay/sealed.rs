@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use ruma::OwnedEventId;
+
 use super::{Done, Relay, inbound::open_portal, reopen::kept};
 use crate::{
     clock::UnixMillis,
@@ -21,6 +23,8 @@ const PATIENCE: u64 = 2_000;
 const USER_PATIENCE: u64 = 10_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long the sending of a placeholder may take before it is looked for, in milliseconds.
+const UNSETTLED: u64 = 10_000;
 
 const PLACEHOLDER: &str =
     "🔒 an encrypted message whose key has not come yet. It will be shown here when it does.";
@@ -68,17 +72,15 @@ impl Relay {
             // One that was withheld is not given for the asking.
             deps.e2ee.ask_for_key(&deps.ghost(portal), event).await?;
         }
+        // Before it is sent: after a crash the key may be there, and nobody would know of the placeholder.
+        if event.trust.lacks_key() {
+            look_for_key(deps, portal, event, None, UNSETTLED).await?;
+        }
         let done = self
             .send_as_mirror(deps, portal, room, event, received, Scrubbed::notice(text))
             .await?;
         if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
-            let task = Task::Reopen(ReopenTask {
-                portal: portal.id,
-                event: kept(event),
-                shown: target.clone(),
-            });
-            deps.add_job(event.event_id.as_str(), deps.clock.now() + 1_000, task)
-                .await?;
+            look_for_key(deps, portal, event, Some(target.clone()), 1_000).await?;
         }
         Ok(done)
     }
@@ -141,6 +143,23 @@ impl Relay {
         }
         Ok(content.marked("⚠"))
     }
+}
+
+/// Queues the job that looks for the key of an event, in `after` milliseconds.
+async fn look_for_key(
+    deps: &Deps,
+    portal: &Portal,
+    event: &Event,
+    shown: Option<OwnedEventId>,
+    after: u64,
+) -> Result<(), PortalError> {
+    let task = Task::Reopen(ReopenTask {
+        portal: portal.id,
+        event: kept(event),
+        shown,
+    });
+    deps.add_job(event.event_id.as_str(), deps.clock.now() + after, task)
+        .await
 }
 
 /// An error while what came without its key still waits for it.

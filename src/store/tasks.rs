@@ -51,8 +51,9 @@ pub struct ReopenTask {
     pub portal: PortalId,
     /// The encrypted event, as JSON.
     pub event: String,
-    /// The placeholder.
-    pub shown: OwnedEventId,
+    /// The placeholder; none: it is not known yet whether it was sent.
+    #[serde(default)]
+    pub shown: Option<OwnedEventId>,
 }
 
 /// A join that was asked for.

@@ -85,7 +85,9 @@ async fn once(
 
 /// Makes a device anew, if that it is lost is what is wrong.
 pub(super) async fn mend(lanes: &Lanes, error: &PortalError, id: Option<PortalId>) {
-    if let Err(error) = lanes.deps.mend_device(error, id.as_slice()).await {
+    // Boxed: it is seldom needed, and large.
+    let mended = Box::pin(lanes.deps.mend_device(error, id.as_slice())).await;
+    if let Err(error) = mended {
         tracing::warn!(%error, "a device that was lost could not be made anew; trying again");
     }
 }

@@ -10,7 +10,7 @@ use crate::store::{Link, seal::Hash};
 
 /// How many links are gathered before they are merged. More make each changed page serve more links, and take memory
 /// (about half a KiB each).
-const MOST: usize = 8192;
+const MOST: usize = 2048;
 
 /// Links by either end.
 #[derive(Debug, Default)]
