@@ -7,8 +7,8 @@
 mod args;
 mod check;
 mod doctor;
-mod escrow;
 mod document;
+mod escrow;
 mod failure;
 mod files;
 mod init;

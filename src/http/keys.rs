@@ -10,7 +10,6 @@ use ruma::ServerName;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use crate::sealed::KeyDocument;
 
 /// Nothing but what this listener serves may be loaded, asked or shown around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -39,8 +38,7 @@ pub(super) async fn pinned(
         ApiError::Storage
     })?;
     let peer = peer.ok_or(ApiError::NotFound)?;
-    let document = KeyDocument::parse_of_any_time(peer.document.as_bytes(), server)
-        .map_err(|_| ApiError::NotFound)?;
+    let document = peer.document().ok_or(ApiError::NotFound)?;
     Ok(Json(json!({
         "document": document.json(),
         "anchored": peer.anchored,
@@ -56,7 +54,10 @@ pub(super) async fn page() -> Response {
 
 /// `GET /seal/app.js`.
 pub(super) async fn script() -> Response {
-    file("text/javascript; charset=utf-8", include_str!("seal/app.js"))
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("seal/app.js"),
+    )
 }
 
 /// `GET /seal/style.css`.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How often is looked whether keys are due.
-const LOOK: Duration = Duration::from_mins(60);
+const LOOK: Duration = Duration::from_hours(1);
 /// After a failure.
 const AGAIN: Duration = Duration::from_mins(1);
 
@@ -54,7 +54,10 @@ async fn keep(deps: &Deps) -> Result<(), PortalError> {
         deps.homeserver
             .set_profile_field(&deps.bot, PROFILE_FIELD, document.json())
             .await?;
-        tracing::info!(sequence = document.sequence(), "the key document is published");
+        tracing::info!(
+            sequence = document.sequence(),
+            "the key document is published"
+        );
     }
     Ok(())
 }

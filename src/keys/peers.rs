@@ -39,6 +39,14 @@ pub struct PinnedPeer {
     pub anchored: bool,
 }
 
+impl PinnedPeer {
+    /// The document, whether it is still good or not.
+    #[must_use]
+    pub fn document(&self) -> Option<KeyDocument> {
+        KeyDocument::parse_of_any_time(self.document.as_bytes(), &self.server).ok()
+    }
+}
+
 impl Note for PinnedPeer {
     const KIND: i64 = 2;
 }
@@ -163,7 +171,10 @@ impl Peers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(server);
-        self.0.store.delete_note::<PinnedPeer>(server.as_bytes()).await
+        self.0
+            .store
+            .delete_note::<PinnedPeer>(server.as_bytes())
+            .await
     }
 
     fn failure(&self, server: &ServerName, now: UnixMillis) -> Option<Unknown> {
@@ -182,9 +193,7 @@ impl Peers {
         let by_hand = known
             .and_then(|peer| peer.server_key.as_deref())
             .and_then(ServerKeyId::from_base64);
-        let before = pinned
-            .as_ref()
-            .and_then(|peer| KeyDocument::parse_of_any_time(peer.document.as_bytes(), server).ok());
+        let before = pinned.as_ref().and_then(PinnedPeer::document);
         let url = known.and_then(|peer| peer.url.as_ref());
         let (tls, why) = match self.0.fetcher.document(server, url).await {
             Ok(document) => (Some(KeyDocument::parse(&document, server, now)), None),
@@ -207,7 +216,8 @@ impl Peers {
             by_hand,
             pin: pin.as_ref(),
         };
-        let accepted = accept(trust, found).map_err(|refusal| Unknown::Refused { refusal, tls: why })?;
+        let accepted =
+            accept(trust, found).map_err(|refusal| Unknown::Refused { refusal, tls: why })?;
         let anchored = match accepted.anchored {
             Anchored::Pin => pinned.as_ref().is_some_and(|peer| peer.anchored),
             Anchored::ByHand | Anchored::Tls => true,
@@ -223,7 +233,10 @@ impl Peers {
             fetched: now,
             anchored,
         };
-        self.0.store.set_note(server.as_bytes(), None, &peer).await?;
+        self.0
+            .store
+            .set_note(server.as_bytes(), None, &peer)
+            .await?;
         Ok(accepted.document)
     }
 
@@ -245,9 +258,20 @@ impl Peers {
         bot: &UserId,
         now: UnixMillis,
     ) -> Option<Result<KeyDocument, sealed::DocumentError>> {
-        let Inner { homeserver, bot: own, .. } = &*self.0;
-        let value = homeserver.profile_field(own, bot, PROFILE_FIELD).await.ok()??;
-        Some(KeyDocument::parse(value.to_string().as_bytes(), server, now))
+        let Inner {
+            homeserver,
+            bot: own,
+            ..
+        } = &*self.0;
+        let value = homeserver
+            .profile_field(own, bot, PROFILE_FIELD)
+            .await
+            .ok()??;
+        Some(KeyDocument::parse(
+            value.to_string().as_bytes(),
+            server,
+            now,
+        ))
     }
 
     /// The bot of a server of which nothing is known: named like one's own.

@@ -69,8 +69,16 @@ impl Service {
             let keys = vizard::app::own_keys(&config, &store, clock.clone(), rng.clone())
                 .await
                 .expect("it has keys");
-            let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0, keys)
-                .expect("it starts");
+            let app = App::start(
+                config,
+                store,
+                clock.clone(),
+                rng,
+                stop.child_token(),
+                0,
+                keys,
+            )
+            .expect("it starts");
             let app = Arc::new(app);
             let state = http::State {
                 intake: app.intake(),
