@@ -15,9 +15,11 @@ use crate::{
     config::{Config, Hidden, ShareKeys},
     e2ee::{self, E2ee},
     homeserver::{Actor, Class, Homeserver, Settings},
-    http,
+    http, invite,
+    keys::{self, OwnKeys, Peers},
+    peer::Fetcher,
     portal::{Deps, Limits, PortalError, Portals, Transfers, bot_device},
-    pseudonym::{Namespace, ServerKey},
+    pseudonym::Namespace,
     rng::Rng,
     spool::Spool,
     store::Store,
@@ -57,12 +59,9 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
     .await
     .context("cannot open the database")?;
     let health = http::Health::new(store.clone());
-    let bot = UserId::parse_with_server_name(
-        config.appservice.bot.as_str(),
-        &config.homeserver.server_name,
-    )
-    .context("appservice.bot does not make a valid Matrix ID")?;
+    let bot = bot_of(&config)?;
     let epoch = crate::portal::epoch(&store, &bot).await?;
+    let keys = own_keys(&config, &store, Clock::system(), Rng::os()).await?;
     let app = App::start(
         config,
         store,
@@ -70,6 +69,7 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
         Rng::os(),
         shutdown.child_token(),
         epoch,
+        keys,
     )?;
     let state = http::State {
         intake: app.intake(),
@@ -77,6 +77,8 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
         heard: app.heard.clone(),
         clock: Clock::system(),
         health: health.clone(),
+        keys: app.deps.keys.clone(),
+        peers: app.deps.peers.clone(),
     };
     let stop_listening = CancellationToken::new();
     let server = serve(
@@ -158,6 +160,33 @@ async fn serve(
         .context("the listener failed")
 }
 
+/// The keys of this Vizard: read, or made.
+pub async fn own_keys(
+    config: &Config,
+    store: &Store,
+    clock: Clock,
+    rng: Rng,
+) -> anyhow::Result<OwnKeys> {
+    let settings = keys::Settings {
+        server: config.homeserver.server_name.clone(),
+        bot: bot_of(config)?,
+        prefix: config.appservice.prefix.clone(),
+        rotate_days: config.keys.rotate_days,
+        overlap_days: config.keys.overlap_days,
+    };
+    OwnKeys::open(store.clone(), clock, rng, settings)
+        .await
+        .context("cannot read this Vizard's own keys")
+}
+
+fn bot_of(config: &Config) -> anyhow::Result<ruma::OwnedUserId> {
+    UserId::parse_with_server_name(
+        config.appservice.bot.as_str(),
+        &config.homeserver.server_name,
+    )
+    .context("appservice.bot does not make a valid Matrix ID")
+}
+
 impl App {
     /// Assembles the parts (`epoch`: of [`crate::portal::epoch`]). Nothing runs before [`App::begin`]; transactions are taken and stored from now on.
     pub fn start(
@@ -167,6 +196,7 @@ impl App {
         rng: Rng,
         stop: CancellationToken,
         epoch: u64,
+        keys: OwnKeys,
     ) -> anyhow::Result<Self> {
         let namespace = Namespace::new(
             &config.homeserver.server_name,
@@ -182,7 +212,6 @@ impl App {
             tries: 3,
         };
         let homeserver = Homeserver::new(settings, clock.clone(), rng.clone())?;
-        let server_key = ServerKey::from_seed(&store.derive("server-key", &[]));
         let bot = Actor {
             user: namespace.bot().to_owned(),
             device: Some(bot_device(&store, epoch)),
@@ -203,19 +232,34 @@ impl App {
         if let Err(error) = spool.check() {
             tracing::error!(%error, "no files can be made in media.directory: larger files will not be relayed");
         }
+        let fetcher = Fetcher::new(
+            config.keys.ca_file.as_deref(),
+            config.keys.private_addresses,
+        )?;
+        let config = Arc::new(config);
+        let peers = Peers::new(
+            store.clone(),
+            homeserver.clone(),
+            config.clone(),
+            clock.clone(),
+            bot.clone(),
+            fetcher,
+        );
         let deps = Deps {
             e2ee,
             limits: Arc::new(Limits::new(config.access.messages_per_minute)),
             transfers: Arc::new(Transfers::new(&config)),
+            config,
             spool,
-            config: Arc::new(config),
             portals: Portals::new(store.clone()),
             store,
             homeserver,
             clock,
             rng,
             namespace,
-            server_key: Arc::new(server_key),
+            keys,
+            peers,
+            rekeyed: Arc::default(),
             bot,
             jobs: Arc::default(),
             renewed: CancellationToken::new(),
@@ -249,6 +293,8 @@ impl App {
             self.lanes.clone(),
             self.stop.clone(),
         ));
+        self.tasks
+            .spawn(invite::publish::run(self.deps.clone(), self.stop.clone()));
         self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(

@@ -53,12 +53,10 @@ pub(super) enum Command {
     RotateMasterKey(Rotate),
     /// List the sealed copies of forgotten pseudonyms, or tell who was behind one; Vizard must not be running
     Escrow(Escrow),
-    /// Check a statement that somebody made with the bot's `prove` command (a file, or standard input)
-    Verify {
-        /// The file with the statement; `-` or nothing: standard input
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
+    /// Seal somebody's Matrix ID for their own Vizard, so that an inviter can use it without learning it
+    Seal(Seal),
+    /// Check, offline, a statement that somebody made with `prove`, or the mapping in a pseudonym's member event
+    Verify(Verify),
     /// Print the version
     Version,
 }
@@ -158,6 +156,63 @@ pub(super) struct Escrow {
     /// Tell the user and the room behind this ghost
     #[arg(long, value_name = "MXID")]
     pub(super) ghost: Option<String>,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+With --room and --inviter the address serves for an invite to that room by that inviter alone; without them, for whoever \
+gets it. In both cases it works once. Nothing is sent anywhere.
+
+Example:
+  vizard seal @bob:b.example --keys b.json --room '!room:a.example' --inviter @_vizard_…:a.example")]
+pub(super) struct Seal {
+    /// Whom to invite
+    #[arg(value_name = "MXID")]
+    pub(super) user: String,
+    /// The room for which it serves
+    #[arg(long, value_name = "ROOM_ID", requires = "inviter")]
+    pub(super) room: Option<String>,
+    /// The inviter for whom it serves: the Matrix ID of a pseudonym, or a server key in base64
+    #[arg(long, value_name = "MXID|KEY", requires = "room")]
+    pub(super) inviter: Option<String>,
+    /// The key document of the invitee's server
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys: PathBuf,
+    /// For how many days it works
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub(super) days: u32,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+A mapping is checked with the keys of the ghost's server, from its key document (--keys) or pinned (--server-key). \
+Without them only the ghost's own signature is checked. Statements need no keys.
+
+Exit status: 0 it holds; 1 it does not; 2 it could not be read.")]
+pub(super) struct Verify {
+    /// The file with the statement, member event or mapping; `-` or nothing: standard input
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// The key document of the ghost's server
+    #[arg(long, value_name = "FILE", conflicts_with = "server_key")]
+    pub(super) keys: Option<PathBuf>,
+    /// A key of the Vizard of the ghost's server
+    #[arg(long, value_name = "ed25519:NAME:KEY")]
+    pub(super) server_key: Option<String>,
+    /// The room, if the event does not name it
+    #[arg(long, value_name = "ROOM_ID")]
+    pub(super) room: Option<String>,
+    /// The ghost, if the event does not name it
+    #[arg(long, value_name = "MXID")]
+    pub(super) ghost: Option<String>,
+    /// What stands before the key in the ghost's localpart (a key document says it)
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "_vizard_",
+        conflicts_with = "keys"
+    )]
+    pub(super) prefix: String,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod doctor;
+mod document;
 mod escrow;
 mod failure;
 mod files;
@@ -17,6 +18,7 @@ mod registration;
 mod report;
 mod rotate;
 mod run;
+mod seal;
 mod template;
 mod verify;
 
@@ -84,7 +86,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             let loaded = load(&options.config.config)?;
             runtime(|| escrow::escrow(loaded, options.ghost))?
         }
-        Command::Verify { file } => verify::verify(file.as_ref()),
+        Command::Seal(options) => seal::run(&options),
+        Command::Verify(options) => verify::verify(&options),
         Command::Version => {
             print(concat!("vizard ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(Exit::Success)

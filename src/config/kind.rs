@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use data_encoding::BASE64_NOPAD;
 use figment::value::Value;
 use ruma::{ServerName, UserId};
 
@@ -48,6 +49,10 @@ pub(super) enum Kind {
     ShareKeys,
     /// `ask`, `send` or `refuse`.
     UnknownMedia,
+    /// `tls` or `federation`.
+    Anchor,
+    /// An Ed25519 key in unpadded base64.
+    ServerKey,
 }
 
 /// A value does not do: what is wrong, and what to write instead.
@@ -144,6 +149,11 @@ impl Kind {
                 "is no choice",
             ),
             Self::ShareKeys => sound(matches!(text, "all" | "signed"), "is no choice"),
+            Self::Anchor => sound(matches!(text, "tls" | "federation"), "is no choice"),
+            Self::ServerKey => sound(
+                BASE64_NOPAD.decode(text.as_bytes()).is_ok_and(|key| key.len() == 32),
+                "is not a key in unpadded base64",
+            ),
             _ => Ok(()),
         }
     }
@@ -176,6 +186,10 @@ impl Kind {
             Self::LogFormat => r#"write "human" or "json""#,
             Self::EncryptPortals => r#"write "always", "match" or "never""#,
             Self::ShareKeys => r#"write "all" or "signed""#,
+            Self::Anchor => r#"write "tls" or "federation""#,
+            Self::ServerKey => {
+                "write the 43 characters that `vizard keys show` prints on that server"
+            }
             _ => "see config/vizard.example.toml",
         }
     }

@@ -14,7 +14,7 @@ use figment::{
 use super::{
     Config, ConfigError, Environment, Hidden, Problem,
     environment::Layer,
-    kind, schema,
+    kind, peers, schema,
     schema::{KEYS, Presence},
     sqlite_path, sqlite_url, validate,
 };
@@ -52,15 +52,21 @@ impl Config {
         let mut problems = Vec::new();
         let layer = Layer::read(environment, &mut problems);
         let figment = Figment::from(Toml::string(&text)).merge(&layer);
-        let raw: Dict = figment
+        let mut raw: Dict = figment
             .extract()
             .map_err(|error| unsuitable(&path, &error))?;
+        let known = raw
+            .remove(peers::SECTION)
+            .map(|value| peers::sweep(&value, &mut problems));
 
         let mut sweep = Sweep {
             problems,
             suspects: BTreeSet::new(),
         };
-        let sound = sweep.sweep(raw);
+        let mut sound = sweep.sweep(raw);
+        if let Some(known) = known {
+            sound.insert(peers::SECTION.to_owned(), Value::from(known));
+        }
         let mut config: Config = Value::from(sound)
             .deserialize()
             .map_err(|error| unsuitable(&path, &error))?;
@@ -257,6 +263,7 @@ fn resolve(config: &mut Config, dir: &Path) {
         .hs_token_file
         .iter_mut()
         .for_each(absolute);
+    config.keys.ca_file.iter_mut().for_each(absolute);
     config.media.directory.iter_mut().for_each(absolute);
     if let Some(path) = sqlite_path(config.database.url.expose()) {
         config.database.url = Hidden::new(sqlite_url(&dir.join(path)));

@@ -9,8 +9,10 @@
 mod denied;
 mod environment;
 mod hidden;
+mod inviting;
 mod kind;
 mod load;
+mod peers;
 mod problem;
 mod schema;
 mod sections;
@@ -23,10 +25,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ruma::OwnedServerName;
 use serde::Deserialize;
 
 pub use denied::{Denial, matches_glob};
 pub use hidden::Hidden;
+pub use inviting::*;
 pub use load::Loaded;
 pub use problem::{ConfigError, Problem};
 pub use sections::*;
@@ -67,6 +71,15 @@ pub struct Config {
     /// Files that people attach.
     #[serde(default)]
     pub media: Media,
+    /// Keys of this Vizard and of others.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Sealed invites.
+    #[serde(default)]
+    pub invites: Invites,
+    /// Other Vizards, by server name.
+    #[serde(default)]
+    pub peers: BTreeMap<OwnedServerName, Peer>,
     /// Privacy choices.
     #[serde(default)]
     pub privacy: Privacy,

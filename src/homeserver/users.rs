@@ -3,7 +3,7 @@
 use ruma::{DeviceId, MxcUri, OwnedMxcUri, UserId};
 use serde_json::{Value, json};
 
-use super::{Actor, Error, Homeserver, Profile, request::Call};
+use super::{Actor, Class, Error, Homeserver, Profile, request::Call};
 
 impl Homeserver {
     /// Registers a user of the namespace (`inhibit_login`); one that exists is success.
@@ -86,6 +86,27 @@ impl Homeserver {
                     .await
             }
             other => other,
+        }
+    }
+
+    /// A custom profile field of any user, as the homeserver has or fetches it; `None` when there is no such user or field, or it
+    /// may not be seen.
+    pub async fn profile_field(
+        &self,
+        actor: &Actor,
+        user: &UserId,
+        field: &str,
+    ) -> Result<Option<Value>, Error> {
+        let target = self
+            .at("/_matrix/client/v3/profile")
+            .segment(user.as_str())
+            .segment(field)
+            .actor(actor);
+        let fields: Result<Value, Error> = self.0.json(Call::get("profile", target)).await;
+        match fields {
+            Ok(mut fields) => Ok(fields.get_mut(field).map(Value::take)),
+            Err(error) if error.class() == Class::GiveUp => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -6,6 +6,7 @@ mod appservice;
 mod auth;
 mod error;
 mod health;
+mod keys;
 mod metrics;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -14,7 +15,13 @@ use axum::{Router, extract::DefaultBodyLimit, routing};
 
 pub use health::Health;
 
-use crate::{clock::Clock, config::Hidden, worker::Intake};
+use crate::{
+    clock::Clock,
+    config::Hidden,
+    keys::{OwnKeys, Peers},
+    peer::{SERVER_KEYS, WELL_KNOWN},
+    worker::Intake,
+};
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
@@ -29,6 +36,10 @@ pub struct State {
     pub clock: Clock,
     /// Whether Vizard is ready.
     pub health: Health,
+    /// This Vizard's keys.
+    pub keys: OwnKeys,
+    /// Keys of others.
+    pub peers: Peers,
 }
 
 /// The routes of the application service listener.
@@ -54,6 +65,7 @@ pub fn router(state: State, max_body: usize) -> Router {
         .layer(DefaultBodyLimit::max(max_body));
     Router::new()
         .merge(api)
+        .merge(public())
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready))
         .fallback(error::not_found)
@@ -64,4 +76,19 @@ pub fn router(state: State, max_body: usize) -> Router {
 /// The route of the metrics listener. `render` gives the text (Prometheus exposition format).
 pub fn metrics_router(render: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
     metrics::router(render)
+}
+
+/// What anybody may read. A reverse proxy maps these paths of the server's name to this listener.
+fn public() -> Router<State> {
+    Router::new()
+        .route(SERVER_KEYS, routing::get(keys::own))
+        .route(WELL_KNOWN, routing::get(keys::own))
+        .route(
+            "/_vizard/v1/server_keys/{server}",
+            routing::get(keys::pinned),
+        )
+        .route("/seal", routing::get(keys::page))
+        .route("/seal/app.js", routing::get(keys::script))
+        .route("/seal/style.css", routing::get(keys::style))
+        .route("/seal/server_keys", routing::get(keys::own))
 }

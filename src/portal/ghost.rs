@@ -150,5 +150,5 @@ pub(super) fn member_extra(deps: &Deps, portal: &Portal, room: &RoomId) -> serde
 /// The ghost's signed mapping for a room.
 pub(super) fn mapping(deps: &Deps, portal: &Portal, room: &RoomId) -> serde_json::Value {
     let key = SenderKey::from_seed(&portal.ghost.seed);
-    Mapping::sign(&key, deps.namespace.server(), room, &deps.server_key)
+    Mapping::sign(&key, deps.namespace.server(), room, &deps.keys.server_key())
 }

@@ -44,7 +44,8 @@ use crate::{
     config::Config,
     e2ee::{E2ee, E2eeError},
     homeserver::{self, Actor, Class, Homeserver},
-    pseudonym::{Namespace, ServerKey},
+    keys::{OwnKeys, Peers},
+    pseudonym::Namespace,
     rewrite::Scrubbed,
     rng::Rng,
     spool::Spool,
@@ -68,8 +69,12 @@ pub struct Deps {
     pub rng: Rng,
     /// Which users are ours.
     pub namespace: Arc<Namespace>,
-    /// Signs mappings.
-    pub server_key: Arc<ServerKey>,
+    /// This Vizard's own keys.
+    pub keys: OwnKeys,
+    /// Keys of other Vizards.
+    pub peers: Peers,
+    /// Rung when own keys were replaced.
+    pub rekeyed: Arc<tokio::sync::Notify>,
     /// The bot and its device.
     pub bot: Actor,
     /// Portal records.

@@ -2,6 +2,7 @@
 
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ruma::UserId;
 
 use crate::{crypto::Secret, rng::Rng};
 
@@ -69,6 +70,14 @@ impl SenderKeyId {
             .decode(text.to_ascii_uppercase().as_bytes())
             .ok()?;
         Self::from_bytes(&bytes.try_into().ok()?)
+    }
+
+    /// The key of a ghost of any server, whatever the prefix there: the last 52 characters of the localpart. So
+    /// this does not say that the user *is* a ghost; whoever has to know asks for the prefix.
+    #[must_use]
+    pub fn of_ghost(user: &UserId) -> Option<Self> {
+        let localpart = user.localpart();
+        Self::from_localpart(localpart.get(localpart.len().checked_sub(52)?..)?)
     }
 
     /// Unpadded standard base64, as Matrix writes keys.

@@ -7,7 +7,7 @@ use ruma::{RoomId, ServerName, UserId};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Namespace, SenderKey, ServerKey, ServerKeyId,
+    SenderKey, SenderKeyId, ServerKey, ServerKeyId,
     signed::{self, FieldFault, SENDER_KEY_NAME, SignatureFault, SignersFault},
 };
 
@@ -112,16 +112,21 @@ impl Mapping {
         })
     }
 
-    /// Checks the mapping in the member event of `ghost` in `room`. `server_keys` are the keys that the Vizard
-    /// of the ghost's domain publishes.
+    /// Checks the mapping in the member event of `ghost` in `room`. `prefix` and `server_keys` are those that the
+    /// Vizard of the ghost's domain publishes in its key document. The prefix counts: a mapping names the sender key
+    /// and not the localpart, so without it another user of the domain could carry a ghost's mapping.
     pub fn verify(
         mapping: &Value,
         ghost: &UserId,
         room: &RoomId,
-        namespace: &Namespace,
+        prefix: &str,
         server_keys: &[ServerKeyId],
     ) -> Result<Self, MappingError> {
-        let key = namespace.sender_key(ghost).ok_or(MappingError::NotAGhost)?;
+        let key = ghost
+            .localpart()
+            .strip_prefix(prefix)
+            .and_then(SenderKeyId::from_localpart)
+            .ok_or(MappingError::NotAGhost)?;
         let user_room_key = key.to_base64();
         let server = ghost.server_name();
         let object = mapping.as_object().ok_or(MappingError::NotAnObject)?;

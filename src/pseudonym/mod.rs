@@ -1,7 +1,7 @@
 //! Who a user is in one room: the sender key, the ghost whose Matrix ID is that key, its name, the signed
 //! mapping in its join, and signatures on request.
 //!
-//! Pure: no async, no SQL, no HTTP. Called by `portal`, `relay`, `bot` and `cli`.
+//! Pure: no async, no SQL, no HTTP. Called by `sealed`, `portal`, `relay`, `bot` and `cli`.
 
 mod key;
 mod mapping;
@@ -9,7 +9,7 @@ mod name;
 mod namespace;
 mod proof;
 mod server_key;
-mod signed;
+pub(crate) mod signed;
 
 pub use key::{SenderKey, SenderKeyId};
 pub use mapping::{Mapping, MappingError, Signer};

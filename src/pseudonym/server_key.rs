@@ -88,7 +88,13 @@ impl ServerKeyId {
         self.0.verify(message, signature)
     }
 
-    pub(super) fn key(self) -> SenderKeyId {
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    pub(crate) fn key(self) -> SenderKeyId {
         self.0
     }
 }

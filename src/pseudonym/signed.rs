@@ -1,5 +1,5 @@
 //! JSON signed as Matrix signs it: canonical, without `signatures` and `unsigned` (specification,
-//! appendix "Signing JSON").
+//! appendix "Signing JSON"). The tools of everything here that is signed, and of what [`crate::sealed`] signs.
 
 use data_encoding::BASE64_NOPAD;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::SenderKeyId;
 
 /// The name under which every sender key signs. It is a constant: the key itself names the signer.
-pub(super) const SENDER_KEY_NAME: &str = "ed25519:1";
+pub(crate) const SENDER_KEY_NAME: &str = "ed25519:1";
 
 /// Why one signature does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,13 +47,16 @@ pub enum FieldFault {
     /// It is not a string.
     #[error("not a string")]
     NotAString,
+    /// It has not the form that it must have.
+    #[error("not of the form that it must have")]
+    Malformed,
     /// It is another value than it must be.
     #[error("another value than expected")]
     Differs,
 }
 
 /// The bytes that are signed of an object of strings.
-pub(super) fn bytes_of_strings<const N: usize>(fields: [(&str, &str); N]) -> Vec<u8> {
+pub(crate) fn bytes_of_strings<const N: usize>(fields: [(&str, &str); N]) -> Vec<u8> {
     let object: CanonicalJsonObject = fields
         .into_iter()
         .map(|(key, value)| (key.to_owned(), CanonicalJsonValue::String(value.to_owned())))
@@ -62,7 +65,7 @@ pub(super) fn bytes_of_strings<const N: usize>(fields: [(&str, &str); N]) -> Vec
 }
 
 /// The bytes that are signed of any object; `None` when it has no canonical form (floats, large integers).
-pub(super) fn bytes_of(object: &Map<String, Value>) -> Option<Vec<u8>> {
+pub(crate) fn bytes_of(object: &Map<String, Value>) -> Option<Vec<u8>> {
     let mut object = object.clone();
     object.remove("signatures");
     object.remove("unsigned");
@@ -71,7 +74,7 @@ pub(super) fn bytes_of(object: &Map<String, Value>) -> Option<Vec<u8>> {
 }
 
 /// A signature as it stands in JSON.
-pub(super) fn encode(signature: &[u8; 64]) -> String {
+pub(crate) fn encode(signature: &[u8; 64]) -> String {
     BASE64_NOPAD.encode(signature)
 }
 
@@ -84,7 +87,7 @@ fn decode(signature: &Value) -> Result<[u8; 64], SignatureFault> {
 }
 
 /// The `signatures` of an object: exactly `expected` signers, each with exactly one signature.
-pub(super) fn signers(
+pub(crate) fn signers(
     object: &Map<String, Value>,
     expected: usize,
 ) -> Result<&Map<String, Value>, SignersFault> {
@@ -102,7 +105,7 @@ pub(super) fn signers(
 }
 
 /// Checks the one signature of `signer`; `key` finds the public key by the name it has there.
-pub(super) fn check(
+pub(crate) fn check(
     signatures: &Map<String, Value>,
     signer: &str,
     key: impl FnOnce(&str) -> Option<SenderKeyId>,
@@ -113,7 +116,19 @@ pub(super) fn check(
         .and_then(Value::as_object)
         .and_then(|by| by.iter().next())
         .ok_or(SignatureFault::Missing)?;
-    let key = key(name).ok_or(SignatureFault::UnknownKey)?;
+    check_one(
+        signature,
+        key(name).ok_or(SignatureFault::UnknownKey)?,
+        message,
+    )
+}
+
+/// Checks one signature as it stands in JSON.
+pub(crate) fn check_one(
+    signature: &Value,
+    key: SenderKeyId,
+    message: &[u8],
+) -> Result<(), SignatureFault> {
     if key.verify(message, &decode(signature)?) {
         Ok(())
     } else {
@@ -122,7 +137,7 @@ pub(super) fn check(
 }
 
 /// Checks that a field is this string.
-pub(super) fn require(
+pub(crate) fn require(
     object: &Map<String, Value>,
     field: &str,
     expected: &str,
@@ -135,7 +150,7 @@ pub(super) fn require(
 }
 
 /// A field that is a string.
-pub(super) fn text<'a>(object: &'a Map<String, Value>, field: &str) -> Result<&'a str, FieldFault> {
+pub(crate) fn text<'a>(object: &'a Map<String, Value>, field: &str) -> Result<&'a str, FieldFault> {
     object
         .get(field)
         .ok_or(FieldFault::Missing)?

@@ -25,6 +25,7 @@ mod links;
 mod log;
 mod marks;
 mod mirrors;
+mod notes;
 mod portals;
 mod records;
 mod rotate;
@@ -46,6 +47,7 @@ use sqlx::Connection as _;
 pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
 pub use links::{Committing, Source};
 pub use marks::*;
+pub use notes::Note;
 pub use records::*;
 pub use tasks::*;
 

@@ -18,6 +18,7 @@ use super::{
     keyring,
     links::{legacy::LINKS, plan::PACKS, segment::SEGMENTS},
     mirrors::MIRRORS,
+    notes::NOTES,
     portals::PORTALS,
     seal::{Cell, Vault},
     users::USERS,
@@ -81,11 +82,12 @@ struct Table {
     update: &'static str,
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     single!(USERS, "users", "id"),
     single!(PORTALS, "portals", "id"),
     single!(JOBS, "jobs", "id"),
     single!(ESCROW, "escrow", "id"),
+    single!(NOTES, "notes", "id"),
     double!(LINKS, "links", "source"),
     double!(MIRRORS, "mirrors", "member"),
     double!(HELD, "held", "event"),

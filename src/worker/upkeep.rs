@@ -125,7 +125,9 @@ async fn prune(deps: &Deps) {
         } else {
             deps.store.prune_links(now.saturating_sub(keep)).await
         };
-        if let (Err(error), _) | (_, Err(error)) = (links, deps.store.prune_escrow(now).await) {
+        let escrow = deps.store.prune_escrow(now).await;
+        let notes = deps.store.prune_notes(now).await;
+        for error in [links, escrow, notes].into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old records could not be deleted");
         }
     }

@@ -15,11 +15,15 @@ const RANKS: &[(u8, &str)] = &[
     (6, "worker"),
     (5, "bot"),
     (4, "relay"),
+    (4, "invite"),
     (3, "portal"),
     (3, "e2ee"),
+    (3, "keys"),
     (2, "store"),
     (2, "homeserver"),
+    (2, "peer"),
     (1, "pseudonym"),
+    (1, "sealed"),
     (1, "rewrite"),
     (1, "media"),
     (1, "event"),
@@ -32,13 +36,15 @@ const RANKS: &[(u8, &str)] = &[
 ];
 
 /// Imports within one rank that are meant: the command line starts the application; the listener hands transactions to the
-/// intake; configuration reads the key file; keys are drawn from the generator.
+/// intake; sealed invites are signed by pseudonyms; configuration reads the key file; keys are drawn from the generator.
 const TOGETHER: &[(&str, &str)] = &[
     ("main", "cli"),
     ("cli", "app"),
     ("http", "worker"),
     ("portal", "e2ee"),
+    ("portal", "keys"),
     ("rewrite", "media"),
+    ("sealed", "pseudonym"),
     ("config", "crypto"),
     ("config", "telemetry"),
     ("config", "rng"),
@@ -193,8 +199,8 @@ fn each_thing_stays_in_its_place() {
         ("sqlx::", &["store"], "all SQL is in store"),
         (
             "reqwest::",
-            &["homeserver"],
-            "all Matrix HTTP is in homeserver",
+            &["homeserver", "peer"],
+            "all Matrix HTTP is in homeserver, and other Vizards are asked by peer",
         ),
         ("SystemTime::now", &["clock"], "time comes from clock"),
         ("rand::", &["rng"], "randomness comes from rng"),

@@ -6,6 +6,7 @@ mod escrow;
 mod init;
 mod live;
 mod rotation;
+mod sealing;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 

@@ -66,8 +66,19 @@ impl Service {
             change(&mut config);
             let hs_token = Arc::new(Hidden::new(config.hs_token()));
             let health = http::Health::new(store.clone());
-            let app = App::start(config, store, clock.clone(), rng, stop.child_token(), 0)
-                .expect("it starts");
+            let keys = vizard::app::own_keys(&config, &store, clock.clone(), rng.clone())
+                .await
+                .expect("it has keys");
+            let app = App::start(
+                config,
+                store,
+                clock.clone(),
+                rng,
+                stop.child_token(),
+                0,
+                keys,
+            )
+            .expect("it starts");
             let app = Arc::new(app);
             let state = http::State {
                 intake: app.intake(),
@@ -75,6 +86,8 @@ impl Service {
                 heard: Arc::default(),
                 clock,
                 health,
+                keys: app.deps.keys.clone(),
+                peers: app.deps.peers.clone(),
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -155,6 +168,9 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         },
         media: vizard::config::Media::default(),
         privacy: Privacy::default(),
+        keys: vizard::config::Keys::default(),
+        invites: vizard::config::Invites::default(),
+        peers: std::collections::BTreeMap::new(),
         abuse: Abuse::default(),
         log: Log::default(),
         metrics: Metrics::default(),

@@ -19,7 +19,7 @@ use crate::postgres::Postgres;
 static SERVER: OnceLock<Postgres> = OnceLock::new();
 
 /// Every table, so that a new one is not overlooked by the tests that read them all.
-pub const TABLES: [&str; 15] = [
+pub const TABLES: [&str; 16] = [
     "crypto",
     "escrow",
     "forgotten",
@@ -32,6 +32,7 @@ pub const TABLES: [&str; 15] = [
     "link_segments",
     "links",
     "mirrors",
+    "notes",
     "portals",
     "routes",
     "users",

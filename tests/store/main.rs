@@ -9,6 +9,7 @@ mod crypto;
 mod keys;
 mod links;
 mod machine;
+mod notes;
 mod portals;
 #[path = "../testkit/postgres.rs"]
 mod postgres;
@@ -102,6 +103,12 @@ on_each_backend! {
         hashes_of_messages_are_bounded,
         sharing_leaves_one_list_without_requests,
         keys_take_little_room,
+    }
+    notes::{
+        notes_are_found_by_kind_and_key,
+        a_note_is_added_once,
+        concurrent_changes_of_a_note_all_count,
+        due_notes_go,
     }
     stolen::{
         stolen_database_says_nothing,

@@ -8,6 +8,7 @@ use vizard::store::{Created, Portal, Store};
 use crate::{
     backend::{Backend, Row},
     machine,
+    notes::Remark,
     samples::{ALICE, BOB, ROOM_X, ROOM_Y, held, job, link, links, mirror, portal},
 };
 
@@ -15,7 +16,7 @@ const CAROL: &str = "@carol-the-member:b.example.org";
 const MESSAGE: &str = "the treasure is buried under the oak";
 
 /// Columns whose values may be equal in rows that have nothing to do with each other: small numbers.
-const MAY_BE_EQUAL: [(&str, &str); 8] = [
+const MAY_BE_EQUAL: [(&str, &str); 10] = [
     ("crypto", "kind"),
     ("link_packs", "links"),
     ("link_segments", "seq"),
@@ -23,6 +24,8 @@ const MAY_BE_EQUAL: [(&str, &str); 8] = [
     ("jobs", "due"),
     ("escrow", "due"),
     ("inbox", "seq"),
+    ("notes", "kind"),
+    ("notes", "due"),
     ("keyring", "id"),
 ];
 
@@ -85,6 +88,8 @@ async fn fill(backend: &Backend, store: &Store, portal: &Portal) {
     let mut held = held("$a-held-event", Some("$a-question-about-it"), 5);
     held.json = format!(r#"{{"body":"{MESSAGE}"}}"#);
     store.hold(portal.id, &held).await.unwrap();
+    let note = Remark(format!("{CAROL} {MESSAGE}"));
+    store.set_note(&portal.id.0, Some(5), &note).await.unwrap();
     store
         .add_job(&job(&backend.rng, portal.id, 5))
         .await
@@ -228,7 +233,7 @@ fn nothing_is_shared(rows: &[Row], alice: &[Portal; 2], bob: &Portal) {
     keys.sort_unstable();
     assert_eq!(keys.len(), 6);
     assert_eq!(keys[..3], [2; 3]);
-    // Every other row stands alone: users, jobs, inbox, links that are not merged, forgotten, escrow, keyring.
+    // Every other row stands alone.
     let mut alone = HashSet::new();
     for (at, (table, _)) in rows.iter().enumerate() {
         if members(groups[at]) == 1 {
@@ -255,7 +260,8 @@ fn nothing_is_shared(rows: &[Row], alice: &[Portal; 2], bob: &Portal) {
             "link_segments",
             "forgotten",
             "escrow",
-            "keyring"
+            "keyring",
+            "notes",
         ])
     );
 }

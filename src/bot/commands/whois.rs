@@ -14,6 +14,7 @@ use crate::{
     homeserver::Class,
     portal::{Deps, PortalError},
     pseudonym::{Mapping, MappingError, SignatureFault, Signer},
+    sealed::KeyDocument,
     store::{Direction, Mirror, Portal},
 };
 
@@ -188,19 +189,32 @@ async fn describe(deps: &Deps, portal: &Portal, user: &UserId) -> Result<Reply, 
     let verdict = match (deps.namespace.sender_key(user), member.mapping) {
         (None, None) => return Ok(reply),
         (_, None) => "A pseudonym without a mapping: unverified.".to_owned(),
-        (_, Some(mapping)) => verdict(deps, portal, user, &mapping),
+        (_, Some(mapping)) => verdict(deps, portal, user, &mapping).await?,
     };
     Ok(reply.line().quote(&verdict))
 }
 
 /// What the mapping of a pseudonym is worth.
-fn verdict(deps: &Deps, portal: &Portal, user: &UserId, mapping: &Value) -> String {
+async fn verdict(
+    deps: &Deps,
+    portal: &Portal,
+    user: &UserId,
+    mapping: &Value,
+) -> Result<String, PortalError> {
     let server = user.server_name();
-    let mut keys = Vec::new();
-    if server == deps.namespace.server() {
-        keys.push(deps.server_key.public());
-    }
-    match Mapping::verify(mapping, user, &portal.room, &deps.namespace, &keys) {
+    let document = if server == deps.namespace.server() {
+        Some(deps.keys.document().as_ref().clone())
+    } else {
+        // Nobody is asked here: that somebody looks is nobody's business.
+        let pinned = deps.peers.pinned(server).await?;
+        pinned.and_then(|peer| peer.document())
+    };
+    let keys = document.as_ref().map(KeyDocument::mapping_keys);
+    let prefix = document
+        .as_ref()
+        .map_or(&*deps.config.appservice.prefix, KeyDocument::prefix);
+    let keys = keys.unwrap_or_default();
+    let verdict = match Mapping::verify(mapping, user, &portal.room, prefix, &keys) {
         Ok(_) => format!(
             "A pseudonym, verified: it holds its key, and the Vizard of {server} answers for it in this room."
         ),
@@ -211,7 +225,8 @@ fn verdict(deps: &Deps, portal: &Portal, user: &UserId, mapping: &Value) -> Stri
             "A pseudonym, unverified: it holds its key, but the key of the Vizard of {server}, which should answer for it, is not known here."
         ),
         Err(error) => format!("A pseudonym, unverified: {error}."),
-    }
+    };
+    Ok(verdict)
 }
 
 #[cfg(test)]

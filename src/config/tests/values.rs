@@ -283,3 +283,27 @@ fn encryption_is_on_unless_it_is_switched_off() {
     }
     assert!(!encryption("[encryption]\nenabled = false").enabled);
 }
+
+#[test]
+fn peers_are_checked_like_the_rest() {
+    let key = "A".repeat(43);
+    let good = minimal(&format!(
+        "[peers.\"b.example:8448\"]\nserver_key = \"{key}\"\nurl = \"https://b.example\"\n"
+    ));
+    let dir = dir(&good);
+    let config = load(dir.path(), &[]).unwrap().config;
+    assert_eq!(config.peers.len(), 1);
+    let found = problems(
+        &minimal("[peers.\"b example\"]\n[peers.\"c.example\"]\nserver_key = \"short\"\nkey = 1\n"),
+        &[],
+    );
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(
+        problems(
+            &minimal("").replacen("[homeserver]", "peers = 1\n[homeserver]", 1),
+            &[]
+        )
+        .len(),
+        1
+    );
+}

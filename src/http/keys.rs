@@ -1,0 +1,77 @@
+//! Keys, for anybody: this Vizard's document, what is pinned of others, and the page on which people seal addresses.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ruma::ServerName;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+
+/// Nothing but what this listener serves may be loaded, asked or shown around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /_vizard/v1/server_keys`, `GET /.well-known/matrix/vizard`, `GET /seal/server_keys`.
+pub(super) async fn own(State(state): State<super::State>) -> Response {
+    let document = state.keys.document();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    (headers, Json(document.json().clone())).into_response()
+}
+
+/// `GET /_vizard/v1/server_keys/{server_name}`: what is pinned for another server, and on what that rests.
+pub(super) async fn pinned(
+    State(state): State<super::State>,
+    Path(server): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let server = <&ServerName>::try_from(server.as_str()).map_err(|_| ApiError::NotFound)?;
+    let peer = state.peers.pinned(server).await.map_err(|error| {
+        tracing::error!(%error, "pinned keys could not be read");
+        ApiError::Storage
+    })?;
+    let peer = peer.ok_or(ApiError::NotFound)?;
+    let document = peer.document().ok_or(ApiError::NotFound)?;
+    Ok(Json(json!({
+        "document": document.json(),
+        "anchored": peer.anchored,
+        "since_ts": peer.since,
+        "fetched_ts": peer.fetched,
+    })))
+}
+
+/// `GET /seal`.
+pub(super) async fn page() -> Response {
+    file("text/html; charset=utf-8", include_str!("seal/page.html"))
+}
+
+/// `GET /seal/app.js`.
+pub(super) async fn script() -> Response {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("seal/app.js"),
+    )
+}
+
+/// `GET /seal/style.css`.
+pub(super) async fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("seal/style.css"))
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (StatusCode::OK, headers, text).into_response()
+}

@@ -1,0 +1,79 @@
+// What happens on the sealing page. The name that is typed never leaves the browser.
+
+import { renderSVG } from "uqr";
+import { SealError, fingerprint, fromBase64, localpart, seal, sealingKey } from "./sealing.mjs";
+
+const DAY = 24 * 60 * 60 * 1000;
+const element = (id) => document.getElementById(id);
+
+function fail(error) {
+  element("result").hidden = true;
+  element("error").textContent =
+    error instanceof SealError ? error.message : "That did not work: " + (error?.message ?? error);
+  element("error").hidden = false;
+}
+
+async function keys() {
+  const answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
+  if (!answer.ok) throw new SealError(`This server does not answer with its keys (${answer.status}). Try again later.`);
+  return answer.json();
+}
+
+async function describe(published) {
+  const key = await sealingKey(published, Date.now());
+  const server = published.server_name;
+  for (const place of document.querySelectorAll(".server")) place.textContent = server;
+  element("who").placeholder = `@name:${server}`;
+  element("key").textContent = `${key.name}, ${await fingerprint(key.key)}`;
+  const names = Object.entries(published.verify_keys ?? {});
+  const prints = await Promise.all(
+    names.map(async ([name, entry]) => `${name}, ${await fingerprint(fromBase64(entry.key))}`),
+  );
+  element("server-key").textContent = prints.join("; ");
+  return key;
+}
+
+async function submit(event) {
+  event.preventDefault();
+  element("error").hidden = true;
+  try {
+    // Fetched anew: the page may have stood open for weeks.
+    const published = await keys();
+    const key = await describe(published);
+    const server = published.server_name;
+    const name = localpart(element("who").value, server);
+    const wished = Date.now() + Number(element("days").value) * DAY;
+    const expires = Math.min(wished, key.expires);
+    const text = await seal({ server, key, name, expires });
+    element("address").value = text;
+    element("sealed-to").textContent = element("key").textContent;
+    element("until").textContent = new Date(expires).toLocaleString();
+    element("until").dateTime = new Date(expires).toISOString();
+    element("qr").innerHTML = renderSVG(text, { ecc: "L", border: 2 });
+    element("qr").querySelector("svg").setAttribute("role", "img");
+    element("qr").querySelector("svg").setAttribute("aria-label", "The sealed address as a QR code");
+    element("copy").textContent = "Copy";
+    element("result").hidden = false;
+    element("address").focus();
+    element("address").select();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function copy() {
+  const address = element("address");
+  try {
+    await navigator.clipboard.writeText(address.value);
+  } catch {
+    // Without TLS or permission there is no clipboard; the old way still works.
+    address.focus();
+    address.select();
+    document.execCommand("copy");
+  }
+  element("copy").textContent = "Copied";
+}
+
+element("form").addEventListener("submit", submit);
+element("copy").addEventListener("click", copy);
+keys().then(describe).catch(fail);
