@@ -175,6 +175,7 @@ impl Store {
         // Whoever is saving ends first.
         let _saving = state.saving.lock().await;
         state.gone.store(true, Ordering::SeqCst);
+        *lock(&state.hot) = Hot::default();
         lock(&self.0.crypto).remove(&state.machine);
         self.0.writer.submit(Work::default()).await?.await?;
         sqlx::query(DELETE)
