@@ -18,7 +18,7 @@ use crate::{
     http, invite,
     keys::{self, OwnKeys, Peers},
     peer::Fetcher,
-    portal::{Deps, Limits, PortalError, Portals, Transfers, bot_device},
+    portal::{Answers, Deps, Limits, PortalError, Portals, Transfers, bot_device},
     pseudonym::Namespace,
     rng::Rng,
     spool::Spool,
@@ -260,6 +260,7 @@ impl App {
             keys,
             peers,
             rekeyed: Arc::default(),
+            answers: Answers::default(),
             bot,
             jobs: Arc::default(),
             renewed: CancellationToken::new(),
@@ -295,6 +296,8 @@ impl App {
         ));
         self.tasks
             .spawn(invite::publish::run(self.deps.clone(), self.stop.clone()));
+        self.tasks
+            .spawn(invite::post::run(self.deps.clone(), self.stop.clone()));
         self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(

@@ -165,7 +165,9 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
         PortalState::Leaving => Reply::say(
             "Your pseudonym is just leaving that room. Please try again when it has left; `list` shows it.",
         ),
-        PortalState::Knocking | PortalState::Left | PortalState::Banned => return None,
+        PortalState::Knocking | PortalState::Left | PortalState::Banned | PortalState::Invited => {
+            return None;
+        }
     })
 }
 

@@ -20,7 +20,7 @@ pub fn is_in(state: &PortalState) -> bool {
         | PortalState::Knocking
         | PortalState::Joined
         | PortalState::Leaving => true,
-        PortalState::Left | PortalState::Banned => false,
+        PortalState::Left | PortalState::Banned | PortalState::Invited => false,
     }
 }
 

@@ -9,7 +9,7 @@ use matrix_sdk_crypto::{
 };
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use super::{E2eeError, Inner, encrypt::Shared, replay::Heard, requests};
+use super::{E2eeError, Inner, encrypt::Shared, mail::Letterbox, replay::Heard, requests};
 use crate::{
     clock::{Clock, UnixMillis},
     homeserver::{Actor, Homeserver},
@@ -29,6 +29,7 @@ pub(super) struct Machine {
     pub(super) olm: OlmMachine,
     pub(super) keys: CryptoStore,
     pub(super) heard: Arc<Heard>,
+    mail: Arc<Letterbox>,
     pub(super) homeserver: Homeserver,
     pub(super) clock: Clock,
     actor: Actor,
@@ -53,6 +54,7 @@ impl Machine {
             olm,
             keys,
             heard: inner.heard.clone(),
+            mail: inner.mail.clone(),
             homeserver: inner.homeserver.clone(),
             clock: inner.clock.clone(),
             actor: actor.clone(),
@@ -113,13 +115,14 @@ impl Machine {
     pub(super) async fn sync(&mut self) -> Result<(), E2eeError> {
         let began = self.clock.now();
         let since = self.olm.store().next_batch_token().await?;
-        let answer = self
+        let mut answer = self
             .homeserver
             .sync_device(&self.actor, since.as_deref())
             .await?;
         if !answer.device_lists.changed.is_empty() || since.is_none() {
             self.devices += 1;
         }
+        self.mail.take(&self.actor, &mut answer.to_device.events);
         self.note_withheld(&answer.to_device.events).await?;
         let changes = EncryptionSyncChanges {
             to_device_events: answer.to_device.events,

@@ -16,6 +16,7 @@ mod encrypt;
 mod error;
 mod hints;
 mod machine;
+mod mail;
 mod replay;
 mod requests;
 mod rooms;
@@ -34,11 +35,14 @@ use std::{
 
 pub use error::E2eeError;
 pub use hints::Nudged;
+pub use mail::Mail;
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
 pub use withheld::KeptFrom;
 
-use self::{hints::Changes, machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
+use self::{
+    hints::Changes, machine::Machine, mail::Letterbox, replay::Heard, rooms::Rooms, slots::Slots,
+};
 use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
@@ -60,6 +64,7 @@ struct Inner {
     rooms: Rooms,
     changes: Changes,
     heard: Arc<Heard>,
+    mail: Arc<Letterbox>,
     /// Rooms and actors whose room key is of this start.
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
     /// From whom what ghosts say is kept back, until their users know.
@@ -110,6 +115,7 @@ impl E2ee {
             rooms: Rooms::default(),
             changes: Changes::default(),
             heard: Arc::default(),
+            mail: Arc::new(Letterbox::new(clock.clone())),
             store,
             homeserver,
             clock,
@@ -204,6 +210,7 @@ impl E2ee {
         let slot = self.0.slots.of(user);
         let mut machine = slot.lock().await;
         *machine = None;
+        self.0.forget_since(user).await;
         self.0.store.destroy_crypto(user).await?;
         Ok(())
     }

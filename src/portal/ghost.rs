@@ -108,6 +108,7 @@ async fn create(
         joined_at: 0,
         told_unread: Vec::new(),
         floors: Vec::new(),
+        received: None,
     };
     Ok(deps.portals.create(&portal).await?)
 }

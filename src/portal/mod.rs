@@ -5,6 +5,8 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+mod answers;
+pub mod create;
 mod departure;
 mod device;
 mod epoch;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
+pub use answers::{Answering, Answers};
 pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
@@ -75,6 +78,8 @@ pub struct Deps {
     pub peers: Peers,
     /// Rung when own keys were replaced.
     pub rekeyed: Arc<tokio::sync::Notify>,
+    /// Who waits for another Vizard's answer.
+    pub answers: Answers,
     /// The bot and its device.
     pub bot: Actor,
     /// Portal records.

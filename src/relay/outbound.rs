@@ -304,6 +304,7 @@ pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<String> {
             ));
         }
         PortalState::Banned => "your pseudonym is banned from this room",
+        PortalState::Invited => "you have not accepted the invite",
     };
     Some(why.to_owned())
 }

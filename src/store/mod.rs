@@ -19,6 +19,7 @@ mod forget;
 mod group;
 mod held;
 mod inbox;
+mod invites;
 mod jobs;
 mod keyring;
 mod links;
@@ -45,6 +46,7 @@ use ruma::UserId;
 use sqlx::Connection as _;
 
 pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
+pub use invites::*;
 pub use links::{Committing, Source};
 pub use marks::*;
 pub use notes::Note;

@@ -6,7 +6,7 @@ use std::fmt;
 use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Departure, Floor, Former};
+use super::{Address, Departure, Floor, Former, KeptOut, Received};
 use crate::{clock::UnixMillis, event::Event};
 
 /// A portal's random id. Its short form is the only handle of a portal that appears in logs.
@@ -53,6 +53,12 @@ pub struct User {
     /// Portals that they left lately, so that ghosts that are to leave with others do not leave at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub departures: Vec<Departure>,
+    /// Their contact addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// Whose invites they do not want.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_out: Vec<KeptOut>,
 }
 
 fn yes() -> bool {
@@ -72,6 +78,8 @@ impl User {
             recent_joins: Vec::new(),
             confirm_forget: None,
             departures: Vec::new(),
+            addresses: Vec::new(),
+            kept_out: Vec::new(),
         }
     }
 }
@@ -114,6 +122,8 @@ pub enum PortalState {
     Left,
     /// The ghost was banned.
     Banned,
+    /// The ghost was invited, and the user has not answered: nobody has seen it yet.
+    Invited,
 }
 
 /// A portal and the pseudonym behind it.
@@ -161,6 +171,9 @@ pub struct Portal {
     /// Where the search for missed events ends, because it once gave up there: at most one for each of the two rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Floor>,
+    /// The invite that it stands for, while it is [`PortalState::Invited`] or was not told apart from that yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<Received>,
 }
 
 /// The ghost of a portal.

@@ -14,6 +14,7 @@ use crate::{
     bot,
     clock::UnixMillis,
     event::{Event, Membership},
+    invite,
     portal::PortalError,
     relay::ENCRYPTED,
     store::{Link, PortalId},
@@ -77,6 +78,9 @@ async fn answer(
         && event.membership() == Some(Membership::Invite)
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
+    }
+    if event.membership() == Some(Membership::Invite) {
+        return invite::arrive::arrived(deps, event).await;
     }
     if event.kind == ENCRYPTED && !event.trust.is_void() {
         if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {

@@ -9,7 +9,8 @@ use super::{Lanes, turns::Turns};
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, hidden, join, leave},
+    invite::{ask, withdraw},
+    portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
     store::{Job, StoreError, Task},
 };
@@ -92,6 +93,9 @@ async fn begin(
 async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     let portal = match &job.task {
         Task::Join(task) => return task.user.clone(),
+        Task::Invite(task) => return task.user.clone(),
+        Task::Create(task) => return task.user.clone(),
+        Task::Withdraw(task) => return task.ghost.clone(),
         Task::Reopen(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
@@ -113,6 +117,9 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             forget,
             report,
         } => leave::run(deps, *portal, *forget, report, job.attempts).await,
+        Task::Invite(task) => ask::run(deps, task, job.attempts).await,
+        Task::Create(task) => create::run(deps, task, job.attempts).await,
+        Task::Withdraw(task) => withdraw::run(deps, task, job.attempts).await,
     };
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
@@ -183,6 +190,8 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
         }
         Task::Reopen(task) => vec![task.portal],
         Task::Look { portal } | Task::Leave { portal, .. } => vec![*portal],
+        Task::Invite(task) => task.portal.into_iter().collect(),
+        Task::Create(_) | Task::Withdraw(_) => Vec::new(),
     };
     deps.mend_device(error, &portals).await
 }

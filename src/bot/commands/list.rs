@@ -71,6 +71,7 @@ fn state(state: Option<&PortalState>) -> &'static str {
         Some(PortalState::Leaving) => "leaving",
         Some(PortalState::Left) => "left",
         Some(PortalState::Banned) => "banned",
+        Some(PortalState::Invited) => "invited, not answered yet",
         None => "being forgotten",
     }
 }
