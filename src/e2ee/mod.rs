@@ -166,6 +166,15 @@ impl E2ee {
         Ok(account.is_some())
     }
 
+    /// Whether the homeserver has keys of the actor's device.
+    pub async fn is_published(&self, actor: &Actor) -> Result<bool, E2eeError> {
+        let there = trial::published(&self.0.homeserver, actor).await?;
+        Ok(actor
+            .device
+            .as_ref()
+            .is_some_and(|device| there.devices.contains(device)))
+    }
+
     /// Whether anything was encrypted since this was asked last.
     #[must_use]
     pub fn was_used(&self) -> bool {

@@ -174,7 +174,8 @@ impl Deps {
             user: user.to_owned(),
             device: Some(device.to_owned()),
         };
-        if new && self.e2ee.is_known(&actor).await? {
+        // Some homeservers say of every device that it is new; one that was lost has no keys there any more.
+        if new && self.e2ee.is_known(&actor).await? && !self.e2ee.is_published(&actor).await? {
             return Err(homeserver::Error::UnknownDevice(Box::new(actor)).into());
         }
         Ok(())
