@@ -114,6 +114,47 @@ pub async fn play(alice: &Client, bob: &Client, server_of_alice: &str) -> Result
     Ok(story)
 }
 
+/// Alice invites Carol by a sealed address into the room; Carol accepts by joining her portal. Returns that.
+pub async fn invite(
+    alice: &Client,
+    bob: &Client,
+    carol: &Client,
+    story: &Story,
+    sealed: &str,
+) -> Result<String> {
+    show::step("Carol gave Alice a sealed address; Alice writes: !vizard invite vz1:…");
+    alice
+        .say(&story.portal, &format!("!vizard invite {sealed}"))
+        .await?;
+    let invited = |one: &Received| one.room == story.portal && one.body().contains("invited as ");
+    alice
+        .wait_for("\"invited as …\"", invited, PATIENCE)
+        .await?;
+    let from_host = |one: &Received| one.sender().starts_with("@_vizard_p_");
+    let portal = carol
+        .accept_invite("to Carol's portal", from_host, PATIENCE)
+        .await?;
+    show::step("Carol accepted by joining her portal");
+    let masked = |one: &Received| {
+        one.source == Source::Timeline
+            && one.room == story.room
+            && one.event["content"]["membership"] == "join"
+            && one.sender().starts_with("@_vizard_")
+            && one.sender() != story.ghost
+    };
+    bob.wait_for("Carol's ghost", masked, PATIENCE).await?;
+    carol
+        .say(&portal, "A second mask at this table, if I may.")
+        .await?;
+    for (who, client, room) in [("Bob", bob, &story.room), ("Alice", alice, &story.portal)] {
+        let said = |one: &Received| one.room == *room && one.body().starts_with("A second mask");
+        client
+            .wait_for(&format!("Carol's words ({who})"), said, PATIENCE)
+            .await?;
+    }
+    Ok(portal)
+}
+
 /// Bob opens a room; Alice tells the bot to join it and accepts the portal.
 async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<Story> {
     show::step("Bob opens a public room");
