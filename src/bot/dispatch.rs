@@ -44,7 +44,8 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
         .map_or_else(|| deps.bot.clone(), |portal| deps.host(portal));
     let user = deps.store.user(&invocation.sender).await?;
     let line = parse::line(&invocation.text, &deps.config.portal.command_prefix);
-    let command = commands::find(line.name);
+    let admin = access::is_admin(&deps.config.access, &invocation.sender);
+    let command = commands::find(line.name).filter(|command| command.is_for(admin));
 
     let may = access::may_use(&deps.config.access, &deps.namespace, &invocation.sender);
     let keeps = user
@@ -74,7 +75,7 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
             };
             run(call).await?
         }
-        None => help::unknown(deps, line.name, invocation.portal.is_some()).into(),
+        None => help::unknown(deps, line.name, invocation.portal.is_some(), admin).into(),
     };
     say(deps, &actor, invocation, &answer).await
 }

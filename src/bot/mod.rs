@@ -13,6 +13,7 @@ mod commands;
 mod depart;
 mod direct;
 mod dispatch;
+mod expiry;
 mod help;
 mod nicks;
 pub mod parse;

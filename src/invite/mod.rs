@@ -2,12 +2,13 @@
 //!
 //! [`publish`] shows this Vizard's keys to others; [`post`] reads what other Vizards write. Who invites asks for a ghost ([`ask`]);
 //! who is asked answers ([`answer`]), takes the invite in when it comes ([`arrive`]), and lets what was not accepted leave
-//! ([`withdraw`]). `sealed` knows the shapes and the rules, `keys` own keys and those of other
-//! Vizards. Called by `bot`, `worker` and `app`. Never looks at what is said in rooms: that is `relay`.
+//! ([`withdraw`]). [`contacts`] are the addresses that people make for themselves. `sealed` knows the shapes and the rules, `keys`
+//! own keys and those of other Vizards. Called by `bot`, `worker` and `app`. Never looks at what is said in rooms: that is `relay`.
 
 pub mod answer;
 pub mod arrive;
 pub mod ask;
+pub mod contacts;
 pub mod post;
 pub mod publish;
 pub mod withdraw;

@@ -5,6 +5,7 @@
 //! what is in use, `record` says what follows from what. [`Peers`] finds the documents of others, has `sealed` judge them, and pins
 //! them. Called by `portal`, `invite`, `http`, `bot` and `cli`. Publishes nothing by itself: that is `invite`.
 
+pub mod describe;
 mod peers;
 mod record;
 

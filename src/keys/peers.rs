@@ -47,6 +47,13 @@ impl PinnedPeer {
     }
 }
 
+impl PinnedPeer {
+    /// Forgets what is pinned of a server, so that the next document is taken as the first. Whether anything was.
+    pub async fn forget(store: &Store, server: &ServerName) -> Result<bool, StoreError> {
+        store.delete_note::<Self>(server.as_bytes()).await
+    }
+}
+
 impl Note for PinnedPeer {
     const KIND: i64 = 2;
 }
@@ -131,6 +138,15 @@ impl Peers {
 
     /// The keys of a server: those that are pinned if they are fresh, otherwise what is found now.
     pub async fn document(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, false).await
+    }
+
+    /// What is found now, whatever is remembered; compared with what is pinned, and pinned, like any.
+    pub async fn fetch_now(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, true).await
+    }
+
+    async fn find(&self, server: &ServerName, anew: bool) -> Result<KeyDocument, Unknown> {
         let asking = {
             let mut asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
             asking.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -140,12 +156,13 @@ impl Peers {
         let now = self.0.clock.now();
         let pinned = self.pinned(server).await?;
         if let Some(peer) = &pinned
+            && !anew
             && now.saturating_sub(peer.fetched) < FRESH
             && let Ok(document) = KeyDocument::parse(peer.document.as_bytes(), server, now)
         {
             return Ok(document);
         }
-        if let Some(error) = self.failure(server, now) {
+        if let Some(error) = self.failure(server, now).filter(|_| !anew) {
             return Err(error);
         }
         let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
@@ -171,10 +188,7 @@ impl Peers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(server);
-        self.0
-            .store
-            .delete_note::<PinnedPeer>(server.as_bytes())
-            .await
+        PinnedPeer::forget(&self.0.store, server).await
     }
 
     fn failure(&self, server: &ServerName, now: UnixMillis) -> Option<Unknown> {

@@ -1,11 +1,14 @@
 //! The commands, one file each, and their table.
 
+mod address;
+mod block;
 mod cancel;
 mod follow;
 mod forget;
 mod guard;
 mod help;
 mod join;
+mod keys;
 mod knock;
 mod leave;
 mod list;
@@ -31,10 +34,14 @@ pub static TABLE: &[&Command] = &[
     &whoami::COMMAND,
     &prove::COMMAND,
     &forget::COMMAND,
+    &address::COMMAND,
+    &block::BLOCK,
+    &block::UNBLOCK,
     &guard::COMMAND,
     &whois::COMMAND,
     &help::COMMAND,
     &version::COMMAND,
+    &keys::COMMAND,
 ];
 
 /// The command of a name or alias, in any case.
