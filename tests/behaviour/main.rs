@@ -10,11 +10,13 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod addresses;
 mod bridge;
 mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod keys;
 mod steps;
 mod times;
 mod whois;
