@@ -92,7 +92,9 @@ fn date(text: &str) -> Option<u64> {
         sound.then(|| part.parse().ok()).flatten()
     };
     let (year, month, day) = (number(4)?, number(2)?, number(2)?);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let days = |month: u64| match month {
         2 => 28 + u64::from(leap(year)),
         4 | 6 | 9 | 11 => 30,

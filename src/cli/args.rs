@@ -241,7 +241,7 @@ pub(super) struct Seal {
     /// A file with the key document of the invitee's server; then nothing is fetched
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "ca_file", "private_addresses"])]
     pub(super) keys: Option<PathBuf>,
-    /// Where to fetch it [default: https://SERVER/.well-known/matrix/vizard]
+    /// Where to fetch it [default: `https://SERVER/.well-known/matrix/vizard`]
     #[arg(long, value_name = "URL")]
     pub(super) from: Option<String>,
     /// A PEM file of certificate authorities that are trusted besides the system's

@@ -39,7 +39,7 @@ fn of(server: &str) -> (KeyDocument, String) {
     let now = Clock::system().now();
     let document = DocumentDraft {
         server: &server,
-        bot: &format!("@vizard:{server}").try_into().unwrap(),
+        bot: &ruma::UserId::parse_with_server_name("vizard", &server).unwrap(),
         prefix: "_vizard_",
         sequence: 3,
         valid_until_ts: now + 7 * DAY,
