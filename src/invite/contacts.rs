@@ -185,7 +185,7 @@ mod tests {
         let first = address(1, "Work", NOW + 5);
         add(&mut user, &first, NOW);
         add(&mut user, &first, NOW);
-        assert_eq!(user.addresses, [first.clone()]);
+        assert_eq!(user.addresses, std::slice::from_ref(&first));
         assert_eq!(
             refusal(&user.addresses, " work ", NOW),
             Some(Refused::Label)
@@ -199,7 +199,7 @@ mod tests {
         ];
         let second = address(2, "WORK", NOW + 9);
         add(&mut user, &second, NOW + 5);
-        assert_eq!(user.addresses, [second.clone()]);
+        assert_eq!(user.addresses, std::slice::from_ref(&second));
         assert_eq!(user.kept_out.len(), 1);
         assert_eq!(find(&user.addresses, "work", NOW), Some(&second));
         assert_eq!(find(&user.addresses, "play", NOW), None);

@@ -1,11 +1,16 @@
 //! `keys` on the database of a stopped Vizard, and `seal` with keys that it fetches.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpListener,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
+    sync::Arc,
 };
 
 use ruma::{OwnedServerName, server_name};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use vizard::{
     clock::Clock,
     crypto::MasterKey,
@@ -16,7 +21,10 @@ use vizard::{
     store::Store,
 };
 
-use crate::{Sandbox, closed_port, rotation};
+use crate::{
+    Sandbox, closed_port, rotation,
+    testkit::{python::Python, tls},
+};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
@@ -155,33 +163,79 @@ fn while_vizard_runs_its_bot_is_to_be_asked() {
     assert_eq!(rotation::stop(child), Some(0));
 }
 
-/// Answers each request with this, until the test ends. The port.
-fn serve(body: String) -> u16 {
+/// Serves the key document of a server at a free port, until the test ends; over TLS if there is a configuration for it.
+fn serve(tls: Option<Arc<ServerConfig>>, body: impl FnOnce(u16) -> String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let body = body(port);
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = [0; 2048];
-            let read = stream.read(&mut request).unwrap();
-            let known = String::from_utf8_lossy(&request[..read])
-                .starts_with("GET /.well-known/matrix/vizard ");
-            let status = if known { "200 OK" } else { "404 Not Found" };
-            let length = body.len();
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-            );
-            let _ = stream.write_all((head + &body).as_bytes());
+        // Who does not like what it is answered with hangs up.
+        for stream in listener.incoming().flatten() {
+            let _ = match &tls {
+                Some(config) => {
+                    let connection = ServerConnection::new(config.clone()).unwrap();
+                    answer(&mut StreamOwned::new(connection, stream), &body)
+                }
+                None => answer(&mut { stream }, &body),
+            };
         }
     });
     port
+}
+
+fn answer(stream: &mut (impl Read + Write), body: &str) -> std::io::Result<()> {
+    let mut request = [0; 2048];
+    let read = stream.read(&mut request)?;
+    let known = request[..read].starts_with(b"GET /.well-known/matrix/vizard ");
+    let status = if known { "200 OK" } else { "404 Not Found" };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
+    stream.flush()
+}
+
+#[test]
+fn seal_asks_the_invitees_server_over_tls() {
+    let sandbox = Sandbox::new();
+    let python = Python::shared().unwrap();
+    tls::certificate(&python, Ipv4Addr::LOCALHOST.into(), sandbox.dir.path()).unwrap();
+    let authority = tls::authority(&python).unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let chain = CertificateDer::from_pem_file(sandbox.path("tls.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(sandbox.path("tls.key")).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    let json = |port| {
+        let (document, _) = of(&format!("127.0.0.1:{port}"));
+        document.json().to_string()
+    };
+    let port = serve(Some(Arc::new(config)), json);
+    let bob = format!("@bob:127.0.0.1:{port}");
+    let args = ["seal", &bob, "--private-addresses"];
+    let ran = sandbox.run(&args);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(
+        ran.err.contains("it could not be reached over TLS"),
+        "{}",
+        ran.err
+    );
+    let ran = sandbox.run(&[&args[..], &["--ca-file", authority.to_str().unwrap()]].concat());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let address = format!("vz1:127.0.0.1:{port}:");
+    assert!(ran.out.starts_with(&address), "{}", ran.out);
+    let from = format!("keys from https://127.0.0.1:{port}/.well-known/matrix/vizard: number 3");
+    assert!(ran.err.contains(&from), "{}", ran.err);
 }
 
 #[test]
 fn seal_fetches_keys() {
     let sandbox = Sandbox::new();
     let (document, print) = of("b.example");
-    let port = serve(document.json().to_string());
+    let port = serve(None, |_| document.json().to_string());
     let from = format!("http://127.0.0.1:{port}");
     let whole = format!("{from}/.well-known/matrix/vizard");
     for url in [&from, &whole] {
