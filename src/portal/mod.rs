@@ -23,6 +23,7 @@ mod portals;
 mod refusal;
 mod report;
 pub mod room;
+pub mod sent;
 mod state;
 mod target;
 
