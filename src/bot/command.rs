@@ -43,19 +43,22 @@ pub enum Group {
     Rooms,
     /// Who one is there.
     Pseudonyms,
+    /// Inviting, and being invited.
+    Invites,
     /// The rest.
     Other,
 }
 
 impl Group {
     /// All, in order.
-    pub const ALL: [Self; 3] = [Self::Rooms, Self::Pseudonyms, Self::Other];
+    pub const ALL: [Self; 4] = [Self::Rooms, Self::Pseudonyms, Self::Invites, Self::Other];
 
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
             Self::Rooms => "Rooms",
             Self::Pseudonyms => "Pseudonyms",
+            Self::Invites => "Invites",
             Self::Other => "Other",
         }
     }
@@ -82,6 +85,15 @@ pub enum Needs {
     Pseudonym,
     /// A pseudonym that is in its room.
     Joined,
+    /// The same, unless (in the direct chat) the words begin with a person: then they name no pseudonym.
+    JoinedOrPerson,
+}
+
+impl Needs {
+    /// Whether a pseudonym that is named must be in its room.
+    pub fn a_joined_one(self) -> bool {
+        matches!(self, Self::Joined | Self::JoinedOrPerson)
+    }
 }
 
 impl Command {
@@ -99,7 +111,7 @@ impl Command {
     pub fn usage(&self, prefix: Option<&str>) -> String {
         let which = match self.needs {
             Needs::MaybePseudonym => "[WHICH]",
-            Needs::Pseudonym | Needs::Joined => "WHICH",
+            Needs::Pseudonym | Needs::Joined | Needs::JoinedOrPerson => "WHICH",
             Needs::Nothing => "",
         };
         let words = match prefix {

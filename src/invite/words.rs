@@ -1,11 +1,13 @@
 //! What whoever invites reads: how it stands, why it did not work, and what to do next.
 
-use std::time::Duration;
-
 use ruma::{RoomId, ServerName, UserId};
 
 use crate::{
-    clock::UnixMillis, homeserver::Error, keys::Unknown, portal::Deps, store::InviteTask,
+    clock::UnixMillis,
+    homeserver::Error,
+    keys::Unknown,
+    portal::{Deps, sent::in_words},
+    store::InviteTask,
 };
 
 /// The inviting pseudonym is not in its room.
@@ -107,40 +109,13 @@ pub(super) fn invited_openly(server: &ServerName) -> String {
 pub(super) fn handed_over(ghost: &UserId, room: &RoomId, left: UnixMillis) -> String {
     format!(
         "Now invite `{ghost}` into `{room}`, from any client. The invite is good for {} from now. The room sees only this pseudonym, which comes if the one you mean accepts.",
-        duration(left)
+        in_words(left)
     )
-}
-
-/// A length of time in words, rounded down to what one would say.
-fn duration(millis: UnixMillis) -> String {
-    let seconds = Duration::from_millis(millis).as_secs();
-    let (number, unit) = match seconds {
-        0..7_200 => (seconds / 60, "minute"),
-        7_200..172_800 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        for (minutes, text) in [
-            (0, "0 minutes"),
-            (1, "1 minute"),
-            (119, "119 minutes"),
-            (120, "2 hours"),
-            (2879, "47 hours"),
-            (2880, "2 days"),
-            (7 * 24 * 60, "7 days"),
-        ] {
-            assert_eq!(duration(minutes * 60_000), text);
-        }
-    }
 
     #[test]
     fn refusals() {

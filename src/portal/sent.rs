@@ -4,6 +4,8 @@
 //! ghost did not come reads the same whatever the reason is: a refusal, a decoy and an invite that ran out are not to be told apart,
 //! and nothing here could.
 
+use std::time::Duration;
+
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +163,19 @@ fn name_of(event: &Event) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// A length of time as a person says it: rounded down to minutes, hours or days.
+#[must_use]
+pub fn in_words(length: UnixMillis) -> String {
+    let seconds = Duration::from_millis(length).as_secs();
+    let (number, unit) = match seconds {
+        0..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +213,20 @@ mod tests {
         assert_eq!(sent.invites.len(), 1);
         let ghost = invite(1, 0).ghost;
         assert!(sent.without(&ghost).invites.is_empty());
+    }
+
+    #[test]
+    fn lengths_in_words() {
+        for (minutes, text) in [
+            (0, "0 minutes"),
+            (1, "1 minute"),
+            (119, "119 minutes"),
+            (120, "2 hours"),
+            (2879, "47 hours"),
+            (2880, "2 days"),
+            (7 * 24 * 60, "7 days"),
+        ] {
+            assert_eq!(in_words(minutes * 60_000), text);
+        }
     }
 }

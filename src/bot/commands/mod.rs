@@ -1,10 +1,13 @@
 //! The commands, one file each, and their table.
 
 mod cancel;
+mod create;
 mod follow;
 mod forget;
 mod guard;
 mod help;
+mod invite;
+mod invites;
 mod join;
 mod knock;
 mod leave;
@@ -26,11 +29,14 @@ pub static TABLE: &[&Command] = &[
     &rejoin::COMMAND,
     &follow::COMMAND,
     &cancel::COMMAND,
+    &create::COMMAND,
     &list::COMMAND,
     &nick::COMMAND,
     &whoami::COMMAND,
     &prove::COMMAND,
     &forget::COMMAND,
+    &invite::COMMAND,
+    &invites::COMMAND,
     &guard::COMMAND,
     &whois::COMMAND,
     &help::COMMAND,
@@ -86,6 +92,11 @@ mod tests {
             ("nick", "nick WHICH NAME", "!v nick NAME"),
             ("whoami", "whoami [WHICH]", "!v whoami"),
             ("help", "help [COMMAND]", "!v help [COMMAND]"),
+            (
+                "invite",
+                "invite WHICH WHO [--plain]",
+                "!v invite WHO [--plain]",
+            ),
         ] {
             let command = find(name).expect(name);
             assert_eq!(command.usage(None), direct);
