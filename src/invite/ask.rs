@@ -22,7 +22,7 @@ use crate::{
         InviterKey, KeyDocument, MAX_REQUEST_AHEAD_MS, Reply, RequestDraft, SealedAddress, Sealing,
         seal,
     },
-    store::{Asking, InviteTask, Portal, PortalState, Whom},
+    store::{Asking, InviteTask, Portal, PortalState, StoreError, Whom},
 };
 
 const HOUR: UnixMillis = 60 * 60 * 1000;
@@ -153,15 +153,21 @@ async fn sign(
         (Some(portal), Some(key)) => draft.sign_as_ghost(&deps.rng, &portal.ghost.id, key),
         _ => draft.sign_as_bot(&deps.rng, &deps.bot.user, &server_key),
     };
-    task.whom = Whom::Sealed(sealed.to_string());
-    task.request = Some(Asking {
+    let asking = Asking {
         content: signed.content.to_string(),
         id: signed.asked.request_id,
         hash: signed.asked.request_hash,
         server: signed.asked.server,
         expires: expires_ts,
-    });
-    Ok(Outcome::Again)
+    };
+    task.whom = Whom::Sealed(sealed.to_string());
+    let begun = serde_json::to_string(&asking).map_err(StoreError::from)?;
+    let begun = deps.once(&task.report.command, begun).await?;
+    task.request = begun.and_then(|asking| serde_json::from_str(&asking).ok());
+    Ok(match task.request {
+        Some(_) => Outcome::Again,
+        None => Outcome::Done,
+    })
 }
 
 /// Invites the ghost, or tells whoever is to invite it.
@@ -225,6 +231,7 @@ async fn openly(
 async fn over(deps: &Deps, task: &mut InviteTask, text: &str) -> Result<Outcome, PortalError> {
     deps.report_if_possible(&mut task.report, "over", text)
         .await?;
+    deps.no_more(&task.report.command).await?;
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@
 //! whose id was lost in a crash. The creator joins before the room has an id, so the member event with the mapping is written right
 //! after. From there on it is as after a join: a portal is opened. Called by `worker`.
 
+use data_encoding::HEXLOWER;
 use ruma::OwnedRoomId;
 use serde_json::{Value, json};
 
@@ -37,8 +38,13 @@ pub async fn run(
 
 async fn step(deps: &Deps, task: &mut CreateTask) -> Result<Outcome, PortalError> {
     let Some(seed) = task.seed else {
-        task.seed = Some(SenderKey::generate(&deps.rng).seed());
-        return Ok(Outcome::Again);
+        let seed = HEXLOWER.encode(&SenderKey::generate(&deps.rng).seed());
+        let begun = deps.once(&task.report.command, seed).await?;
+        task.seed = begun.and_then(|seed| seed_of(&seed));
+        return Ok(match task.seed {
+            Some(_) => Outcome::Again,
+            None => Outcome::Done,
+        });
     };
     let key = SenderKey::from_seed(&seed);
     let nick = task.nick.clone().unwrap_or_else(|| nick_of(&key.id()));
@@ -60,6 +66,10 @@ async fn step(deps: &Deps, task: &mut CreateTask) -> Result<Outcome, PortalError
         // Nobody can have a pseudonym in a room that is new, but while it was being made.
         Created::Forgotten => Ok(Outcome::Done),
     }
+}
+
+fn seed_of(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 /// The ghost and its room.
@@ -131,6 +141,7 @@ async fn open(
     let text = told(deps, task, &portal);
     deps.report_if_possible(&mut task.report, "created", &text)
         .await?;
+    deps.no_more(&task.report.command).await?;
     Ok(Outcome::Joined(id))
 }
 
@@ -179,6 +190,7 @@ async fn failed(
     );
     deps.report_if_possible(&mut task.report, "failed", &text)
         .await?;
+    deps.no_more(&task.report.command).await?;
     Ok(Outcome::Done)
 }
 

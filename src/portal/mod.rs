@@ -19,6 +19,7 @@ pub mod leave;
 mod limits;
 mod media;
 mod mirrors;
+mod once;
 mod portals;
 mod refusal;
 mod report;
