@@ -52,7 +52,9 @@ pub fn split(text: &str) -> Words {
         }
     });
     let to = words.first().is_some_and(|word| is_person(word))
-        && words.get(1).is_some_and(|word| word.eq_ignore_ascii_case("to"));
+        && words
+            .get(1)
+            .is_some_and(|word| word.eq_ignore_ascii_case("to"));
     let room = to.then(|| words.split_off(2).join(" "));
     if to {
         words.truncate(1);
@@ -91,12 +93,19 @@ pub fn read(word: &str, mentions: &[OwnedUserId]) -> Result<Whom, String> {
 }
 
 /// Why this user cannot be invited by `inviter`.
-pub fn unfit(namespace: &Namespace, inviter: &UserId, user: &UserId, plain: bool) -> Option<&'static str> {
+pub fn unfit(
+    namespace: &Namespace,
+    inviter: &UserId,
+    user: &UserId,
+    plain: bool,
+) -> Option<&'static str> {
     if user == inviter {
         return Some("That is you.");
     }
     if namespace.role(user).is_some() {
-        return Some("That is one of Vizard's own users here, or somebody who is in the room already.");
+        return Some(
+            "That is one of Vizard's own users here, or somebody who is in the room already.",
+        );
     }
     if !plain && SenderKeyId::of_ghost(user).is_some() {
         return Some(
@@ -113,7 +122,9 @@ fn bare(word: &str) -> &str {
 fn user_id(word: &str) -> Option<OwnedUserId> {
     let word = bare(word);
     if word.starts_with('@') {
-        return UserId::parse(word).ok().filter(|user| !user.localpart().is_empty());
+        return UserId::parse(word)
+            .ok()
+            .filter(|user| !user.localpart().is_empty());
     }
     // An empty segment makes the parser of links panic.
     if word.contains("#//") || word.ends_with("#/") {
@@ -148,7 +159,10 @@ mod tests {
     fn whom_and_where() {
         for (text, expected) in [
             ("@bob:b.example", words("@bob:b.example", None, false)),
-            ("@bob:b.example --plain", words("@bob:b.example", None, true)),
+            (
+                "@bob:b.example --plain",
+                words("@bob:b.example", None, true),
+            ),
             ("—plain @bob:b.example", words("@bob:b.example", None, true)),
             (
                 "@bob:b.example to #tea:c.example",
@@ -156,7 +170,11 @@ mod tests {
             ),
             (
                 "https://matrix.to/#/@bob:b.example TO !room c.example",
-                words("https://matrix.to/#/@bob:b.example", Some("!room c.example"), false),
+                words(
+                    "https://matrix.to/#/@bob:b.example",
+                    Some("!room c.example"),
+                    false,
+                ),
             ),
             ("vz1:x to", words("vz1:x", Some(""), false)),
             ("Bob to tea", words("Bob to tea", None, false)),
@@ -202,7 +220,11 @@ mod tests {
     #[test]
     fn readings() {
         let bob = owned_user_id!("@bob:b.example");
-        for text in ["@bob:b.example", "matrix:u/bob:b.example", "<@bob:b.example>"] {
+        for text in [
+            "@bob:b.example",
+            "matrix:u/bob:b.example",
+            "<@bob:b.example>",
+        ] {
             assert_eq!(read(text, &[]), Ok(Whom::User(bob.clone())), "{text}");
         }
         let mentioned = [bob.clone(), owned_user_id!("@carol:b.example")];

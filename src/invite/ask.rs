@@ -41,11 +41,7 @@ pub async fn run(
     }
 }
 
-async fn step(
-    deps: &Deps,
-    task: &mut InviteTask,
-    attempts: u32,
-) -> Result<Outcome, PortalError> {
+async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outcome, PortalError> {
     let portal = match task.portal {
         Some(id) => Some(deps.portals.get(id).await?),
         None => None,

@@ -111,11 +111,7 @@ fn body(task: &CreateTask) -> Value {
 }
 
 /// The member event, the portal, and the last word.
-async fn open(
-    deps: &Deps,
-    task: &mut CreateTask,
-    id: PortalId,
-) -> Result<Outcome, PortalError> {
+async fn open(deps: &Deps, task: &mut CreateTask, id: PortalId) -> Result<Outcome, PortalError> {
     let _alone = deps.portals.alone(id).await;
     room::adopt(deps, &*deps.portals.get(id).await?).await?;
     let portal = deps.portals.get(id).await?;

@@ -10,11 +10,14 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod asking;
 mod bridge;
+mod creating;
 mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod peer;
 mod steps;
 mod times;
 mod whois;

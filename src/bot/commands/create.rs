@@ -42,7 +42,13 @@ struct Wish {
 async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let wish = match read(call.rest) {
         Ok(wish) => wish,
-        Err(text) => return Ok(Reply::say(&text).and(" Write ").code(&call.usage()).and(".").into()),
+        Err(text) => {
+            return Ok(Reply::say(&text)
+                .and(" Write ")
+                .code(&call.usage())
+                .and(".")
+                .into());
+        }
     };
     let wish = match fit(call, wish) {
         Asked::Found(wish) => wish,
@@ -144,7 +150,13 @@ mod tests {
                 false,
                 Some("Quiet Heron"),
             ),
-            ("Such as tea as Fox", "Such as tea", false, false, Some("Fox")),
+            (
+                "Such as tea as Fox",
+                "Such as tea",
+                false,
+                false,
+                Some("Fox"),
+            ),
             ("\"Such as tea\"", "Such as tea", false, false, None),
             ("as you like", "as you like", false, false, None),
         ] {
@@ -156,7 +168,14 @@ mod tests {
             };
             assert_eq!(read(text), Ok(expected), "{text}");
         }
-        for text in ["", "--public", "\"\"", "Tea --secret", "Tea as", "Tea as @a:b"] {
+        for text in [
+            "",
+            "--public",
+            "\"\"",
+            "Tea --secret",
+            "Tea as",
+            "Tea as @a:b",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

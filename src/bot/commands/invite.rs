@@ -108,7 +108,12 @@ async fn named(call: &Call<'_>, text: &str) -> Result<Asked<OwnedRoomId>, Portal
     let room = if let Ok(room) = <&RoomId>::try_from(&*target.room) {
         room.to_owned()
     } else if let Ok(alias) = <&RoomAliasId>::try_from(&*target.room) {
-        match call.deps.homeserver.resolve_alias(&call.deps.bot, alias).await {
+        match call
+            .deps
+            .homeserver
+            .resolve_alias(&call.deps.bot, alias)
+            .await
+        {
             Ok((room, _)) => room,
             Err(error) if error.class() == Class::GiveUp => {
                 let reply = Reply::say("There is no such room: ").code(alias.as_str());

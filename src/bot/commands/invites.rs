@@ -97,7 +97,9 @@ fn received_line(call: &Call<'_>, portal: &Portal, now: UnixMillis) -> Reply {
         reply = reply.and(", for whom no Vizard vouches");
     }
     if let Some(address) = &received.address {
-        reply = reply.and(", through your address ").quote(&tidy(address, 64));
+        reply = reply
+            .and(", through your address ")
+            .quote(&tidy(address, 64));
     }
     reply = reply.and(&format!(
         " – can be accepted for {}",
@@ -135,7 +137,9 @@ fn render(received: &[Reply], sent: &[Reply]) -> Answer {
         parts
             .into_iter()
             .flat_map(|(title, lines)| {
-                lines.chunks(PER_NOTICE).map(move |lines| notice(title, lines))
+                lines
+                    .chunks(PER_NOTICE)
+                    .map(move |lines| notice(title, lines))
             })
             .collect(),
     )
@@ -152,7 +156,11 @@ mod tests {
         assert_eq!(replies.len(), 3);
         assert!(replies[0].plain().starts_with("Received (join"));
         assert!(replies[0].plain().ends_with("\n• Tea <b>"));
-        assert!(replies[0].html().contains("• <strong>Tea &lt;b&gt;</strong>"));
+        assert!(
+            replies[0]
+                .html()
+                .contains("• <strong>Tea &lt;b&gt;</strong>")
+        );
         assert_eq!(replies[2].plain(), "Sent\n• Amber Finch");
         assert_eq!(render(&[], &[]).0[0].plain(), "No invite waits.");
     }

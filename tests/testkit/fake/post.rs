@@ -78,7 +78,10 @@ impl Inner {
             return Err(Refused::new(404, "M_UNRECOGNIZED", text));
         }
         let clock = &self.config.clock;
-        let timeout: u64 = req.query("timeout").and_then(|it| it.parse().ok()).unwrap_or(0);
+        let timeout: u64 = req
+            .query("timeout")
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(0);
         let until = clock.now() + timeout;
         let mut changes = self.changes.subscribe();
         loop {
