@@ -169,7 +169,7 @@ pub fn in_words(length: UnixMillis) -> String {
     let seconds = Duration::from_millis(length).as_secs();
     let (number, unit) = match seconds {
         0..7_200 => (seconds / 60, "minute"),
-        7_200..172_800 => (seconds / 3_600, "hour"),
+        7_200..360_000 => (seconds / 3_600, "hour"),
         _ => (seconds / 86_400, "day"),
     };
     let plural = if number == 1 { "" } else { "s" };
@@ -222,8 +222,8 @@ mod tests {
             (1, "1 minute"),
             (119, "119 minutes"),
             (120, "2 hours"),
-            (2879, "47 hours"),
-            (2880, "2 days"),
+            (5999, "99 hours"),
+            (6000, "4 days"),
             (7 * 24 * 60, "7 days"),
         ] {
             assert_eq!(in_words(minutes * 60_000), text);
