@@ -82,7 +82,7 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
         Some(asking) => {
             let text = format!("sealed for {server}; asking its Vizard…");
             deps.report(&mut task.report, "asking", &text).await?;
-            match exchange::ask(deps, &actor, task, &asking, &document).await? {
+            match exchange::ask(deps, &actor, task, &asking, document).await? {
                 Some(Reply::Ghost { ghost, .. }) => {
                     task.ghost = Some(ghost);
                     Ok(Outcome::Again)

@@ -131,6 +131,15 @@ impl Peers {
 
     /// The keys of a server: those that are pinned if they are fresh, otherwise what is found now.
     pub async fn document(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, false).await
+    }
+
+    /// What is found now, whatever is remembered; compared with what is pinned, and pinned, like any.
+    pub async fn fetch_now(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, true).await
+    }
+
+    async fn find(&self, server: &ServerName, anew: bool) -> Result<KeyDocument, Unknown> {
         let asking = {
             let mut asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
             asking.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -140,12 +149,13 @@ impl Peers {
         let now = self.0.clock.now();
         let pinned = self.pinned(server).await?;
         if let Some(peer) = &pinned
+            && !anew
             && now.saturating_sub(peer.fetched) < FRESH
             && let Ok(document) = KeyDocument::parse(peer.document.as_bytes(), server, now)
         {
             return Ok(document);
         }
-        if let Some(error) = self.failure(server, now) {
+        if let Some(error) = self.failure(server, now).filter(|_| !anew) {
             return Err(error);
         }
         let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;

@@ -220,6 +220,17 @@ fn read_by_anybody(world: &World, posted: &Posted) -> InviteRequest {
 }
 
 #[test]
+fn keys_may_be_replaced_meanwhile() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let posted = request(&world, 1);
+    let newer = peer.rotated(world.deps().clock.now());
+    newer.publishes(&world);
+    newer.answers(&world, &posted);
+    told(&world, &world.portal, &asked, "invited as");
+}
+
+#[test]
 fn a_crash_asks_the_same_and_invites_once() {
     let (mut world, peer) = world(Keys::Unused, LONG);
     let asked = invite(&world, &format!("!vizard invite {DORA}"));

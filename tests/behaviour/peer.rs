@@ -14,7 +14,7 @@ use vizard::{
     rng::Rng,
     sealed::{
         DocumentDraft, HpkeKey, HpkeKeys, InviteRequest, InviteSecret, KeyDocument, ListedKey,
-        Opened, REQUEST_TYPE, RESPONSE_TYPE, UnverifiedRequest, answer, open, refuse,
+        OldKey, Opened, REQUEST_TYPE, RESPONSE_TYPE, UnverifiedRequest, answer, open, refuse,
     },
 };
 
@@ -30,7 +30,7 @@ pub struct Peer {
     server: OwnedServerName,
     namespace: Namespace,
     server_key: ServerKey,
-    hpke: HpkeKeys,
+    hpke: HpkeKey,
     secret: InviteSecret,
     document: KeyDocument,
 }
@@ -42,29 +42,39 @@ impl Peer {
         let server: OwnedServerName = server.try_into().unwrap();
         let namespace = Namespace::new(&server, "_vizard_", "vizard").unwrap();
         let (server_key, hpke) = (ServerKey::generate(&rng), HpkeKey::generate(&rng));
-        let listed = ListedKey {
-            key: hpke.public(),
-            expires_ts: now + 20 * DAY,
-        };
-        let draft = DocumentDraft {
-            server: &server,
-            bot: namespace.bot(),
-            prefix: "_vizard_",
-            sequence: 1,
-            valid_until_ts: now + 20 * DAY,
-            verify_keys: std::slice::from_ref(&server_key),
-            old_verify_keys: &[],
-            hpke_keys: &[listed],
-        };
-        let document = draft.sign(now).unwrap();
+        let document = sign(&namespace, 1, &server_key, &[], &hpke, now);
         Self {
             secret: InviteSecret::generate(&rng),
-            hpke: HpkeKeys::new(vec![hpke]),
+            hpke,
             server,
             namespace,
             server_key,
             document,
         }
+    }
+
+    /// The same with another server key, for which the one before vouches.
+    pub fn rotated(&self, now: u64) -> Self {
+        let server_key = ServerKey::generate(&Rng::seeded(now));
+        let old = OldKey {
+            key: self.server_key.public(),
+            expired_ts: now,
+            signs: Some(self.server_key.clone()),
+        };
+        let document = sign(&self.namespace, 2, &server_key, &[old], &self.hpke, now);
+        Self {
+            server: self.server.clone(),
+            namespace: self.namespace.clone(),
+            server_key,
+            hpke: self.hpke.clone(),
+            secret: InviteSecret::from_bytes(*self.secret.bytes().expose()),
+            document,
+        }
+    }
+
+    pub fn publishes(&self, world: &World) {
+        let document = self.document.json().clone();
+        world.fake.set_profile(self.bot(), PROFILE_FIELD, document);
     }
 
     pub fn document(&self) -> &KeyDocument {
@@ -87,7 +97,7 @@ impl Peer {
         let opened = open(
             &request.sealed,
             &self.server,
-            &self.hpke,
+            &HpkeKeys::new(vec![self.hpke.clone()]),
             &request.room,
             &request.inviter_key,
         );
@@ -127,9 +137,33 @@ impl Peer {
 pub fn world(keys: Keys, timeout: u64) -> (World, Peer) {
     let world = World::with_all(keys, |config| settings(config, timeout));
     let peer = Peer::new("b.example", 7, world.deps().clock.now());
-    let document = peer.document().json().clone();
-    world.fake.set_profile(peer.bot(), PROFILE_FIELD, document);
+    peer.publishes(&world);
     (world, peer)
+}
+
+fn sign(
+    namespace: &Namespace,
+    sequence: u64,
+    server_key: &ServerKey,
+    old: &[OldKey],
+    hpke: &HpkeKey,
+    now: u64,
+) -> KeyDocument {
+    let listed = ListedKey {
+        key: hpke.public(),
+        expires_ts: now + 20 * DAY,
+    };
+    let draft = DocumentDraft {
+        server: namespace.server(),
+        bot: namespace.bot(),
+        prefix: "_vizard_",
+        sequence,
+        valid_until_ts: now + 20 * DAY,
+        verify_keys: std::slice::from_ref(server_key),
+        old_verify_keys: old,
+        hpke_keys: &[listed],
+    };
+    draft.sign(now).unwrap()
 }
 
 /// Nothing can be fetched over TLS.
