@@ -28,7 +28,7 @@ pub(super) fn no_keys(
         return format!("The keys of {server} were not looked for: {error}.");
     }
     format!(
-        "There are no keys of {server} that could be relied on: {error}.\nPerhaps there is no Vizard. If its keys were changed, or only your homeserver knows them, your admin decides (`keys accept {server}`).{}",
+        "There are no keys of {server} to seal to: {error}.{}",
         openly(deps, task)
     )
 }

@@ -106,7 +106,7 @@ fn asked_and_invited(keys: Keys) {
         said.iter().all(|(_, body)| !body.contains("dora")),
         "{said:?}"
     );
-    assert!(jobs(&world).is_empty());
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
     let said = progress(&world, &world.portal, &asked);
     assert_eq!(said.len(), 4, "{said:?}");
 }
@@ -131,7 +131,7 @@ fn who_can_read_the_command_is_said() {
     let (_, said) = said.expect("that the homeserver can read it");
     assert!(said.contains("https://b.example/seal"), "{said}");
     assert!(invited(&world).is_empty());
-    assert!(jobs(&world).is_empty());
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
     assert_eq!(requests(&world).len(), 3);
 }
 
