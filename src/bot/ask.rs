@@ -172,7 +172,7 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
 }
 
 /// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.
-async fn limits(call: &Call<'_>, capped: bool) -> Result<Option<Reply>, PortalError> {
+pub async fn limits(call: &Call<'_>, capped: bool) -> Result<Option<Reply>, PortalError> {
     let access = &call.deps.config.access;
     let now = call.deps.clock.now();
     let mark = call.mark();

@@ -94,6 +94,15 @@ pub enum Needs {
     Pseudonym,
     /// A pseudonym that is in its room.
     Joined,
+    /// The same, unless (in the direct chat) the words begin with a person: then they name no pseudonym.
+    JoinedOrPerson,
+}
+
+impl Needs {
+    /// Whether a pseudonym that is named must be in its room.
+    pub fn a_joined_one(self) -> bool {
+        matches!(self, Self::Joined | Self::JoinedOrPerson)
+    }
 }
 
 impl Command {
@@ -116,7 +125,7 @@ impl Command {
     pub fn usage(&self, prefix: Option<&str>) -> String {
         let which = match self.needs {
             Needs::MaybePseudonym => "[WHICH]",
-            Needs::Pseudonym | Needs::Joined => "WHICH",
+            Needs::Pseudonym | Needs::Joined | Needs::JoinedOrPerson => "WHICH",
             Needs::Nothing => "",
         };
         let words = match prefix {

@@ -8,7 +8,7 @@ use super::{
     command::Needs,
     commands, direct, help, parse,
     reply::{Answer, Reply},
-    select,
+    select, whom,
 };
 use crate::{
     homeserver::Actor,
@@ -99,6 +99,7 @@ async fn run(mut call: Call<'_>) -> Result<Answer, PortalError> {
         Needs::Nothing => false,
         Needs::MaybePseudonym => !call.rest.is_empty(),
         Needs::Pseudonym | Needs::Joined => true,
+        Needs::JoinedOrPerson => !whom::begins_with_person(&call.user, call.rest),
     };
     if keyword {
         call.portal = None;
@@ -111,7 +112,7 @@ async fn run(mut call: Call<'_>) -> Result<Answer, PortalError> {
             Asked::Answered(reply) => return Ok(reply.into()),
         }
     }
-    if let (Needs::Joined, Some(portal)) = (command.needs, &call.portal)
+    if let (true, Some(portal)) = (command.needs.a_joined_one(), &call.portal)
         && portal.state != PortalState::Joined
     {
         return Ok(not_joined(&call, portal).into());

@@ -1,7 +1,7 @@
 //! Help: the list of commands, one command in detail, and a hint when somebody mistypes.
 
 use super::{
-    command::{Command, Group, Needs},
+    command::{Command, Group},
     commands::{self, TABLE},
     reply::{Reply, tidy},
 };
@@ -53,7 +53,7 @@ pub fn detail(command: &Command, prefix: &str) -> Reply {
         .code(&command.usage(Some(prefix)))
         .line()
         .and(&command.help.replace('%', prefix));
-    if command.needs == Needs::Joined {
+    if command.needs.a_joined_one() {
         reply = reply.and(" The pseudonym must be in its room.");
     }
     if !command.aliases.is_empty() {
@@ -149,7 +149,7 @@ fn page(prefix: &str) -> String {
                 let _ = writeln!(page, "- also: `{}`", command.aliases.join("`, `"));
             }
             let _ = write!(page, "\n{}\n", command.help.replace('%', prefix));
-            if command.needs == Needs::Joined {
+            if command.needs.a_joined_one() {
                 page.push_str("\nThe pseudonym must be in its room.\n");
             }
         }

@@ -20,6 +20,7 @@ pub mod parse;
 mod reply;
 mod select;
 mod stamp;
+mod whom;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 

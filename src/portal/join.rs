@@ -33,6 +33,8 @@ pub enum Outcome {
     Linked(PortalId, Box<Link>),
     /// It goes on later; the task may have changed and is stored again.
     Later,
+    /// A step is done: the task is stored as it is now, and goes on at once.
+    Again,
 }
 
 /// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.

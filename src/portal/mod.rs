@@ -19,10 +19,12 @@ pub mod leave;
 mod limits;
 mod media;
 mod mirrors;
+mod once;
 mod portals;
 mod refusal;
 mod report;
 pub mod room;
+pub mod sent;
 mod state;
 mod target;
 

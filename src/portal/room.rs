@@ -125,7 +125,7 @@ pub async fn encrypt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     Ok(())
 }
 
-fn encryption() -> Value {
+pub(super) fn encryption() -> Value {
     json!({ "algorithm": "m.megolm.v1.aes-sha2" })
 }
 

@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Membership, hidden_state},
     homeserver::Class,
-    portal::{Deps, MemberProfile, PortalError, RoomState, room},
+    portal::{Deps, MemberProfile, PortalError, RoomState, room, sent},
     rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Portal, PortalState, Report, Task},
 };
@@ -211,6 +211,7 @@ impl Relay {
         else {
             return Ok(Done::default());
         };
+        sent::heard(deps, portal.id, &member, event).await?;
         let profile: MemberProfile = serde_json::from_str(event.content.get()).unwrap_or_default();
         let mirror = deps.store.mirror(portal.id, &member).await?;
         let name = mirror.as_ref().and_then(|mirror| mirror.name.clone());

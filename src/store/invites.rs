@@ -72,6 +72,9 @@ pub struct InviteTask {
     /// The ghost that was answered with, once it was.
     #[serde(default)]
     pub ghost: Option<OwnedUserId>,
+    /// Whether the invite is among those that the portal waits for.
+    #[serde(default)]
+    pub noted: bool,
     /// Who is told.
     pub report: Report,
 }
@@ -90,6 +93,8 @@ pub enum Whom {
     User(OwnedUserId),
     /// A sealed address, as text.
     Sealed(String),
+    /// A user, by an ordinary invite that hides nothing.
+    Plain(OwnedUserId),
 }
 
 impl fmt::Debug for Whom {

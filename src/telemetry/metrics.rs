@@ -71,6 +71,10 @@ fn describe() {
         "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
+        "vizard_invite_answers_ignored_total",
+        "Answers to invites that were not taken, by why: shape, other_sender, other_request, signature, other_ghost, mapping"
+    );
+    describe_counter!(
         "vizard_homeserver_requests_total",
         "Requests to the homeserver, by endpoint and outcome"
     );

@@ -106,9 +106,19 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     }
 }
 
-/// One attempt at a job.
-async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
-    let result = match &mut job.task {
+/// Runs a job, step by step, each on top of what the one before it stored.
+async fn steps(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
+    loop {
+        let outcome = step(deps, job).await?;
+        if outcome != Outcome::Again {
+            return Ok(outcome);
+        }
+        deps.store.add_job(job).await?;
+    }
+}
+
+async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
+    match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
         Task::Look { portal } => hidden::look(deps, *portal, job.attempts).await,
@@ -120,7 +130,12 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
         Task::Invite(task) => ask::run(deps, task, job.attempts).await,
         Task::Create(task) => create::run(deps, task, job.attempts).await,
         Task::Withdraw(task) => withdraw::run(deps, task, job.attempts).await,
-    };
+    }
+}
+
+/// One attempt at a job.
+async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
+    let result = steps(deps, &mut job).await;
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
     {
@@ -160,7 +175,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             }
             deps.store.finish_job(job.id).await
         }
-        Ok(Outcome::Later) | Err(_) => {
+        Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             // A key that is late may be so for days.
             let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
                 11

@@ -11,12 +11,15 @@ mod service;
 mod world;
 
 mod addresses;
+mod asking;
 mod bridge;
+mod creating;
 mod departures;
 mod devices;
 mod fairness;
 mod gaps;
 mod keys;
+mod peer;
 mod steps;
 mod times;
 mod whois;

@@ -3,10 +3,13 @@
 mod address;
 mod block;
 mod cancel;
+mod create;
 mod follow;
 mod forget;
 mod guard;
 mod help;
+mod invite;
+mod invites;
 mod join;
 mod keys;
 mod knock;
@@ -29,11 +32,14 @@ pub static TABLE: &[&Command] = &[
     &rejoin::COMMAND,
     &follow::COMMAND,
     &cancel::COMMAND,
+    &create::COMMAND,
     &list::COMMAND,
     &nick::COMMAND,
     &whoami::COMMAND,
     &prove::COMMAND,
     &forget::COMMAND,
+    &invite::COMMAND,
+    &invites::COMMAND,
     &address::COMMAND,
     &block::BLOCK,
     &block::UNBLOCK,
@@ -93,6 +99,11 @@ mod tests {
             ("nick", "nick WHICH NAME", "!v nick NAME"),
             ("whoami", "whoami [WHICH]", "!v whoami"),
             ("help", "help [COMMAND]", "!v help [COMMAND]"),
+            (
+                "invite",
+                "invite WHICH WHO [--plain]",
+                "!v invite WHO [--plain]",
+            ),
         ] {
             let command = find(name).expect(name);
             assert_eq!(command.usage(None), direct);
