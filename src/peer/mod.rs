@@ -46,6 +46,11 @@ pub enum FetchError {
     Broken(&'static str),
 }
 
+/// It leads from place to place.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("too many redirects")]
+struct TooMany;
+
 /// Fetches documents. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -65,10 +70,12 @@ impl Fetcher {
             .pool_max_idle_per_host(0)
             .dns_resolver(Resolver(guard))
             .redirect(redirect::Policy::custom(move |attempt| {
-                if attempt.previous().len() > REDIRECTS || !guard.allows(attempt.url()) {
-                    attempt.stop()
-                } else {
+                if attempt.previous().len() > REDIRECTS {
+                    attempt.error(TooMany)
+                } else if guard.allows(attempt.url()) {
                     attempt.follow()
+                } else {
+                    attempt.error(guard::NotPublic)
                 }
             }));
         if let Some(file) = ca_file {
@@ -134,6 +141,9 @@ fn why(error: &reqwest::Error) -> FetchError {
     while let Some(inner) = cause {
         if inner.downcast_ref::<guard::NotPublic>().is_some() {
             return FetchError::Private;
+        }
+        if inner.downcast_ref::<TooMany>().is_some() {
+            return FetchError::Unreachable("it redirects too often");
         }
         if inner.downcast_ref::<rustls::Error>().is_some() {
             return FetchError::Unreachable("its certificate does not hold");

@@ -14,9 +14,15 @@ function fail(error) {
 }
 
 async function keys() {
-  const answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
+  let answer;
+  try {
+    answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
+  } catch {
+    throw new SealError("This server cannot be reached. Is this device online?");
+  }
   if (!answer.ok) throw new SealError(`This server does not answer with its keys (${answer.status}). Try again later.`);
-  return answer.json();
+  // What is no JSON is refused like any other answer that is no key document.
+  return answer.json().catch(() => null);
 }
 
 async function describe(published) {
@@ -63,15 +69,16 @@ async function submit(event) {
 
 async function copy() {
   const address = element("address");
+  let copied = true;
   try {
     await navigator.clipboard.writeText(address.value);
   } catch {
     // Without TLS or permission there is no clipboard; the old way still works.
     address.focus();
     address.select();
-    document.execCommand("copy");
+    copied = document.execCommand("copy");
   }
-  element("copy").textContent = "Copied";
+  element("copy").textContent = copied ? "Copied" : "Not copied: do it by hand";
 }
 
 element("form").addEventListener("submit", submit);
