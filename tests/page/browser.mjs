@@ -40,7 +40,11 @@ async function phone({ answer, script } = {}) {
       !request.url().endsWith("/server_keys") ? request.continue() : answer.abort ? request.abort() : request.respond(answer),
     );
   }
-  const response = await page.goto(job.url, { waitUntil: "networkidle0" });
+  const response = await page.goto(job.url, { waitUntil: "load" });
+  await page.waitForFunction(
+    () => document.querySelector("#key").textContent !== "…" || !document.querySelector("#error").hidden,
+    { polling: 20 },
+  );
   return { page, seen, response };
 }
 
@@ -98,6 +102,8 @@ async function use() {
   for (const what of job.wrong) report.wrong.push((await type(page, what)).error ?? null);
   await picture(page, "page-error");
   report.address = (await type(page, job.right)).address;
+  await page.type("#who", "x");
+  report.staleIsGone = !(await shown(page, "#result"));
   report.again = (await type(page, job.right)).address;
   report.errorGone = !(await shown(page, "#error"));
   report.sealedTo = await text(page, "#sealed-to");
@@ -172,13 +178,14 @@ async function inject() {
     base.href = `${elsewhere}/`;
     document.head.append(base);
     const asked = await fetch(`${elsewhere}/?who=bob`).then(() => "answered", () => "refused");
+    await new Promise((done) => setTimeout(done, 300));
+    // Only now: what the debugger evaluates directly may evaluate in its turn.
     let evaluated = "refused";
     try {
       evaluated = new Function("return 'evaluated'")();
     } catch {
       // As it should be.
     }
-    await new Promise((done) => setTimeout(done, 300));
     const styled = getComputedStyle(place.querySelector("button")).position === "fixed";
     return { broken: [...new Set(broken)].sort(), injected: window.injected ?? null, asked, evaluated, styled, base: document.baseURI };
   }, job.elsewhere);

@@ -6,8 +6,14 @@ import { SealError, fingerprint, fromBase64, localpart, seal, sealingKey } from 
 const DAY = 24 * 60 * 60 * 1000;
 const element = (id) => document.getElementById(id);
 
-function fail(error) {
+/** What was said before is no answer to what is asked now. */
+function clear() {
   element("result").hidden = true;
+  element("error").hidden = true;
+}
+
+function fail(error) {
+  clear();
   element("error").textContent =
     error instanceof SealError ? error.message : "That did not work: " + (error?.message ?? error);
   element("error").hidden = false;
@@ -41,7 +47,7 @@ async function describe(published) {
 
 async function submit(event) {
   event.preventDefault();
-  element("error").hidden = true;
+  clear();
   try {
     // Fetched anew: the page may have stood open for weeks.
     const published = await keys();
@@ -82,5 +88,6 @@ async function copy() {
 }
 
 element("form").addEventListener("submit", submit);
+element("form").addEventListener("input", clear);
 element("copy").addEventListener("click", copy);
 keys().then(describe).catch(fail);
