@@ -157,7 +157,7 @@ async function withoutClipboard(script) {
 
 /** What somebody who could write into the page could do. */
 async function inject() {
-  const { page, seen } = await phone();
+  const { page } = await phone();
   const outcome = await page.evaluate(async (elsewhere) => {
     const broken = [];
     document.addEventListener("securitypolicyviolation", (event) => broken.push(event.effectiveDirective));
@@ -190,7 +190,7 @@ async function inject() {
     return { broken: [...new Set(broken)].sort(), injected: window.injected ?? null, asked, evaluated, styled, base: document.baseURI };
   }, job.elsewhere);
   await page.close();
-  return { ...outcome, requests: seen.requests };
+  return outcome;
 }
 
 /** Which message answers of the server other than its keys give. */

@@ -59,15 +59,16 @@ async function submit(event) {
     const text = await seal({ server, key, name, expires });
     element("address").value = text;
     element("sealed-to").textContent = element("key").textContent;
-    element("until").textContent = new Date(expires).toLocaleString();
+    element("until").textContent = new Date(expires).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
     element("until").dateTime = new Date(expires).toISOString();
-    element("qr").innerHTML = renderSVG(text, { ecc: "L", border: 2 });
+    element("qr").innerHTML = renderSVG(text, { ecc: "L", border: 4 });
     element("qr").querySelector("svg").setAttribute("role", "img");
     element("qr").querySelector("svg").setAttribute("aria-label", "The sealed address as a QR code");
     element("copy").textContent = "Copy";
     element("result").hidden = false;
     element("address").focus();
     element("address").select();
+    element("address").scrollTop = 0;
   } catch (error) {
     fail(error);
   }
