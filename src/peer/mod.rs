@@ -135,6 +135,14 @@ impl Fetcher {
     }
 }
 
+/// An I/O error says what its own cause has for a cause, and leaves itself out.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let within = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || within.is_some_and(|inner| is_of_tls(inner))
+}
+
 /// The reason in a word of ours: the error itself names the server.
 fn why(error: &reqwest::Error) -> FetchError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -145,7 +153,7 @@ fn why(error: &reqwest::Error) -> FetchError {
         if inner.downcast_ref::<TooMany>().is_some() {
             return FetchError::Unreachable("it redirects too often");
         }
-        if inner.downcast_ref::<rustls::Error>().is_some() {
+        if is_of_tls(inner) {
             return FetchError::Unreachable("its certificate does not hold");
         }
         cause = inner.source();

@@ -53,6 +53,7 @@ impl Asking {
             ..Config::default()
         })
         .await;
+        fake.user("@vizard:a.example", "Vizard");
         let ground = Ground {
             url: format!("sqlite:{}", scratch.path().join("db").display()),
             master: MasterKey::generate(&Rng::os()),

@@ -21,7 +21,7 @@ use rustls::{
 use crate::testkit::{python::Python, scratch::Scratch, tls};
 
 /// Where most sites are, and what their certificates are for.
-pub const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
+pub const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 /// Another address; no certificate is for it.
 pub const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
 
