@@ -14,7 +14,7 @@ const browser = await puppeteer.launch({
   executablePath: job.program,
   headless: "shell",
   // Nothing but the page under test is shown; the sandbox wants what containers and root do not have.
-  args: ["--no-sandbox", "--disable-gpu", "--no-proxy-server"],
+  args: ["--no-sandbox", "--disable-gpu", "--no-proxy-server", `--host-resolver-rules=MAP ${job.insecure} 127.0.0.1`],
   env: { ...process.env, ...job.environment },
   timeout: 60_000,
 });
@@ -26,7 +26,7 @@ await browser.defaultBrowserContext().setPermission(origin, {
   state: "granted",
 });
 
-async function phone({ answer, script } = {}) {
+async function phone({ answer, script, url = job.url } = {}) {
   const page = await browser.newPage();
   const seen = { requests: [], troubles: [] };
   await page.setViewport({ width: 390, height: 844, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
@@ -40,7 +40,7 @@ async function phone({ answer, script } = {}) {
       !request.url().endsWith("/server_keys") ? request.continue() : answer.abort ? request.abort() : request.respond(answer),
     );
   }
-  const response = await page.goto(job.url, { waitUntil: "load" });
+  const response = await page.goto(url, { waitUntil: "load" });
   await page.waitForFunction(
     () => document.querySelector("#key").textContent !== "…" || !document.querySelector("#error").hidden,
     { polling: 20 },
@@ -193,6 +193,16 @@ async function inject() {
   return outcome;
 }
 
+/** What is said where the page came without TLS, from another machine. */
+async function insecure() {
+  const url = new URL(job.url);
+  url.hostname = job.insecure;
+  const { page } = await phone({ url: url.href });
+  const said = (await shown(page, "#error")) ? await text(page, "#error") : null;
+  await page.close();
+  return said;
+}
+
 /** Which message answers of the server other than its keys give. */
 async function answers() {
   const said = [];
@@ -213,6 +223,7 @@ try {
     noWay: await withoutClipboard(`${hide} document.execCommand = () => false;`),
     injected: await inject(),
     answers: await answers(),
+    insecure: await insecure(),
   };
   process.stdout.write(JSON.stringify(report));
 } finally {

@@ -131,6 +131,7 @@ fn somebody_seals_an_address_on_a_phone() {
         "environment": environment,
         "url": format!("{}/seal", world.service.url),
         "elsewhere": format!("http://{}", elsewhere.local_addr().unwrap()),
+        "insecure": "insecure.example",
         "pictures": Path::new(env!("CARGO_TARGET_TMPDIR")),
         "right": "@bob:b.example",
         "wrong": wrong.map(|(typed, _)| typed),
@@ -179,6 +180,8 @@ fn somebody_seals_an_address_on_a_phone() {
     assert!(expires.abs_diff(now + DAY) < DAY / 24);
     assert_eq!(report["oldWay"], json!({"says": "Copied", "same": true}));
     assert_eq!(report["noWay"]["says"], "Not copied: do it by hand");
+    let insecure = report["insecure"].as_str().unwrap();
+    assert!(insecure.contains("https://"), "{insecure}");
     refused(&report["injected"], &world.service.url);
     let called = elsewhere.accept();
     assert!(called.is_err(), "somebody called elsewhere");

@@ -20,6 +20,7 @@ function fail(error) {
 }
 
 async function keys() {
+  if (!globalThis.crypto?.subtle) throw new SealError("Browsers encrypt only where the address begins with https://");
   let answer;
   try {
     answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
