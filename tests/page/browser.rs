@@ -1,6 +1,6 @@
 //! The page itself, on a phone-sized screen: a real browser, a real listener. Its pictures are left in `target/tmp`.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{fs, io::Read as _, net::TcpListener, path::Path, time::Duration};
 
 use ruma::{room_id, user_id};
 use serde_json::{Value, json};
@@ -183,8 +183,13 @@ fn somebody_seals_an_address_on_a_phone() {
     let insecure = report["insecure"].as_str().unwrap();
     assert!(insecure.contains("https://"), "{insecure}");
     refused(&report["injected"], &world.service.url);
-    let called = elsewhere.accept();
-    assert!(called.is_err(), "somebody called elsewhere");
+    // Some browsers connect ahead of what the policy then stops; nothing may be said.
+    while let Ok((mut stream, _)) = elsewhere.accept() {
+        let mut said = String::new();
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let _ = stream.read_to_string(&mut said);
+        assert_eq!(said, "", "somebody was asked elsewhere");
+    }
     for (said, (answer, expected)) in texts(&report["answers"]).into_iter().zip(&answers) {
         assert!(said.contains(expected), "{answer}: {said}");
     }
