@@ -79,6 +79,7 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
         health: health.clone(),
         keys: app.deps.keys.clone(),
         peers: app.deps.peers.clone(),
+        invites: app.deps.config.invites.enabled,
     };
     let stop_listening = CancellationToken::new();
     let server = serve(

@@ -15,6 +15,7 @@ pub mod client;
 pub mod content;
 pub mod e2ee;
 pub mod fake;
+pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
