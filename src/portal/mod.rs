@@ -5,6 +5,7 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+pub mod access;
 mod answers;
 pub mod create;
 mod departure;
