@@ -8,6 +8,10 @@
 pub mod answer;
 pub mod arrive;
 pub mod ask;
+pub mod contacts;
+pub mod facts;
 pub mod post;
 pub mod publish;
+pub mod quota;
+pub mod whisper;
 pub mod withdraw;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, RoomId};
+use ruma::{OwnedServerName, RoomId, UserId};
 use serde_json::json;
 
 use super::{Deps, PortalError};
@@ -80,9 +80,22 @@ async fn create(
     via: &[OwnedServerName],
 ) -> Result<Created, PortalError> {
     let key = SenderKey::generate(&deps.rng);
-    let portal = Portal {
+    let nick = task.nick.clone().unwrap_or_else(|| nick_of(&key.id()));
+    let portal = record(deps, &key, (&task.user, room), via, nick);
+    Ok(deps.portals.create(&portal).await?)
+}
+
+/// A new portal for a user in a room, with a pseudonym of this key and name.
+pub(super) fn record(
+    deps: &Deps,
+    key: &SenderKey,
+    (user, room): (&UserId, &RoomId),
+    via: &[OwnedServerName],
+    nick: String,
+) -> Portal {
+    Portal {
         id: PortalId(deps.rng.bytes()),
-        user: task.user.clone(),
+        user: user.to_owned(),
         room: room.to_owned(),
         via: via.to_vec(),
         state: PortalState::Joining,
@@ -91,7 +104,7 @@ async fn create(
             seed: key.seed(),
             device: None,
             former: None,
-            nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
+            nick,
             ready: false,
         },
         host: Puppet {
@@ -109,8 +122,7 @@ async fn create(
         told_unread: Vec::new(),
         floors: Vec::new(),
         received: None,
-    };
-    Ok(deps.portals.create(&portal).await?)
+    }
 }
 
 /// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make

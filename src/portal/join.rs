@@ -8,7 +8,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 use super::{
     Deps, PortalError,
     ghost::{existing, member_extra, pseudonym, ready_ghost},
-    refusal, room,
+    invited, refusal, room,
     state::RoomState,
 };
 use crate::{
@@ -37,6 +37,12 @@ pub enum Outcome {
 
 /// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.
 pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
+    if let Some(id) = task.report.portal
+        && let Err(PortalError::Gone) = deps.portals.get(id).await
+    {
+        // Nobody is left to be told; and what an acceptance was about went with it.
+        return Ok(Outcome::Done);
+    }
     let (target, via) = match resolve(deps, task).await {
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
@@ -53,8 +59,16 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     let portal = deps
         .portals
         .update(portal.id, |portal| {
-            if matches!(portal.state, PortalState::Left | PortalState::Banned) {
-                portal.state = PortalState::Joining;
+            match portal.state {
+                PortalState::Left | PortalState::Banned => portal.state = PortalState::Joining,
+                PortalState::Invited => {
+                    portal.state = PortalState::Joining;
+                    // Nobody has seen the ghost under another name.
+                    if let Some(nick) = &task.nick {
+                        portal.ghost.nick.clone_from(nick);
+                    }
+                }
+                _ => {}
             }
         })
         .await?;
@@ -89,7 +103,10 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
         deps.homeserver.leave(&ghost, &target).await?;
         deps.portals
-            .update(portal.id, |portal| portal.state = PortalState::Left)
+            .update(portal.id, |portal| {
+                portal.state = PortalState::Left;
+                portal.received = None;
+            })
             .await?;
         deps.report(&mut task.report, "refused", &why).await?;
         return Ok(Outcome::Done);
@@ -104,6 +121,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .update(portal.id, |portal| {
             portal.room.clone_from(&target);
             portal.successor = None;
+            portal.received = None;
             if portal.state == PortalState::Knocking {
                 portal.state = PortalState::Joining;
             }
@@ -159,13 +177,16 @@ async fn keep_out(
             portal.state = PortalState::Left;
         }
     };
-    if !(task.fresh && discard(deps, portal).await?) {
-        deps.portals.update(portal.id, left).await?;
-    }
     let text = format!(
         "This room is end-to-end encrypted, and this Vizard cannot encrypt: {}. It was not entered.",
         deps.e2ee.unavailable().unwrap_or_default()
     );
+    if portal.received.is_some() {
+        return invited::gone(deps, task, portal, &text).await;
+    }
+    if !(task.fresh && discard(deps, portal).await?) {
+        deps.portals.update(portal.id, left).await?;
+    }
     deps.report(&mut task.report, "encrypted", &text).await?;
     Ok(Outcome::Done)
 }
@@ -326,6 +347,10 @@ async fn failed(
         return Ok(Outcome::Later);
     }
     let why = refusal::Why::of(&error);
+    if let Some(portal) = portal.filter(|portal| portal.received.is_some()) {
+        let text = refusal::gone(portal, why);
+        return invited::gone(deps, task, portal, &text).await;
+    }
     if let Some(portal) = portal
         && !(task.fresh && why.is_hopeless() && discard(deps, portal).await?)
     {
