@@ -164,10 +164,8 @@ async fn send(deps: &Deps, mail: &Mail, content: &Value) -> Result<(), PortalErr
 fn until_answer(received: UnixMillis, now: UnixMillis, every: u64) -> u64 {
     let since = now.saturating_sub(received);
     match since.checked_rem(every) {
-        None => 0,
-        Some(_) if since == 0 => every,
-        Some(0) => 0,
-        Some(over) => every - over,
+        Some(over) if over > 0 || since == 0 => every - over,
+        _ => 0,
     }
 }
 

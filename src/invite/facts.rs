@@ -61,7 +61,7 @@ pub async fn gather(
     let named = named.or(contact.map(|contact| contact.owner));
     let user = named.unwrap_or_else(|| nobody(deps));
     let record = deps.store.user(&user).await?;
-    let used = UsedAddress::of(deps, &payload).await?.is_some();
+    let spent = UsedAddress::of(deps, &payload).await?.is_some();
     let exists = exists(deps, &user).await?;
     let forgotten = deps.store.is_forgotten(&user, room).await?;
     let quotas = Quotas::of(&request.inviter, &user, now);
@@ -79,7 +79,7 @@ pub async fn gather(
     let state = portal.as_ref().map(|portal| &portal.state);
     let outside = matches!(state, Some(PortalState::Left | PortalState::Banned));
     let facts = Facts {
-        address: address_state(opened, address, used, now),
+        address: address_state(opened, address, spent, now),
         user_exists: record.is_some() || exists,
         may_use: access::may_use(&deps.config.access, &deps.namespace, &user),
         // Whom an admin does not want is on no list of `access.users`.
@@ -143,9 +143,8 @@ async fn portal_into(
 /// Whether the homeserver has such a user. One that does not say may have.
 async fn exists(deps: &Deps, user: &UserId) -> Result<bool, PortalError> {
     match deps.homeserver.profile(&deps.bot, user).await {
-        Ok(_) => Ok(true),
         Err(error) if error.class() == Class::Retry => Err(error.into()),
-        Err(Error::Refused { status: 403, .. }) => Ok(true),
+        Ok(_) | Err(Error::Refused { status: 403, .. }) => Ok(true),
         Err(_) => Ok(false),
     }
 }

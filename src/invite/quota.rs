@@ -46,16 +46,16 @@ pub struct Over {
 }
 
 impl Quotas {
-    /// Of a request by `inviter` that names `invitee`.
+    /// Of a request by `inviter` that names `user`.
     #[must_use]
-    pub fn of(inviter: &Inviter, invitee: &UserId, now: UnixMillis) -> Self {
+    pub fn of(inviter: &Inviter, user: &UserId, now: UnixMillis) -> Self {
         let day = now / DAY;
         let server = inviter.user().server_name();
         Self {
             day,
             peer: peer(day, server),
             inviter: key(day, "inviter", inviter.user().as_bytes()),
-            invitee: key(day, "invitee", invitee.as_bytes()),
+            invitee: key(day, "invitee", user.as_bytes()),
             by_ghost: matches!(inviter, Inviter::Ghost(..)),
         }
     }
@@ -63,13 +63,13 @@ impl Quotas {
     /// Looks at all three.
     pub async fn look(&self, deps: &Deps) -> Result<Over, PortalError> {
         let limits = &deps.config.invites;
-        let peer = used(deps, &self.peer).await?;
-        let inviter = used(deps, &self.inviter).await?;
-        let invitee = used(deps, &self.invitee).await?;
+        let by_peer = used(deps, &self.peer).await?;
+        let by_inviter = used(deps, &self.inviter).await?;
+        let to_user = used(deps, &self.invitee).await?;
         Ok(Over {
-            peer: peer >= limits.per_peer_day,
-            inviter: self.by_ghost && inviter >= limits.per_inviter_day,
-            invitee: invitee >= limits.per_invitee_day,
+            peer: by_peer >= limits.per_peer_day,
+            inviter: self.by_ghost && by_inviter >= limits.per_inviter_day,
+            invitee: to_user >= limits.per_invitee_day,
         })
     }
 

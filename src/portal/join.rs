@@ -7,7 +7,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
     Deps, PortalError,
-    ghost::{existing, member_extra, pseudonym, ready_ghost},
+    ghost::{existing, member_extra, pseudonym, ready_ghost, set_out},
     invited, refusal, room,
     state::RoomState,
 };
@@ -37,10 +37,7 @@ pub enum Outcome {
 
 /// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.
 pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
-    if let Some(id) = task.report.portal
-        && let Err(PortalError::Gone) = deps.portals.get(id).await
-    {
-        // Nobody is left to be told; and what an acceptance was about went with it.
+    if is_pointless(deps, task).await {
         return Ok(Outcome::Done);
     }
     let (target, via) = match resolve(deps, task).await {
@@ -58,19 +55,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     room::adopt(deps, &*deps.portals.get(portal.id).await?).await?;
     let portal = deps
         .portals
-        .update(portal.id, |portal| {
-            match portal.state {
-                PortalState::Left | PortalState::Banned => portal.state = PortalState::Joining,
-                PortalState::Invited => {
-                    portal.state = PortalState::Joining;
-                    // Nobody has seen the ghost under another name.
-                    if let Some(nick) = &task.nick {
-                        portal.ghost.nick.clone_from(nick);
-                    }
-                }
-                _ => {}
-            }
-        })
+        .update(portal.id, |portal| set_out(portal, task))
         .await?;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done); // cancelled, or left meanwhile
@@ -151,6 +136,14 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     } else {
         Outcome::Joined(portal.id)
     })
+}
+
+/// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.
+async fn is_pointless(deps: &Deps, task: &JoinTask) -> bool {
+    let Some(id) = task.report.portal else {
+        return false;
+    };
+    matches!(deps.portals.get(id).await, Err(PortalError::Gone))
 }
 
 /// Whether the room is known to be encrypted before anybody is in it.

@@ -63,7 +63,7 @@ impl Offered {
 
     /// Writes it down, unless the same ghost was offered before: that stays.
     pub async fn note(&self, deps: &Deps, ghost: &UserId) -> Result<(), PortalError> {
-        let due = self.due();
+        let due = Some(self.due());
         deps.store.add_note(ghost.as_bytes(), due, self).await?;
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Offered {
             return Ok(());
         };
         offered.declined = true;
-        let due = offered.due();
+        let due = Some(offered.due());
         deps.store.set_note(ghost.as_bytes(), due, &offered).await?;
         Ok(())
     }
@@ -85,8 +85,8 @@ impl Offered {
         Ok(())
     }
 
-    fn due(&self) -> Option<UnixMillis> {
-        Some(self.leave_at.saturating_add(DAY))
+    fn due(&self) -> UnixMillis {
+        self.leave_at.saturating_add(DAY)
     }
 }
 
