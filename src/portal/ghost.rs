@@ -80,31 +80,31 @@ async fn create(
     via: &[OwnedServerName],
 ) -> Result<Created, PortalError> {
     let key = SenderKey::generate(&deps.rng);
-    let nick = task.nick.clone().unwrap_or_else(|| nick_of(&key.id()));
-    let portal = record(deps, &key, (&task.user, room), via, nick);
+    let mut portal = new_portal(deps, &task.user, room, &key, task.nick.as_deref());
+    portal.via = via.to_vec();
     Ok(deps.portals.create(&portal).await?)
 }
 
-/// A new portal for a user in a room, with a pseudonym of this key and name.
-pub(super) fn record(
+/// The record of a portal behind whose pseudonym nobody has been yet.
+pub(super) fn new_portal(
     deps: &Deps,
+    user: &UserId,
+    room: &RoomId,
     key: &SenderKey,
-    (user, room): (&UserId, &RoomId),
-    via: &[OwnedServerName],
-    nick: String,
+    nick: Option<&str>,
 ) -> Portal {
     Portal {
         id: PortalId(deps.rng.bytes()),
         user: user.to_owned(),
         room: room.to_owned(),
-        via: via.to_vec(),
+        via: Vec::new(),
         state: PortalState::Joining,
         ghost: GhostRecord {
             id: deps.namespace.ghost(&key.id()),
             seed: key.seed(),
             device: None,
             former: None,
-            nick,
+            nick: nick.map_or_else(|| nick_of(&key.id()), ToOwned::to_owned),
             ready: false,
         },
         host: Puppet {

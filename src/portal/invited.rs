@@ -11,13 +11,15 @@ use tokio::sync::OwnedMutexGuard;
 
 pub use super::invitation::whose;
 use super::{
-    Deps, Offered, Outcome, PortalError, ghost, invitation, room,
+    Deps, Offered, Outcome, PortalError,
+    ghost::new_portal,
+    invitation, room,
     state::{RoomState, of_invite},
 };
 use crate::{
     event::Event,
     homeserver::Class,
-    pseudonym::{SenderKey, nick_of},
+    pseudonym::SenderKey,
     rewrite::{Scrubbed, clean_name},
     store::{Created, JoinTask, Portal, PortalId, PortalState, Received, Report, Task},
 };
@@ -34,9 +36,8 @@ pub async fn create(
     event: &Event,
 ) -> Result<(PortalId, Created), PortalError> {
     let key = SenderKey::from_seed(&offered.seed);
-    let via = [event.sender.server_name().to_owned()];
-    let nick = nick_of(&key.id());
-    let mut portal = ghost::record(deps, &key, (&offered.user, &offered.room), &via, nick);
+    let mut portal = new_portal(deps, &offered.user, &offered.room, &key, None);
+    portal.via = vec![event.sender.server_name().to_owned()];
     portal.state = PortalState::Invited;
     portal.received = Some(Received {
         inviter: event.sender.clone(),

@@ -46,6 +46,11 @@ impl World {
         Self::begin("12", keys, |_| {})
     }
 
+    /// The same with other settings on a homeserver that does this about keys.
+    pub fn with_all(keys: Keys, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::begin("12", keys, change)
+    }
+
     fn begin(version: &str, keys: Keys, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
