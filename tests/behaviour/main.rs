@@ -10,11 +10,14 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod answering;
+mod arriving;
 mod bridge;
 mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod inviter;
 mod steps;
 mod times;
 mod whois;
