@@ -129,6 +129,7 @@ fn not_joined(call: &Call<'_>, portal: &Arc<Portal>) -> Reply {
         PortalState::Joining => "Its join is still under way; please try again when it is done.",
         PortalState::Knocking => "It has knocked and waits to be let in.",
         PortalState::Leaving => "It is leaving.",
+        PortalState::Invited => "It is invited, and you have not answered; `rejoin` accepts.",
         _ => "`rejoin` takes it back.",
     };
     Reply::say(&format!(

@@ -125,6 +125,21 @@ pub(super) fn new_portal(
     }
 }
 
+/// From now on the ghost is on its way.
+pub(super) fn set_out(portal: &mut Portal, task: &JoinTask) {
+    match portal.state {
+        PortalState::Left | PortalState::Banned => portal.state = PortalState::Joining,
+        PortalState::Invited => {
+            portal.state = PortalState::Joining;
+            // Nobody has seen the ghost under another name.
+            if let Some(nick) = &task.nick {
+                portal.ghost.nick.clone_from(nick);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make
 /// Synapse write the member event again without the mapping.
 pub(super) async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, PortalError> {

@@ -5,6 +5,7 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+pub mod access;
 mod answers;
 pub mod create;
 mod departure;
@@ -14,11 +15,14 @@ mod error;
 mod file;
 mod ghost;
 pub mod hidden;
+mod invitation;
+pub mod invited;
 pub mod join;
 pub mod leave;
 mod limits;
 mod media;
 mod mirrors;
+mod offered;
 mod once;
 mod portals;
 mod refusal;
@@ -40,6 +44,7 @@ pub use join::Outcome;
 pub use limits::Limits;
 pub use media::{CopyError, Transfers, Way};
 pub use mirrors::MemberProfile;
+pub use offered::{Offered, UsedAddress};
 pub use portals::Portals;
 pub use state::RoomState;
 pub use target::{JoinTarget, ParseTargetError};

@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Membership, hidden_state},
     homeserver::Class,
-    portal::{Deps, MemberProfile, PortalError, RoomState, room, sent},
+    portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent},
     rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Portal, PortalState, Report, Task},
 };
@@ -108,6 +108,10 @@ impl Relay {
     ) -> Result<Done, PortalError> {
         let reason = reason(event);
         match event.membership() {
+            Some(Membership::Leave | Membership::Ban) if portal.state == PortalState::Invited => {
+                invited::take_back(deps, portal.id, &reason).await?;
+                Ok(Done::default())
+            }
             Some(Membership::Leave) if portal.state != PortalState::Left => {
                 let before = portal.state.clone();
                 let portal = deps

@@ -162,3 +162,18 @@ impl fmt::Debug for WithdrawTask {
         f.write_str("WithdrawTask(…)")
     }
 }
+
+/// A user who is to hear that somebody invited them to a room in which they are or were.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TellTask {
+    /// Their portal into that room.
+    pub portal: PortalId,
+    /// Who asked.
+    pub inviter: OwnedUserId,
+}
+
+impl fmt::Debug for TellTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TellTask(…)")
+    }
+}

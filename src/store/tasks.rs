@@ -3,7 +3,7 @@
 use ruma::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use super::{CreateTask, InviteTask, PortalId, WithdrawTask};
+use super::{CreateTask, InviteTask, PortalId, TellTask, WithdrawTask};
 use crate::clock::UnixMillis;
 
 /// Durable work that is due at a time.
@@ -48,6 +48,8 @@ pub enum Task {
     Create(Box<CreateTask>),
     /// A ghost that was invited and not accepted leaves.
     Withdraw(WithdrawTask),
+    /// Tell a user of an invite that they will not see.
+    Tell(TellTask),
 }
 
 /// A message that stands in a portal as a placeholder, because its key was missing.

@@ -79,8 +79,12 @@ async fn answer(
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
     }
-    if event.membership() == Some(Membership::Invite) {
-        return invite::arrive::arrived(deps, event).await;
+    match event.membership() {
+        Some(Membership::Invite) => return invite::arrive::arrived(deps, event).await,
+        Some(Membership::Leave | Membership::Ban) => {
+            return invite::arrive::taken_back(deps, event).await;
+        }
+        _ => {}
     }
     if event.kind == ENCRYPTED && !event.trust.is_void() {
         if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {

@@ -9,7 +9,7 @@ use super::{Lanes, turns::Turns};
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
-    invite::{ask, withdraw},
+    invite::{ask, whisper, withdraw},
     portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
     store::{Job, StoreError, Task},
@@ -97,6 +97,7 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
         Task::Create(task) => return task.user.clone(),
         Task::Withdraw(task) => return task.ghost.clone(),
         Task::Reopen(task) => task.portal,
+        Task::Tell(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
     match deps.portals.get(portal).await {
@@ -130,6 +131,7 @@ async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
         Task::Invite(task) => ask::run(deps, task, job.attempts).await,
         Task::Create(task) => create::run(deps, task, job.attempts).await,
         Task::Withdraw(task) => withdraw::run(deps, task, job.attempts).await,
+        Task::Tell(task) => whisper::run(deps, task).await,
     }
 }
 
@@ -204,6 +206,7 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
             known.iter().map(|pseudonym| pseudonym.portal).collect()
         }
         Task::Reopen(task) => vec![task.portal],
+        Task::Tell(task) => vec![task.portal],
         Task::Look { portal } | Task::Leave { portal, .. } => vec![*portal],
         Task::Invite(task) => task.portal.into_iter().collect(),
         Task::Create(_) | Task::Withdraw(_) => Vec::new(),

@@ -11,6 +11,8 @@ mod service;
 mod world;
 
 mod addresses;
+mod answering;
+mod arriving;
 mod asking;
 mod bridge;
 mod creating;
@@ -18,6 +20,7 @@ mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod inviter;
 mod keys;
 mod peer;
 mod steps;

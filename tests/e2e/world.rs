@@ -104,9 +104,10 @@ impl World {
         let mut other = None;
         if beside != Beside::Nothing {
             let hints = beside == Beside::VizardWithHints;
-            let proxy = match hints {
-                true => Some(Proxy::start(b.vizard.ip(), b.vizard).await?),
-                false => None,
+            let proxy = if hints {
+                Some(Proxy::start(b.vizard.ip(), b.vizard).await?)
+            } else {
+                None
             };
             let setup = Setup {
                 url: proxy.as_ref().map(|proxy| proxy.url().to_owned()),
