@@ -208,7 +208,7 @@ async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
         json!({}),
         json!({"type": "org.vizard.invite_request", "request_id": "x"}),
         json!({"request_id": "A".repeat(20_000)}),
-        json!({"request_id": good.content["request_id"], "sealed": 3}),
+        json!({"request_id": "AAAA", "sealed": 3}),
     ] {
         stranger.send(bot, &content).await?;
     }

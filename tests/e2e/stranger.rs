@@ -29,7 +29,7 @@ impl Stranger {
     pub async fn register(server: &Synapse) -> Result<Self> {
         let key = SenderKey::generate(&Rng::os());
         let name = <&ruma::ServerName>::try_from(server.server_name())?;
-        let namespace = Namespace::new(name, "_vizard_", "vizard").context("a namespace")?;
+        let namespace = Namespace::new(name, "stranger_", "vizard").context("a namespace")?;
         let id = namespace.ghost(&key.id());
         let client = Client::register(server, id.localpart()).await?;
         ensure!(client.id() == id, "registered as {}", client.id());
