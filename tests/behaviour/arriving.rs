@@ -388,3 +388,38 @@ fn commands_answer_invites_too() {
     });
     world.goes_on();
 }
+
+#[test]
+fn nobody_is_swamped_with_invites() {
+    let mut world = World::with_settings("12", |config| config.access.max_pseudonyms = 8);
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    let deps = world.deps();
+    // As if it were reusable.
+    let mut note = offered(&world, &ghost).unwrap();
+    note.single_until = None;
+    world
+        .ask(deps.store.set_note(ghost.as_bytes(), None, &note))
+        .unwrap();
+    for number in 1..6 {
+        inviter.invite(&world, &ghost);
+        handled(&world);
+        assert_eq!(
+            portals(&world, CAROL).len(),
+            usize::from(number <= 3),
+            "{number}"
+        );
+        world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+        handled(&world);
+        assert!(portals(&world, CAROL).is_empty());
+    }
+    // A quarter of what she may have, at a time.
+    for seed in 10..15 {
+        let other = Inviter::new(&world, seed);
+        other.invite(&world, &other.ghost_of(&world, CAROL));
+        handled(&world);
+    }
+    assert_eq!(portals(&world, CAROL).len(), 2);
+    world.goes_on();
+}
