@@ -42,7 +42,7 @@ pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
             sealed::refuse(&reply_to, &deps.namespace, &deps.keys.server_key())
         }
         Checked::Unclear => {
-            count("dropped", "no_keys");
+            dropped("no_keys");
             return Ok(());
         }
     };
@@ -140,6 +140,7 @@ fn offered(
         expires: request.expires_ts,
         leave_at: request.expires_ts + deps.rng.below(SPREAD),
         declined: false,
+        shown: 0,
     }
 }
 
@@ -167,6 +168,11 @@ fn until_answer(received: UnixMillis, now: UnixMillis, every: u64) -> u64 {
         Some(over) if over > 0 || since == 0 => every - over,
         _ => 0,
     }
+}
+
+/// Counts a request that gets no answer, because there is no time for it now.
+pub(super) fn dropped(reason: &'static str) {
+    count("dropped", reason);
 }
 
 fn count(outcome: &'static str, reason: &'static str) {

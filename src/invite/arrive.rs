@@ -14,6 +14,11 @@ use crate::{
     store::{Created, KeptOut, PortalState, Task, User, WithdrawTask},
 };
 
+/// How often an invite of one ghost is shown. Who takes it back and invites again may have erred, or wants to annoy.
+const MOST_SHOWN: u32 = 3;
+/// Invites that one user is shown at a time.
+const MOST_AT_ONCE: usize = 25;
+
 /// Somebody invited a ghost of ours to a room.
 pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     let Some(ghost) = ghost_of(deps, event) else {
@@ -51,6 +56,7 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
         return Ok(());
     }
     if offered.declined
+        || offered.shown >= MOST_SHOWN
         || deps.clock.now() >= offered.expires
         || !is_welcome(deps, &offered, event).await?
     {
@@ -106,6 +112,11 @@ async fn is_welcome(deps: &Deps, offered: &Offered, event: &Event) -> Result<boo
             return Ok(false);
         }
     }
+    // They take up pseudonyms that the user may want for other rooms.
+    let most = (deps.config.access.max_pseudonyms / 4).clamp(1, MOST_AT_ONCE);
+    if unanswered(deps, &user).await? >= most {
+        return Ok(false);
+    }
     let id = offered.address.as_ref().map(|(id, _)| *id);
     let servers = [&event.sender, &offered.inviter].map(|who| who.server_name().to_owned());
     let [theirs, asked] = servers.map(KeptOut::Server);
@@ -119,4 +130,17 @@ async fn is_welcome(deps: &Deps, offered: &Offered, event: &Event) -> Result<boo
             .iter()
             .any(|address| Some(address.id) == id && address.revoked);
     Ok(!kept_out && deps.config.invites.admits(event.sender.server_name()))
+}
+
+/// How many invites a user has not answered.
+async fn unanswered(deps: &Deps, user: &User) -> Result<usize, PortalError> {
+    let mut count = 0;
+    for pseudonym in &user.pseudonyms {
+        match deps.portals.get(pseudonym.portal).await {
+            Ok(portal) => count += usize::from(portal.state == PortalState::Invited),
+            Err(PortalError::Gone) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }

@@ -47,7 +47,11 @@ pub async fn create(
         address: offered.address.as_ref().map(|(_, label)| label.clone()),
         expires: offered.expires,
     });
-    Ok((portal.id, deps.portals.create(&portal).await?))
+    let created = deps.portals.create(&portal).await?;
+    if created == Created::New {
+        Offered::show(deps, &portal.ghost.id).await?;
+    }
+    Ok((portal.id, created))
 }
 
 /// The inviter's display name in the room.

@@ -43,6 +43,9 @@ pub struct Offered {
     /// Whether the user has declined.
     #[serde(default)]
     pub declined: bool,
+    /// How often an invite of it was shown: one that is taken back may come again.
+    #[serde(default)]
+    pub shown: u32,
 }
 
 impl fmt::Debug for Offered {
@@ -70,10 +73,23 @@ impl Offered {
 
     /// The user declined: whoever invites the same ghost once more asks in vain.
     pub(super) async fn decline(deps: &Deps, ghost: &UserId) -> Result<(), PortalError> {
+        Self::change(deps, ghost, |offered| offered.declined = true).await
+    }
+
+    /// The user was shown an invite.
+    pub(super) async fn show(deps: &Deps, ghost: &UserId) -> Result<(), PortalError> {
+        Self::change(deps, ghost, |offered| offered.shown += 1).await
+    }
+
+    async fn change(
+        deps: &Deps,
+        ghost: &UserId,
+        change: impl FnOnce(&mut Self) + Send,
+    ) -> Result<(), PortalError> {
         let Some(mut offered) = Self::of(deps, ghost).await? else {
             return Ok(());
         };
-        offered.declined = true;
+        change(&mut offered);
         let due = Some(offered.due());
         deps.store.set_note(ghost.as_bytes(), due, &offered).await?;
         Ok(())

@@ -62,7 +62,7 @@ impl Inviter {
     /// Hands a request to Vizard; the answer, once it is sent.
     pub fn ask(&self, world: &World, request: &Value) -> Option<Posted> {
         let deps = world.deps();
-        let before = world.fake.posted().len();
+        let before = world.fake.look(|rooms| rooms.posted.len());
         let mail = Mail {
             to: deps.bot.user.clone(),
             sender: self.id.clone(),
@@ -73,11 +73,10 @@ impl Inviter {
         world
             .ask(vizard::invite::answer::request(&deps, &mail))
             .unwrap();
-        let posted = world.fake.posted();
-        let mut answers = posted[before..]
-            .iter()
-            .filter(|one| one.to == self.id.as_str());
-        answers.next().cloned()
+        world.fake.look(|rooms| {
+            let mut answers = rooms.posted[before..].iter();
+            answers.find(|one| one.to == self.id.as_str()).cloned()
+        })
     }
 
     /// The ghost that stands for somebody here.
@@ -147,14 +146,14 @@ pub fn withdraw(world: &World, ghost: &UserId) {
         .unwrap();
 }
 
-/// What somebody asked the homeserver as this user.
-pub fn requests_as(world: &World, user: &UserId) -> Vec<&'static str> {
+/// Whether the homeserver knows this user, and what was asked of it as them.
+pub fn requests_as(world: &World, user: &UserId) -> (bool, Vec<&'static str>) {
+    let known = world
+        .fake
+        .look(|rooms| rooms.users.contains_key(user.as_str()));
     let seen = world.fake.requests();
-    seen.iter()
-        .filter(|seen| {
-            seen.user.as_deref() == Some(user.as_str())
-                || seen.endpoint == "register" && seen.line.contains(user.localpart())
-        })
-        .map(|seen| seen.endpoint)
-        .collect()
+    let asked = seen
+        .iter()
+        .filter(|seen| seen.user.as_deref() == Some(user.as_str()));
+    (known, asked.map(|seen| seen.endpoint).collect())
 }
