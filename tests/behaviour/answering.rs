@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Requests of one server.
-const FLOOD: u64 = 3_000;
+const FLOOD: u64 = 10_000;
 
 /// The keys and the lengths of all texts.
 fn shape(value: &Value) -> String {
@@ -203,9 +203,9 @@ fn written(world: &World) -> (u64, usize, u32) {
 
 #[test]
 fn a_flood_writes_little() {
-    const LIMIT: u64 = 20;
+    const LIMIT: u32 = 20;
     let mut world = World::with_settings("12", |config| {
-        config.invites.per_peer_day = LIMIT as u32;
+        config.invites.per_peer_day = LIMIT;
         config.invites.answer_after_ms = 0;
     });
     world.fake.user(CAROL, "Carol");
@@ -225,14 +225,14 @@ fn a_flood_writes_little() {
             .ask(&world, &inviter.request(&world, &address))
             .unwrap();
         assert!(answer.content["ghost"].is_string());
-        if number == LIMIT {
+        if number == u64::from(LIMIT) {
             before = Some(written(&world));
         }
     }
     let (offered, counts, all) = before.unwrap();
-    assert_eq!(offered, LIMIT);
-    assert!(counts <= 1 + 2 * LIMIT as usize, "{counts} notes");
-    assert_eq!(u64::from(all), 3 * LIMIT);
+    assert_eq!(offered, u64::from(LIMIT));
+    assert!(counts <= 50, "{counts} notes");
+    assert_eq!(all, 3 * LIMIT);
     assert_eq!(before, Some(written(&world)), "something was written");
     world.goes_on();
 }
