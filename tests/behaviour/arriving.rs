@@ -1,11 +1,17 @@
 //! Invites of ghosts that were offered: shown, accepted, declined, taken back, over; and what the room sees of it.
 
 use ruma::UserId;
-use vizard::invite::arrive;
+use serde_json::json;
+use vizard::{
+    invite::arrive,
+    sealed::{REQUEST_TYPE, Sealing},
+};
 
 use crate::{
-    fake::faults::Fault,
-    inviter::{CAROL, Inviter, event, offered, portals, requests_as, withdraw, withdrawal},
+    fake::{Keys, faults::Fault},
+    inviter::{
+        self, CAROL, Inviter, event, offered, portals, requests_as, sealed, withdraw, withdrawal,
+    },
     steps::{handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -106,6 +112,49 @@ fn an_invite_is_shown_and_accepted() {
 }
 
 #[test]
+fn an_invite_to_an_encrypted_room_is_shown_in_an_encrypted_portal() {
+    for keys in [Keys::Taken, Keys::Unused] {
+        let world = World::with_all(keys, |_| {});
+        world.fake.user(CAROL, "Carol");
+        let inviter = Inviter::new(&world, 1);
+        let algorithm = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+        world
+            .fake
+            .send_state(
+                &inviter.id,
+                &inviter.room,
+                "m.room.encryption",
+                "",
+                algorithm,
+            )
+            .unwrap();
+        let ghost = inviter.ghost_of(&world, CAROL);
+        inviter.invite(&world, &ghost);
+        wait(&world, "there is a portal", |world| {
+            portals(world, CAROL).len() == 1
+        });
+        let portal = portals(&world, CAROL).into_keys().next().unwrap();
+        handled(&world);
+        let encrypted = world.fake.state_of(&portal, "m.room.encryption", "");
+        assert_eq!(encrypted.is_some(), keys == Keys::Taken);
+        world.fake.join(CAROL, &portal).unwrap();
+        if keys == Keys::Taken {
+            wait(&world, "it is joined", |world| {
+                membership(world, inviter.room.as_str(), ghost.as_str()) == "join"
+            });
+            continue;
+        }
+        // It is known from the outside, or seen at the first look, that nothing could be said there.
+        wait(&world, "it is explained", |world| {
+            said(world, &portal).contains("this Vizard cannot encrypt")
+        });
+        wait(&world, "nobody is there", |world| {
+            membership(world, inviter.room.as_str(), ghost.as_str()) == "leave"
+        });
+    }
+}
+
+#[test]
 fn a_refusal_stays_at_home_until_the_common_end() {
     let mut world = World::new();
     let (inviter, ghost, portal) = invited(&world);
@@ -145,26 +194,6 @@ fn a_refusal_stays_at_home_until_the_common_end() {
     wait(&world, "there is a portal", |world| {
         portals(world, CAROL).len() == 1
     });
-    world.goes_on();
-}
-
-#[test]
-fn a_decoy_ends_as_a_refusal_does() {
-    let mut world = World::new();
-    let inviter = Inviter::new(&world, 1);
-    let ghost = inviter.ghost_of(&world, "@nobody:a.example");
-    inviter.invite(&world, &ghost);
-    wait(&world, "its end is set", |world| {
-        withdrawal(world, &ghost).is_some()
-    });
-    handled(&world);
-    assert_eq!(requests_as(&world, &ghost), (false, vec![]));
-    withdraw(&world, &ghost);
-    assert_eq!(
-        membership(&world, inviter.room.as_str(), ghost.as_str()),
-        "leave"
-    );
-    assert_eq!(requests_as(&world, &ghost), (true, vec!["leave"]));
     world.goes_on();
 }
 
@@ -230,60 +259,6 @@ fn an_invite_that_is_gone_when_it_is_accepted_is_explained() {
     wait(&world, "it is joined", |world| {
         membership(world, inviter.room.as_str(), second.as_str()) == "join"
     });
-    world.goes_on();
-}
-
-#[test]
-fn only_what_was_asked_for_arrives() {
-    let mut world = World::new();
-    world.fake.user(CAROL, "Carol");
-    let inviter = Inviter::new(&world, 1);
-    let ghost = inviter.ghost_of(&world, CAROL);
-    // Into another room; by somebody else; one that nobody was offered.
-    let elsewhere = world.fake.public_room(BOB, "Elsewhere");
-    world.fake.invite(BOB, &elsewhere, &ghost).unwrap();
-    handled(&world);
-    assert!(withdrawal(&world, &ghost).is_none());
-    world.fake.invite(&inviter.id, &inviter.room, BOB).unwrap();
-    world.fake.join(BOB, &inviter.room).unwrap();
-    world.fake.invite(BOB, &inviter.room, &ghost).unwrap();
-    let key = vizard::pseudonym::SenderKey::generate(&vizard::rng::Rng::seeded(9)).id();
-    let never = world.deps().namespace.ghost(&key);
-    inviter.invite(&world, &never);
-    handled(&world);
-    assert!(portals(&world, CAROL).is_empty());
-    assert!(withdrawal(&world, &never).is_none());
-    assert_eq!(requests_as(&world, &never), (false, vec![]));
-    world.goes_on();
-}
-
-#[test]
-fn a_sealed_name_works_once() {
-    let mut world = World::new();
-    world.fake.user(CAROL, "Carol");
-    let (first, second) = (Inviter::new(&world, 1), Inviter::new(&world, 2));
-    let user = UserId::parse(CAROL).unwrap();
-    let sealing = vizard::sealed::Sealing::Contact { user: &user };
-    let address = crate::inviter::sealed(&world, sealing);
-    // Both ask before either invites.
-    let ghosts = [&first, &second].map(|inviter| {
-        let request = inviter.request(&world, &address);
-        crate::inviter::ghost(&inviter.ask(&world, &request).unwrap().content)
-    });
-    first.invite(&world, &ghosts[0]);
-    wait(&world, "there is a portal", |world| {
-        portals(world, CAROL).len() == 1
-    });
-    second.invite(&world, &ghosts[1]);
-    wait(&world, "its end is set", |world| {
-        withdrawal(world, &ghosts[1]).is_some()
-    });
-    handled(&world);
-    assert_eq!(portals(&world, CAROL).len(), 1);
-    let late = Inviter::new(&world, 3);
-    let request = late.request(&world, &address);
-    let ghost = crate::inviter::ghost(&late.ask(&world, &request).unwrap().content);
-    assert!(offered(&world, &ghost).unwrap().decoy);
     world.goes_on();
 }
 
@@ -390,36 +365,122 @@ fn commands_answer_invites_too() {
 }
 
 #[test]
-fn nobody_is_swamped_with_invites() {
-    let mut world = World::with_settings("12", |config| config.access.max_pseudonyms = 8);
+fn for_whoever_is_no_pseudonym_their_vizard_asks() {
+    let (mut world, peer) = crate::peer::world(Keys::Unused, 60);
     world.fake.user(CAROL, "Carol");
-    let inviter = Inviter::new(&world, 1);
-    let ghost = inviter.ghost_of(&world, CAROL);
-    let deps = world.deps();
-    // As if it were reusable.
-    let mut note = offered(&world, &ghost).unwrap();
-    note.single_until = None;
-    world
-        .ask(deps.store.set_note(ghost.as_bytes(), None, &note))
-        .unwrap();
-    for number in 1..6 {
-        inviter.invite(&world, &ghost);
+    let user = UserId::parse(CAROL).unwrap();
+    let library = json!({"preset": "private_chat", "name": "Library"});
+    let library = world.fake.create_room(BOB, &library).unwrap();
+    let eve = "@eve:c.example";
+    world.fake.user(eve, "Eve");
+    world.fake.invite(BOB, &library, eve).unwrap();
+    world.fake.join(eve, &library).unwrap();
+    let bot = peer.bot().to_string();
+    let answers = |world: &World| {
+        let mut posted = world.fake.posted();
+        posted.retain(|one| one.to == bot);
+        posted
+    };
+    let mut asked = 0;
+    let mut ask = |world: &World| {
+        let address = sealed(world, Sealing::Contact { user: &user });
+        let request = peer.asks(world, &address, &library);
+        let mine = world.deps().bot.user;
+        world.fake.post(&bot, mine.as_str(), REQUEST_TYPE, request);
+        asked += 1;
+        wait(world, "there is an answer", |world| {
+            answers(world).len() == asked
+        });
+        inviter::ghost(&answers(world).pop().unwrap().content)
+    };
+    for (who, words) in [
+        (
+            BOB,
+            Some("“Bob” (@bob:b.example), for whom the Vizard of b.example vouches, invites"),
+        ),
+        (
+            eve,
+            Some("“Eve” (@eve:c.example), for whom no Vizard vouches, invites"),
+        ),
+        (BOB, None),
+    ] {
+        let ghost = ask(&world);
+        if words.is_none() {
+            // Who it is shows only now.
+            let (deps, bob) = (world.deps(), UserId::parse(BOB).unwrap());
+            let keep = |user: &mut vizard::store::User| {
+                user.kept_out = vec![vizard::store::KeptOut::User(bob.clone())];
+            };
+            world.ask(deps.store.update_user(&user, keep)).unwrap();
+        }
+        world.fake.invite(who, &library, &ghost).unwrap();
+        wait(&world, "its end is set", |world| {
+            withdrawal(world, &ghost).is_some()
+        });
         handled(&world);
-        assert_eq!(
-            portals(&world, CAROL).len(),
-            usize::from(number <= 3),
-            "{number}"
-        );
-        world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+        let shown = portals(&world, CAROL).into_keys().next();
+        let Some(words) = words else {
+            assert_eq!(shown, None);
+            continue;
+        };
+        let portal = shown.unwrap();
+        let invite = world
+            .fake
+            .state_of(&portal, "m.room.member", CAROL)
+            .unwrap();
+        let reason = invite["reason"].as_str().unwrap();
+        assert!(reason.starts_with(words), "{reason}");
+        world.fake.leave(CAROL, &portal).unwrap();
         handled(&world);
-        assert!(portals(&world, CAROL).is_empty());
     }
-    // A quarter of what she may have, at a time.
-    for seed in 10..15 {
-        let other = Inviter::new(&world, seed);
-        other.invite(&world, &other.ghost_of(&world, CAROL));
-        handled(&world);
-    }
-    assert_eq!(portals(&world, CAROL).len(), 2);
     world.goes_on();
+}
+
+#[test]
+fn whenever_vizard_is_killed_there_is_one_portal_and_one_answer() {
+    for millis in [0, 2, 5, 9, 14, 20, 30] {
+        let mut world = World::new();
+        world.fake.user(CAROL, "Carol");
+        let inviter = Inviter::new(&world, 1);
+        let (ghost, other) = (
+            inviter.ghost_of(&world, CAROL),
+            inviter.ghost_of(&world, ALICE),
+        );
+        let strike = |world: &mut World| {
+            std::thread::sleep(std::time::Duration::from_millis(millis));
+            world.kill();
+            world.start(|_| {});
+        };
+        inviter.invite(&world, &ghost);
+        inviter.invite(&world, &other);
+        strike(&mut world);
+        wait(&world, "there are portals", |world| {
+            portals(world, CAROL).len() == 1 && portals(world, ALICE).len() == 2
+        });
+        let portal = portals(&world, CAROL).into_keys().next().unwrap();
+        let mut others = portals(&world, ALICE);
+        others.remove(&world.portal);
+        let declined = others.into_keys().next().unwrap();
+        wait(&world, "she may come in", |world| {
+            membership(world, &portal, CAROL) == "invite"
+        });
+        world.fake.leave(ALICE, &declined).unwrap();
+        world.fake.join(CAROL, &portal).unwrap();
+        strike(&mut world);
+        wait(&world, "one is joined, one is gone", |world| {
+            said(world, &portal).contains("joined as")
+                && pseudonyms(world, ALICE) == 1
+                && portals(world, ALICE).len() == 1
+        });
+        assert_eq!(said(&world, &portal).matches("Invitation").count(), 1);
+        assert_eq!(said(&world, &portal).matches("accepted. ").count(), 1);
+        assert_eq!(pseudonyms(&world, CAROL), 1);
+        for ghost in [&ghost, &other] {
+            withdraw(&world, ghost);
+        }
+        let end = |ghost: &str| membership(&world, inviter.room.as_str(), ghost);
+        assert_eq!(end(ghost.as_str()), "join");
+        assert_eq!(end(other.as_str()), "leave");
+        world.goes_on();
+    }
 }

@@ -25,4 +25,5 @@ mod keys;
 mod peer;
 mod steps;
 mod times;
+mod unwanted;
 mod whois;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::Value;
 use vizard::{
     config::{Anchor, Config, Peer as Known},
@@ -14,7 +14,8 @@ use vizard::{
     rng::Rng,
     sealed::{
         DocumentDraft, HpkeKey, HpkeKeys, InviteRequest, InviteSecret, KeyDocument, ListedKey,
-        OldKey, Opened, REQUEST_TYPE, RESPONSE_TYPE, UnverifiedRequest, answer, open, refuse,
+        OldKey, Opened, REQUEST_TYPE, RESPONSE_TYPE, RequestDraft, SealedAddress,
+        UnverifiedRequest, answer, open, refuse,
     },
 };
 
@@ -117,6 +118,18 @@ impl Peer {
         let (ghost, content) = self.answer(world, posted);
         self.says(world, posted, content);
         ghost
+    }
+
+    /// A request by its bot, for somebody who is no pseudonym.
+    pub fn asks(&self, world: &World, address: &SealedAddress, room: &RoomId) -> Value {
+        let draft = RequestDraft {
+            sealed: address,
+            room,
+            expires_ts: world.deps().clock.now() + DAY,
+        };
+        draft
+            .sign_as_bot(&Rng::os(), &self.bot(), &self.server_key)
+            .content
     }
 
     /// Sends the one error.
