@@ -310,3 +310,72 @@ async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
     ensure!(again.room != invite.room, "the same portal");
     Ok(())
 }
+
+/// Prints how long a whole invite takes, from the command to the invitation that the invitee sees, beside a plain federated invite
+/// between the same servers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn what_an_invite_costs() -> Result<()> {
+    const EACH: usize = 15;
+    let world = peers("invite-costs", "never").await?;
+    let (alice, chat) = world.user_with_chat("alice").await?;
+    world
+        .command(&alice, &chat, "create Salon", |text| {
+            text.contains("created")
+        })
+        .await?;
+    let portal = alice
+        .accept_invite("the portal", |_| true, PATIENCE)
+        .await?;
+    let room = alice
+        .create_room(json!({"preset": "private_chat", "name": "Parlour"}))
+        .await?;
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for turn in 0..=EACH {
+        let bob = Client::register(&world.servers.b, &format!("bob{turn}")).await?;
+        let invited = |one: &crate::testkit::client::Received| {
+            one.event["state_key"] == bob.id() && one.event["content"]["membership"] == "invite"
+        };
+        bob.poll(Duration::ZERO).await?;
+        let began = std::time::Instant::now();
+        alice.invite(&room, bob.id()).await?;
+        bob.wait_for("a plain invite", invited, PATIENCE).await?;
+        let plain = began.elapsed();
+        let mark = bob.mark().await;
+        let began = std::time::Instant::now();
+        alice
+            .say(&portal, &format!("!vizard invite {}", bob.id()))
+            .await?;
+        let sees = bob.wait_after(mark, "a sealed invite", invited, PATIENCE);
+        let hears = async {
+            let text = |one: &crate::testkit::client::Received| {
+                one.room == portal && one.body().contains("invited as ")
+            };
+            let mark = alice.mark().await;
+            alice
+                .wait_after(mark, "the end of the command", text, PATIENCE)
+                .await?;
+            anyhow::Ok(began.elapsed())
+        };
+        let (_, sent) = tokio::try_join!(sees, hears)?;
+        // The first one also fetches keys.
+        if turn > 0 {
+            times[0].push(plain);
+            times[1].push(sent);
+            times[2].push(began.elapsed());
+        }
+    }
+    for (what, times) in ["plain", "sealed: the inviter is told", "sealed: both"]
+        .iter()
+        .zip(&mut times)
+    {
+        times.sort_unstable();
+        eprintln!(
+            "{what}: median {:?}, from {:?} to {:?}",
+            times[EACH / 2],
+            times[0],
+            times[EACH - 1]
+        );
+    }
+    Ok(())
+}
