@@ -12,7 +12,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use super::{E2eeError, Inner, encrypt::Shared, mail::Letterbox, replay::Heard, requests};
 use crate::{
     clock::{Clock, UnixMillis},
-    homeserver::{Actor, Homeserver},
+    homeserver::{Actor, DeviceSync, Homeserver},
     store::CryptoStore,
 };
 
@@ -115,10 +115,34 @@ impl Machine {
     pub(super) async fn sync(&mut self) -> Result<(), E2eeError> {
         let began = self.clock.now();
         let since = self.olm.store().next_batch_token().await?;
-        let mut answer = self
+        let answer = self
             .homeserver
             .sync_device(&self.actor, since.as_deref())
             .await?;
+        self.digest(began, since, answer).await
+    }
+
+    /// Takes in what somebody else fetched for the device, who asked for what came after `since`.
+    pub(super) async fn take_in(
+        &mut self,
+        began: UnixMillis,
+        since: String,
+        answer: DeviceSync,
+    ) -> Result<(), E2eeError> {
+        let since = Some(since);
+        if self.olm.store().next_batch_token().await? != since {
+            // The device has synced meanwhile.
+            return self.sync().await;
+        }
+        self.digest(began, since, answer).await
+    }
+
+    async fn digest(
+        &mut self,
+        began: UnixMillis,
+        since: Option<String>,
+        mut answer: DeviceSync,
+    ) -> Result<(), E2eeError> {
         if !answer.device_lists.changed.is_empty() || since.is_none() {
             self.devices += 1;
         }

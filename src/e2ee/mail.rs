@@ -122,17 +122,21 @@ impl E2ee {
         let store = self.0.store.crypto(&actor.user, device);
         let since = store.next_batch_token().await;
         let since = since.map_err(CryptoStoreError::from)?;
-        let came = match &since {
-            None => true,
-            Some(since) => {
-                let waiting = self.0.homeserver.wait_for_device(actor, since, longest);
-                waiting.await?.next_batch != *since
-            }
-        };
-        if came {
+        let Some(since) = since else {
             self.sync(actor).await?;
+            return Ok(true);
+        };
+        let began = self.0.clock.now();
+        let waiting = self.0.homeserver.wait_for_device(actor, &since, longest);
+        let answer = waiting.await?;
+        if answer.next_batch == since {
+            return Ok(false);
         }
-        Ok(came)
+        self.with(actor, async move |machine| {
+            machine.take_in(began, since, answer).await
+        })
+        .await?;
+        Ok(true)
     }
 }
 

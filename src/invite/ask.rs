@@ -81,8 +81,12 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
         None => sign(deps, task, portal.as_deref(), &document).await,
         Some(asking) => {
             let text = format!("sealed for {server}; asking its Vizard…");
-            deps.report(&mut task.report, "asking", &text).await?;
-            match exchange::ask(deps, &actor, task, &asking, document).await? {
+            let telling = deps.report(&mut task.report, "asking", &text);
+            let asked = Box::pin(exchange::ask(deps, &actor, &task.room, &asking, document));
+            // The question does not wait for the words about it.
+            let (told, answered) = tokio::join!(telling, asked);
+            told?;
+            match answered? {
                 Some(Reply::Ghost { ghost, .. }) => {
                     task.ghost = Some(ghost);
                     Ok(Outcome::Again)

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
+use ruma::RoomId;
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     keys::Unknown,
     portal::{Answering, Deps, PortalError},
     sealed::{Asked, KeyDocument, REQUEST_TYPE, Reply, ResponseFault},
-    store::{Asking, InviteTask},
+    store::Asking,
 };
 
 /// How often the question is put.
@@ -40,7 +41,7 @@ struct Exchange<'a> {
 pub(super) async fn ask(
     deps: &Deps,
     actor: &Actor,
-    task: &InviteTask,
+    room: &RoomId,
     asking: &Asking,
     document: Arc<KeyDocument>,
 ) -> Result<Option<Reply>, PortalError> {
@@ -52,7 +53,7 @@ pub(super) async fn ask(
             request_id: asking.id.clone(),
             request_hash: asking.hash.clone(),
             server: asking.server.clone(),
-            room: task.room.clone(),
+            room: room.to_owned(),
         },
         document,
         renewed: false,
