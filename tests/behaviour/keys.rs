@@ -30,6 +30,8 @@ fn admins() -> World {
 fn ask(world: &World, text: &str) -> String {
     let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
     world.answer(&world.chat, asked.as_str());
+    // An answer may have several parts.
+    std::thread::sleep(std::time::Duration::from_millis(300));
     world.replies(&world.chat, asked.as_str()).join("\n")
 }
 
