@@ -24,7 +24,7 @@ pub const BLOCK: Command = Command {
     group: Group::Invites,
     usage: "[WHOM]",
     summary: "invites of whom never reach you; alone, whom you block",
-    help: "WHOM is who invited you (their Matrix ID, a link to it or a mention; or, for an invite that is not answered, its number in `list`), a server (`b.example`), or the label of one of your addresses. They are not told: they get the same answer as ever, and never reach you. In a portal, `% block` in reply to somebody blocks them, and in that of an invite, `% block` alone blocks who sent it. An invite that is here already stays until you reject it.",
+    help: "WHOM is who invited you (their Matrix ID, a link to it or a mention; or, for an invite that is not answered, its number in `list`), a server (`b.example`), or the label of one of your addresses. They are not told: they get the same answer as ever, and never reach you.\nIn a portal, `% block` in reply to somebody blocks them, and in that of an invite, `% block` alone blocks who sent it. An invite that is here already stays until you reject it.",
     place: Place::Both,
     needs: Needs::Nothing,
     keywords: &[],
