@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     aliases: &["addresses"],
     group: Group::Invites,
     usage: "[create LABEL | show LABEL | revoke LABEL]",
-    summary: "addresses under which others can invite you, without knowing who you are",
+    summary: "texts to give away, by which others can invite you without knowing who you are",
     help: "`address create LABEL` makes a text that you can give away. Whoever has it can invite you, as often as they like, and your Matrix ID is not readable in it: only this server opens it. LABEL is for you alone; an invite through the address tells you which it was.\nIt works for 90 days, or for as long as you say, at most 400 days: `address create LABEL --expires 2w`, or `--expires 2027-03-01`.\n`address` lists yours, `address show LABEL` gives a fresh text for the same address, and `address revoke LABEL` ends it, for all of its texts: whoever uses it then gets the same answer as ever, and never reaches you.",
     place: Place::Both,
     needs: Needs::Nothing,
