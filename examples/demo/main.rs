@@ -181,11 +181,9 @@ async fn needles(
 
 fn print_report(what: &str, report: &Report) {
     println!();
-    if report.is_clean() {
-        println!("LEAK AUDIT ({what}): clean. {report}");
-    } else {
-        println!("LEAK AUDIT ({what}): FAILED. {report}");
-    }
+    let verdict = if report.is_clean() { "clean" } else { "FAILED" };
+    let report = report.to_string();
+    println!("LEAK AUDIT ({what}): {verdict}. {}", report.trim_end());
 }
 
 impl Played {

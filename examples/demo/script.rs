@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
 use crate::{
     show,
@@ -122,7 +123,7 @@ pub async fn invite(
     story: &Story,
     sealed: &str,
 ) -> Result<String> {
-    show::step("Carol gave Alice a sealed address; Alice writes: !vizard invite vz1:…");
+    show::step("Alice invites Carol, of whom she has a sealed address: !vizard invite vz1:");
     alice
         .say(&story.portal, &format!("!vizard invite {sealed}"))
         .await?;
@@ -134,7 +135,7 @@ pub async fn invite(
     let portal = carol
         .accept_invite("to Carol's portal", from_host, PATIENCE)
         .await?;
-    show::step("Carol accepted by joining her portal");
+    show::seen("Carol accepted by joining her portal");
     let masked = |one: &Received| {
         one.source == Source::Timeline
             && one.room == story.room
@@ -157,8 +158,15 @@ pub async fn invite(
 
 /// Bob opens a room; Alice tells the bot to join it and accepts the portal.
 async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<Story> {
-    show::step("Bob opens a public room");
-    let (room, alias) = bob.create_public_room("tea-room", "The tea room").await?;
+    show::step("Bob opens a public room, in which everybody may invite");
+    let (_, server) = bob.id().split_once(':').context("Bob's server")?;
+    let alias = format!("#tea-room:{server}");
+    let room = bob
+        .create_room(json!({
+            "preset": "public_chat", "visibility": "public", "room_alias_name": "tea-room",
+            "name": "The tea room", "power_level_content_override": {"invite": 0},
+        }))
+        .await?;
 
     show::step(&format!("Alice writes to her bot: join {alias}"));
     let bot = format!("@vizard:{server_of_alice}");
@@ -177,7 +185,7 @@ async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<St
     let portal = alice
         .accept_invite("to the portal", from_host, PATIENCE)
         .await?;
-    show::step("Alice accepted the invite to her portal");
+    show::seen("Alice accepted the invite to her portal");
     let says_joined =
         |one: &Received| one.room == chat && one.sender() == bot && nick(one.body()).is_some();
     let answer = alice
@@ -198,7 +206,7 @@ async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<St
         .await?
         .sender()
         .to_owned();
-    show::step(&format!("Bob sees {nick} come in"));
+    show::seen(&format!("Bob sees {nick} come in"));
     Ok(Story {
         room,
         alias,

@@ -54,7 +54,7 @@ pub fn detail(command: &Command, prefix: &str) -> Reply {
         .line()
         .and(&command.help.replace('%', prefix));
     if command.needs.a_joined_one() {
-        reply = reply.and(" The pseudonym must be in its room.");
+        reply = reply.line().and("The pseudonym must be in its room.");
     }
     if !command.aliases.is_empty() {
         reply = reply
@@ -148,7 +148,8 @@ fn page(prefix: &str) -> String {
             if !command.aliases.is_empty() {
                 let _ = writeln!(page, "- also: `{}`", command.aliases.join("`, `"));
             }
-            let _ = write!(page, "\n{}\n", command.help.replace('%', prefix));
+            let help = command.help.replace('%', prefix).replace('\n', "\n\n");
+            let _ = write!(page, "\n{help}\n");
             if command.needs.a_joined_one() {
                 page.push_str("\nThe pseudonym must be in its room.\n");
             }

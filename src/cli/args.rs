@@ -222,6 +222,8 @@ pub(super) enum WhichKeys {
 With --room and --inviter the address serves for an invite to that room by that inviter alone; without them, for whoever \
 gets it. In both cases it works once. The Matrix ID is sent nowhere.
 
+The address alone goes to standard output. Whoever invites gives it to their bot: `invite vz1:…`.
+
 The key document is fetched from the invitee's own server, over TLS, unless --keys or --from says where it is. Compare \
 the fingerprint that is printed with what that server's admin reads out.
 
@@ -229,7 +231,7 @@ Examples:
   vizard seal @bob:b.example
   vizard seal @bob:b.example --keys b.json --room '!room:a.example' --inviter @_vizard_…:a.example")]
 pub(super) struct Seal {
-    /// Whom to invite
+    /// Whom to invite: a Matrix ID such as @bob:b.example
     #[arg(value_name = "MXID")]
     pub(super) user: String,
     /// The room for which it serves

@@ -149,16 +149,16 @@ fn told(deps: &Deps, task: &CreateTask, portal: &Portal) -> String {
         .map(|room| room.matrix_to_uri().to_string());
     let who = if task.public {
         format!(
-            "Anybody may join by {}, and",
+            "Anybody may join by {}. To invite somebody,",
             portal
                 .room
                 .matrix_to_uri_via([deps.namespace.server().to_owned()])
         )
     } else {
-        "Only who is invited may join:".to_owned()
+        "Only those whom you invite may join. To invite somebody,".to_owned()
     };
     format!(
-        "created “{}” as {}\nAccept the invitation to your private portal, where you read and write: {}\n{who} `{prefix} invite @somebody:server` in the portal invites.",
+        "created “{}” as {}\nAccept the invitation to your private portal, where you read and write: {}\n{who} write `{prefix} invite @somebody:server` in the portal.",
         task.name,
         portal.ghost.nick,
         link.unwrap_or_default()

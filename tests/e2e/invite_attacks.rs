@@ -63,6 +63,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one attack after the other")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
     let scene = Scene::start("hostile").await?;

@@ -13,6 +13,7 @@ use crate::{
     encrypted::{bot_of, heard},
     testkit::{
         audit::{Needle, Report as Audit, audit},
+        browser::Browser,
         client::Client,
         e2ee::{E2eeClient, Options, Report},
         site::Site,
@@ -57,6 +58,27 @@ pub fn seal_contact(document: &KeyDocument, user: &str) -> Result<String> {
     let key = document.sealing_key(now()).context("no key to seal to")?;
     let sealing = Sealing::Contact { user: &user };
     Ok(seal(&Rng::os(), &key, sealing, now() + 86_400_000)?.to_string())
+}
+
+/// Seals a Matrix ID as somebody else does: in a browser, on the page that the Vizard of that server shows.
+async fn seal_on_page(vizard: &Vizard, user: &str) -> Result<String> {
+    let (page, user) = (format!("{}/seal", vizard.url()), user.to_owned());
+    tokio::task::spawn_blocking(move || Browser::shared()?.seal(&page, &user)).await?
+}
+
+/// Invites somebody, and waits until the ghosts that were named so far are `count`.
+async fn invites(user: &E2eeClient, portal: &str, whom: &str, count: usize) -> Result<()> {
+    user.say(portal, &format!("!vizard invite {whom}")).await?;
+    let named = |one: &&Report| one.body().contains("invited as ");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while user.timeline(portal).iter().filter(named).count() < count {
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "no ghost number {count}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
 }
 
 /// A stock client in an encrypted direct chat with the bot of its homeserver.
@@ -161,9 +183,9 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     // They have never heard of Vizard.
     let bob = E2eeClient::register_with(b, "bobbittern", Options::default()).await?;
     let carol = E2eeClient::register_with(b, "carolcurlew", Options::default()).await?;
-    // One whose Vizard is known by name, one who gives out a sealed address.
-    let keys = document(&world.other.as_ref().context("B")?.vizard, b).await?;
-    let sealed = seal_contact(&keys, carol.id())?;
+    // One whose Matrix ID is known, one who was sealed where neither homeserver nor Vizard of the inviter could look.
+    let other = &world.other.as_ref().context("B")?.vizard;
+    let sealed = seal_on_page(other, carol.id()).await?;
 
     alice.say(&chat, "create Secret garden --encrypted").await?;
     told(&alice, &chat, &["created", " as "]).await?;
@@ -171,25 +193,8 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     alice.await_encryption(&portal).await?;
     let mask = ghost_of(&alice, &portal).await?;
 
-    alice
-        .say(&portal, &format!("!vizard invite {}", bob.id()))
-        .await?;
-    told(&alice, &portal, &["invited as "]).await?;
-    alice
-        .say(&portal, &format!("!vizard invite {sealed}"))
-        .await?;
-    let two = |one: &Report| one.room == portal && one.body().contains("invited as ");
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while alice
-        .timeline(&portal)
-        .iter()
-        .filter(|one| two(one))
-        .count()
-        < 2
-    {
-        ensure!(tokio::time::Instant::now() < deadline, "no second ghost");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    invites(&alice, &portal, bob.id(), 1).await?;
+    invites(&alice, &portal, &sealed, 2).await?;
 
     let bobs = bob.accept_invite(PATIENCE).await?;
     let carols = carol.accept_invite(PATIENCE).await?;
@@ -215,6 +220,11 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
         }
     }
 
+    // Who is in the room already is answered for like anybody, by a ghost that nobody will be: nothing comes of it.
+    invites(&alice, &portal, bob.id(), 3).await?;
+    let reason = "vizard_invite_requests_total{outcome=\"decoy\",reason=\"in_room\"} 1";
+    ensure!(other.metrics().await?.contains(reason), "no decoy");
+
     // Nobody's name where it need not be.
     let invitees = [bob.id(), carol.id()]
         .map(|id| Needle::user("an invitee", id))
@@ -228,7 +238,6 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     // Who was sealed elsewhere is not known to the inviter's Vizard either: not on its disk, not in its memory.
     let hers = Needle::user("who sealed herself", carol.id());
     clean(&evidence_of(&world.vizard, true)?, &hers).await?;
-    let other = &world.other.as_ref().context("B")?.vizard;
     clean(&evidence_of(other, true)?, &inviter).await?;
 
     // A homeserver without Vizard comes in by an ordinary invite.
@@ -255,6 +264,11 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
         one.room == room && one.kind() == "m.room.encrypted"
     };
     dave.wait_for("a message", came, PATIENCE).await?;
+    // The second invite reached B by now, and opened no second portal.
+    ensure!(
+        !bob.is_invited(),
+        "who is in the room was invited once more"
+    );
     clean(&third.evidence(), &[invitees, inviter].concat()).await?;
     world.vizard(Side::A)?.check_alive()?;
     world.vizard(Side::B)?.check_alive()

@@ -1,25 +1,10 @@
-// Uses the page as a person with a phone does, and tells what happened. Reads its job as JSON from stdin; runs beside its packages.
+// Uses the page as a person with a phone does, and tells what happened.
 
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { blank, job, open, require, shown, start, text, type } from "./driver.mjs";
 
-let input = "";
-for await (const chunk of process.stdin) input += chunk;
-const job = JSON.parse(input);
-const require = createRequire(`${job.packages}/`);
-const { default: puppeteer } = await import(require.resolve("puppeteer-core"));
 const jsqr = await readFile(require.resolve("jsqr"), "utf8");
-
-const browser = await puppeteer.launch({
-  executablePath: job.program,
-  headless: "shell",
-  // Nothing but the page under test is shown; the sandbox wants what containers and root do not have.
-  args: ["--no-sandbox", "--disable-gpu", "--no-proxy-server", `--host-resolver-rules=MAP ${job.insecure} 127.0.0.1`],
-  env: { ...process.env, ...job.environment },
-  timeout: 60_000,
-});
-// A browser that hangs must not outlive its test.
-const limit = setTimeout(() => browser.process()?.kill("SIGKILL"), 120_000);
+const { browser, end } = await start([`--host-resolver-rules=MAP ${job.insecure} 127.0.0.1`]);
 const origin = new URL(job.url).origin;
 await browser.defaultBrowserContext().setPermission(origin, {
   permission: { name: "clipboard-read" },
@@ -27,9 +12,8 @@ await browser.defaultBrowserContext().setPermission(origin, {
 });
 
 async function phone({ answer, script, url = job.url } = {}) {
-  const page = await browser.newPage();
+  const page = await blank(browser);
   const seen = { requests: [], troubles: [] };
-  await page.setViewport({ width: 390, height: 844, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   page.on("request", (request) => seen.requests.push(`${request.method()} ${request.url()}`));
   page.on("console", (message) => seen.troubles.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => seen.troubles.push(String(error)));
@@ -40,16 +24,10 @@ async function phone({ answer, script, url = job.url } = {}) {
       !request.url().endsWith("/server_keys") ? request.continue() : answer.abort ? request.abort() : request.respond(answer),
     );
   }
-  const response = await page.goto(url, { waitUntil: "load" });
-  await page.waitForFunction(
-    () => document.querySelector("#key").textContent !== "…" || !document.querySelector("#error").hidden,
-    { polling: 20 },
-  );
+  const response = await open(page, url);
   return { page, seen, response };
 }
 
-const text = (page, selector) => page.$eval(selector, (element) => element.textContent.trim());
-const shown = (page, selector) => page.$eval(selector, (element) => element.checkVisibility());
 const picture = (page, name) => page.screenshot({ path: `${job.pictures}/${name}.png`, fullPage: true });
 
 /** By how many pixels anything reaches beyond the side of the screen. */
@@ -59,18 +37,6 @@ const overflow = (page) =>
     const edges = [...document.querySelectorAll("body *")].map((element) => element.getBoundingClientRect().right);
     return Math.max(document.documentElement.scrollWidth, ...edges) - width;
   });
-
-async function type(page, what) {
-  await page.$eval("#who", (input) => (input.value = ""));
-  await page.type("#who", what);
-  await page.tap("button[type=submit]");
-  await page.waitForFunction(
-    () => [...document.querySelectorAll("#result, #error")].some((element) => element.checkVisibility()),
-    { timeout: 10_000 },
-  );
-  const good = await shown(page, "#result");
-  return good ? { address: await page.$eval("#address", (area) => area.value) } : { error: await text(page, "#error") };
-}
 
 /** What a phone's camera would make of the code on the screen. */
 async function read(page, selector) {
@@ -227,6 +193,5 @@ try {
   };
   process.stdout.write(JSON.stringify(report));
 } finally {
-  clearTimeout(limit);
-  await browser.close();
+  await end();
 }

@@ -1,6 +1,6 @@
 //! The page itself, on a phone-sized screen: a real browser, a real listener. Its pictures are left in `target/tmp`.
 
-use std::{fs, io::Read as _, net::TcpListener, path::Path, time::Duration};
+use std::{io::Read as _, net::TcpListener, path::Path, time::Duration};
 
 use ruma::{room_id, user_id};
 use serde_json::{Value, json};
@@ -14,9 +14,8 @@ use vizard::{
 
 use crate::{
     fake::{Config, Fake, Keys},
-    install,
     service::{Ground, Service},
-    testkit::scratch::Scratch,
+    testkit::{browser::Browser, scratch::Scratch},
 };
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -25,7 +24,7 @@ struct World {
     service: Service,
     _fake: Fake,
     _runtime: tokio::runtime::Runtime,
-    scratch: Scratch,
+    _scratch: Scratch,
 }
 
 impl World {
@@ -54,7 +53,7 @@ impl World {
             service,
             _fake: fake,
             _runtime: runtime,
-            scratch,
+            _scratch: scratch,
         }
     }
 
@@ -85,9 +84,7 @@ fn texts(value: &Value) -> Vec<&str> {
 #[test]
 fn somebody_seals_an_address_on_a_phone() {
     let world = World::new();
-    let browser = install::browser().unwrap();
-    let script = world.scratch.path().join("browser.mjs");
-    fs::write(&script, include_str!("browser.mjs")).unwrap();
+    let browser = Browser::shared().unwrap();
     let own = world.service.app.deps.keys.document();
     let now = Clock::system().now();
     let json = |document: &Value| json!({"status": 200, "contentType": "application/json", "body": document.to_string()});
@@ -118,17 +115,9 @@ fn somebody_seals_an_address_on_a_phone() {
         ("b\u{f6}b", "It looks like @name:b.example"),
         ("@bob marley:b.example", "It looks like @name:b.example"),
     ];
-    let environment: serde_json::Map<String, Value> = browser
-        .environment
-        .iter()
-        .map(|(name, path)| ((*name).to_owned(), json!(path)))
-        .collect();
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let job = json!({
-        "packages": browser.directory,
-        "program": browser.program,
-        "environment": environment,
         "url": format!("{}/seal", world.service.url),
         "elsewhere": format!("http://{}", elsewhere.local_addr().unwrap()),
         "insecure": "insecure.example",
@@ -137,7 +126,7 @@ fn somebody_seals_an_address_on_a_phone() {
         "wrong": wrong.map(|(typed, _)| typed),
         "answers": answers.each_ref().map(|(answer, _)| answer),
     });
-    let report = install::run(&script, &job).unwrap();
+    let report = browser.run(include_str!("browser.mjs"), job).unwrap();
     let used = &report["used"];
 
     assert_eq!(used["status"], 200);

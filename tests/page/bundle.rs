@@ -33,7 +33,7 @@ fn lock_files_name_no_registry() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in [
         "src/http/seal/package-lock.json",
-        "tests/page/package-lock.json",
+        "tests/testkit/browser/package-lock.json",
     ] {
         let lock: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(root.join(path)).unwrap()).unwrap();

@@ -16,7 +16,10 @@ use vizard::{
 
 use crate::{
     install,
-    testkit::{node::write, scratch::Scratch},
+    testkit::{
+        node::{Node, write},
+        scratch::Scratch,
+    },
 };
 
 const NOW: u64 = 1_800_000_000_000;
@@ -44,7 +47,7 @@ impl Page {
     }
 
     fn ask(&self, job: &Value) -> Value {
-        install::run(&self.script, job).unwrap()
+        Node::shared().unwrap().run(&self.script, job).unwrap()
     }
 
     /// Texts of sealed addresses.

@@ -11,6 +11,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 pub mod audit;
+pub mod browser;
 pub mod client;
 pub mod content;
 pub mod e2ee;

@@ -3,12 +3,14 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 use data_encoding::HEXLOWER;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::python::{Python, home, lock, pip_install, run};
@@ -61,6 +63,28 @@ impl Node {
             command.env("PATH", path);
         }
         command
+    }
+
+    /// Runs a script with a job as JSON on its stdin, to its end; what it wrote is JSON too.
+    pub fn run(&self, script: &Path, job: &Value) -> Result<Value> {
+        let mut child = self
+            .command()
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut input = child.stdin.take().context("no stdin")?;
+        let job = job.to_string();
+        // A thread of its own, so that neither side waits for the other with its pipe full.
+        let writer = std::thread::spawn(move || input.write_all(job.as_bytes()));
+        let output = child.wait_with_output()?;
+        let _ = writer.join();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            bail!("{} failed ({}):\n{errors}", script.display(), output.status);
+        }
+        serde_json::from_slice(&output.stdout).with_context(|| format!("no JSON; {errors}"))
     }
 
     /// On the PATH (new enough and with npm), else the one installed here.

@@ -324,6 +324,14 @@ pub fn program_beside_example(name: &str) -> Result<PathBuf> {
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);
+    // What `cargo run` says of this package: build scripts of some crates watch it, and all that depends on them would be
+    // built once more.
+    for (name, _) in std::env::vars_os() {
+        let said = |start: &str| name.to_string_lossy().starts_with(start);
+        if said("CARGO_PKG_") || said("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     if directory.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");
     }

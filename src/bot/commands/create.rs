@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
     group: Group::Rooms,
     usage: "NAME [--encrypted] [--public] [as NICK]",
     summary: "make a room behind a new pseudonym",
-    help: "The room is its pseudonym's: nothing in it tells that you made it. Only those who are invited may join, and `invite` invites; `--public` lets in whoever knows its link. `--encrypted` makes it end-to-end encrypted, which cannot be taken back. A NAME with the word `as` in it stands in quotation marks.",
+    help: "The room is its pseudonym's: nothing in it tells that you made it. Only those whom you `invite` may join; `--public` lets in whoever knows its link. `--encrypted` makes it end-to-end encrypted, which cannot be taken back. A NAME with the word `as` in it stands in quotation marks.",
     place: Place::Both,
     needs: Needs::Nothing,
     keywords: &[],

@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
     group: Group::Admin,
     usage: "[rotate [server|hpke] | accept SERVER | fetch SERVER]",
     summary: "the keys of this Vizard and of those that it has met",
-    help: "`keys` shows this Vizard's own keys with their fingerprints, which another admin can compare, and those that are pinned of other servers. `keys rotate` replaces the server key and the key to seal to, or the one that you name, and publishes the new ones; what was sealed before can still be opened. `keys accept SERVER` forgets what is pinned of a server and takes what it publishes now: compare fingerprints with its admin. `keys fetch SERVER` looks up now what a server publishes, and says why if it is not accepted.",
+    help: "`keys` shows this Vizard's own keys with their fingerprints, which another admin can compare, and those that are pinned of other servers.\n`keys rotate` replaces the server key and the key to seal to, or the one that you name, and publishes the new ones; what was sealed before can still be opened.\n`keys accept SERVER` forgets what is pinned of a server and takes what it publishes now: compare fingerprints with its admin.\n`keys fetch SERVER` looks up now what a server publishes, and says why if it is not accepted.",
     place: Place::Both,
     needs: Needs::Nothing,
     keywords: &[],
