@@ -250,7 +250,8 @@ impl E2ee {
             None => Machine::load(&self.0, actor).await?,
         };
         let result = work(&mut machine).await;
-        *held = Some(machine);
+        // Whoever floods a device with Olm sessions fills no memory either.
+        *held = (!machine.keys.has_spared_sessions()).then_some(machine);
         result
     }
 }

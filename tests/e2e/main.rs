@@ -12,6 +12,7 @@ mod crash;
 mod encrypted;
 mod encrypted_crash;
 mod encrypted_crowd;
+mod encrypted_cut;
 mod encrypted_hints;
 mod encrypted_late;
 mod encrypted_loss;
