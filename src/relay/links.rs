@@ -203,3 +203,54 @@ fn themselves(user: &UserId) -> Person {
         name: user.localpart().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        relay::Guards,
+        store::{Direction, PortalId},
+    };
+
+    fn link(nth: usize) -> Link {
+        let id = |kind: &str| format!("${kind}{nth:0>42}").try_into().unwrap();
+        Link {
+            source: id("s"),
+            target: Some(id("t")),
+            direction: Direction::Inbound,
+            sender: "@somebody:b.example".try_into().unwrap(),
+        }
+    }
+
+    /// Bytes that new links take.
+    fn taken(relay: &Relay) -> usize {
+        let texts = |link: &Link| {
+            let target = link.target.as_ref().map_or(0, |id| id.as_bytes().len());
+            link.source.as_bytes().len() + target + link.sender.as_bytes().len()
+        };
+        let entries = relay.links.capacity() * size_of::<Link>();
+        entries + relay.links.iter().map(texts).sum::<usize>()
+    }
+
+    #[test]
+    fn new_links_are_found_by_either_end_and_leave_little_behind() {
+        let mut relay = Relay::new(PortalId([1; 16]), Guards::default());
+        assert_eq!(taken(&relay), 0);
+        for nth in 0..=LINKS {
+            relay.remember(&link(nth));
+        }
+        let found = |relay: &Relay, nth: usize| {
+            let link = link(nth);
+            let by_target = link.target.as_ref().and_then(|id| relay.new_link(id));
+            assert_eq!(relay.new_link(&link.source), by_target);
+            by_target.is_some()
+        };
+        assert!(!found(&relay, 0));
+        assert!(found(&relay, 1) && found(&relay, LINKS));
+        relay.relearn(&link(1));
+        assert!(!found(&relay, 1));
+        relay.rest();
+        assert!(found(&relay, LINKS));
+        assert!(size_of::<Relay>() < 500 && taken(&relay) < 1000);
+    }
+}
