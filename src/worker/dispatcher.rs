@@ -113,6 +113,7 @@ impl Dispatcher {
                     seq: entry.seq,
                     received: entry.received,
                     events,
+                    room: None,
                 })
                 .await?;
             }
