@@ -46,6 +46,7 @@ pub async fn create(
         vouched: event.sender.server_name() == offered.inviter.server_name(),
         address: offered.address.as_ref().map(|(_, label)| label.clone()),
         expires: offered.expires,
+        event: Some(event.event_id.clone()),
     });
     let created = deps.portals.create(&portal).await?;
     if created == Created::New {
@@ -211,6 +212,17 @@ pub async fn expire(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalErro
     close(deps, &portal, Some(&text)).await?;
     count("expired");
     Ok(true)
+}
+
+/// Whether a ghost has a portal whose invite was accepted.
+pub async fn is_accepted(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalError> {
+    let Some(id) = deps.store.portal_of_ghost(ghost).await? else {
+        return Ok(false);
+    };
+    match deps.portals.get(id).await {
+        Err(PortalError::Gone) => Ok(false),
+        other => Ok(other?.state != PortalState::Invited),
+    }
 }
 
 /// The invite was gone when it was accepted: that is explained, and nothing is left but the explanation, which the user keeps. A
