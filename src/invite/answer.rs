@@ -130,7 +130,7 @@ async fn answered(
     // Who is in the room because this ghost was real needs not be told of it. Who is told is told once, however often is asked.
     let told = told && before.as_ref().is_none_or(|before| before.decoy);
     // What was offered before stays as it was, and costs nobody anything.
-    if before.is_none() && !gathered.over.keeps_nothing() {
+    if before.is_none() && !gathered.over.peer {
         let nobody = facts::nobody(deps);
         let real = verdict == Verdict::Real;
         gathered.quotas.count(deps, real, &nobody).await?;

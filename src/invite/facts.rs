@@ -89,7 +89,7 @@ pub async fn gather(
         blocks_inviter: keeps_out(&known, &KeptOut::User(inviter.to_owned())),
         blocks_server: keeps_out(&known, &KeptOut::Server(server.to_owned())),
         blocks_address: keeps_out(&known, &KeptOut::Address(id)),
-        peer_over_quota: over.keeps_nothing(),
+        peer_over_quota: over.peer,
         inviter_over_quota: over.inviter,
         invitee_over_quota: over.invitee || capped,
         forgotten,

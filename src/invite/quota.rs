@@ -40,22 +40,12 @@ pub struct Quotas {
 /// Who has used up what they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Over {
-    /// All servers together.
-    pub all: bool,
-    /// The inviter's server.
+    /// The inviter's server, or all servers together. Then nothing is written down.
     pub peer: bool,
     /// The inviter.
     pub inviter: bool,
     /// The invitee.
     pub invitee: bool,
-}
-
-impl Over {
-    /// Whether nothing is written down of a request.
-    #[must_use]
-    pub fn keeps_nothing(self) -> bool {
-        self.all || self.peer
-    }
 }
 
 impl Quotas {
@@ -82,8 +72,7 @@ impl Quotas {
         let by_inviter = used(deps, &self.inviter).await?;
         let to_user = used(deps, &self.invitee).await?;
         Ok(Over {
-            all: by_all >= ALL,
-            peer: by_peer >= limits.per_peer_day,
+            peer: by_peer >= limits.per_peer_day || by_all >= ALL,
             inviter: self.by_ghost && by_inviter >= limits.per_inviter_day,
             invitee: to_user >= limits.per_invitee_day,
         })
