@@ -268,12 +268,16 @@ async fn close(deps: &Deps, portal: &Portal, reason: Option<&str>) -> Result<(),
             }
             None => Ok(()),
         };
-        for step in [kicked, deps.homeserver.leave(&host, room).await] {
-            if let Err(error) = step
-                && error.class() == Class::Retry
-            {
-                return Err(error.into());
-            }
+        // The host leaves when it has nothing left to do there: afterwards it can remove nobody.
+        if let Err(error) = kicked
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
+        }
+        if let Err(error) = deps.homeserver.leave(&host, room).await
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
         }
     }
     for user in [&portal.ghost.id, &portal.host.id] {

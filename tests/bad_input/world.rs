@@ -107,6 +107,12 @@ impl World {
         world
     }
 
+    /// The size of the database on the disk, without what is not yet in its file.
+    pub fn bytes(&self) -> u64 {
+        let file = self._dir.path().join("db");
+        std::fs::metadata(file).map_or(0, |data| data.len())
+    }
+
     pub fn new() -> Self {
         Self::with_room("12")
     }
