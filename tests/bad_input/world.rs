@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use vizard::{clock::Clock, config::Config as Settings, crypto::MasterKey, portal::Deps, rng::Rng};
 
 use crate::{
@@ -107,10 +108,18 @@ impl World {
         world
     }
 
-    /// The size of the database on the disk, without what is not yet in its file.
-    pub fn bytes(&self) -> u64 {
-        let file = self._dir.path().join("db");
-        std::fs::metadata(file).map_or(0, |data| data.len())
+    /// The rows of a table and the bytes that are sealed in them.
+    pub fn stored(&self, table: &'static str) -> (i64, i64) {
+        let query = format!("SELECT COUNT(*), COALESCE(SUM(LENGTH(sealed)), 0) FROM {table}");
+        self.runtime.block_on(async {
+            let mut database = sqlx::AnyConnection::connect(&self.ground.url)
+                .await
+                .unwrap();
+            sqlx::query_as(sqlx::AssertSqlSafe(query))
+                .fetch_one(&mut database)
+                .await
+                .unwrap()
+        })
     }
 
     pub fn new() -> Self {
