@@ -19,11 +19,12 @@ use super::{E2ee, E2eeError, Inner};
 use crate::{
     clock::{Clock, UnixMillis},
     homeserver::Actor,
+    sealed::{MAX_MESSAGE, RESPONSE_TYPE},
 };
 
 /// Messages of these types are taken out.
 const OURS: &str = "org.vizard.";
-/// Messages that wait to be read; what comes beyond them is dropped.
+/// Messages of either kind that wait to be read; what comes beyond them is dropped.
 const WAITING: usize = 256;
 
 /// A message to a device of ours.
@@ -47,10 +48,19 @@ impl std::fmt::Debug for Mail {
     }
 }
 
+/// The mail of all devices. Answers wait by themselves: whoever floods this server with questions keeps no answer away.
+pub struct Letters {
+    /// Answers to what was asked from here.
+    pub answers: mpsc::Receiver<Mail>,
+    /// Everything else.
+    pub requests: mpsc::Receiver<Mail>,
+}
+
 /// Where mail waits to be read.
 pub(super) struct Letterbox {
-    sender: mpsc::Sender<Mail>,
-    receiver: Mutex<Option<mpsc::Receiver<Mail>>>,
+    answers: mpsc::Sender<Mail>,
+    requests: mpsc::Sender<Mail>,
+    letters: Mutex<Option<Letters>>,
     clock: Clock,
     /// Where the next sync begins of those who have no machine.
     since: AsyncMutex<HashMap<OwnedUserId, String>>,
@@ -66,10 +76,12 @@ struct Message {
 
 impl Letterbox {
     pub(super) fn new(clock: Clock) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (to_answers, answers) = mpsc::channel(WAITING);
+        let (to_requests, requests) = mpsc::channel(WAITING);
         Self {
-            sender,
-            receiver: Mutex::new(Some(receiver)),
+            answers: to_answers,
+            requests: to_requests,
+            letters: Mutex::new(Some(Letters { answers, requests })),
             clock,
             since: AsyncMutex::default(),
         }
@@ -89,6 +101,15 @@ impl Letterbox {
             if !message.kind.starts_with(OURS) {
                 return true;
             }
+            // Nothing that Vizards say is longer.
+            if message.content.get().len() > MAX_MESSAGE {
+                dropped();
+                return false;
+            }
+            let waiting = match message.kind.as_str() {
+                RESPONSE_TYPE => &self.answers,
+                _ => &self.requests,
+            };
             let mail = Mail {
                 to: to.user.clone(),
                 sender: message.sender,
@@ -96,20 +117,24 @@ impl Letterbox {
                 content: message.content,
                 received: self.clock.now(),
             };
-            if self.sender.try_send(mail).is_err() {
-                metrics::counter!("vizard_failures_total", "class" => "mail_dropped").increment(1);
+            if waiting.try_send(mail).is_err() {
+                dropped();
             }
             false
         });
     }
 }
 
+fn dropped() {
+    metrics::counter!("vizard_failures_total", "class" => "mail_dropped").increment(1);
+}
+
 impl E2ee {
     /// The mail of all devices; for one reader, who asks once.
     #[must_use]
-    pub fn mail(&self) -> Option<mpsc::Receiver<Mail>> {
-        let receiver = self.0.mail.receiver.lock();
-        receiver.unwrap_or_else(PoisonError::into_inner).take()
+    pub fn mail(&self) -> Option<Letters> {
+        let letters = self.0.mail.letters.lock();
+        letters.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits, at most so long, until something comes for the actor's device, and takes it in. Whoever needs the device's keys
@@ -192,21 +217,28 @@ mod tests {
         ];
         letterbox.take(&to, &mut messages);
         assert_eq!(messages.len(), 3);
-        let mut mail = letterbox.receiver.lock().unwrap().take().unwrap();
-        let first = mail.try_recv().unwrap();
+        let mut letters = letterbox.letters.lock().unwrap().take().unwrap();
+        let first = letters.requests.try_recv().unwrap();
         assert_eq!(
             (first.to.as_str(), first.sender.as_str(), &*first.kind),
             ("@vizard:x", "@a:y", "org.vizard.invite_request")
         );
-        assert_eq!(mail.try_recv().unwrap().content.get(), r#"{"body":"2"}"#);
-        assert!(mail.try_recv().is_err());
+        let answer = letters.answers.try_recv().unwrap();
+        assert_eq!(answer.content.get(), r#"{"body":"2"}"#);
+        assert!(letters.requests.try_recv().is_err() && letters.answers.try_recv().is_err());
+        let long = "x".repeat(MAX_MESSAGE);
+        letterbox.take(&to, &mut vec![message("org.vizard.invite_request", &long)]);
+        assert!(letters.requests.try_recv().is_err(), "it is too long");
         for n in 0..WAITING + 10 {
             letterbox.take(
                 &to,
                 &mut vec![message("org.vizard.invite_request", &n.to_string())],
             );
         }
-        let kept = std::iter::from_fn(|| mail.try_recv().ok()).count();
+        // An answer comes through a flood of questions.
+        letterbox.take(&to, &mut vec![message("org.vizard.invite_response", "3")]);
+        assert!(letters.answers.try_recv().is_ok());
+        let kept = std::iter::from_fn(|| letters.requests.try_recv().ok()).count();
         assert_eq!(kept, WAITING, "a flood is dropped");
     }
 }

@@ -35,7 +35,7 @@ use std::{
 
 pub use error::E2eeError;
 pub use hints::Nudged;
-pub use mail::Mail;
+pub use mail::{Letters, Mail};
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
 pub use withheld::KeptFrom;

@@ -14,9 +14,12 @@ use crate::{
     e2ee::Mail,
     keys::Unknown,
     portal::{Deps, Offered, PortalError},
+    pseudonym::SignatureFault,
     sealed::{
-        self, InviteRequest, Inviter, Opened, RESPONSE_TYPE, Rejected, UnverifiedRequest, Verdict,
+        self, InviteRequest, Inviter, Opened, RESPONSE_TYPE, Rejected, RequestFault,
+        UnverifiedRequest, Verdict,
     },
+    store::Portal,
 };
 
 /// Ghosts that were not accepted leave within so long after their invite's end.
@@ -32,8 +35,13 @@ enum Checked {
 
 /// Answers a request that reached the bot.
 pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
+    let mut tell = None;
     let content = match check(deps, mail).await {
-        Checked::Good(request, opened) => answered(deps, &request, &opened).await?,
+        Checked::Good(request, opened) => {
+            let (content, portal) = answered(deps, &request, &opened).await?;
+            tell = portal.map(|portal| (portal, request.inviter));
+            content
+        }
         Checked::Wrong(rejected) => {
             count("refused", rejected.fault.name());
             let Some(reply_to) = rejected.reply_to else {
@@ -49,7 +57,12 @@ pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
     let every = deps.config.invites.answer_after_ms;
     let wait = until_answer(mail.received, deps.clock.now(), every);
     deps.clock.sleep(Duration::from_millis(wait)).await;
-    send(deps, mail, &content).await
+    let sent = send(deps, mail, &content).await;
+    // Not before: it is work that other answers have not.
+    if let Some((portal, inviter)) = tell {
+        whisper::about(deps, &portal, inviter.user()).await?;
+    }
+    sent
 }
 
 /// In this order: shape, sender, server, expiry, signature, address.
@@ -68,13 +81,25 @@ async fn check(deps: &Deps, mail: &Mail) -> Checked {
             own = deps.keys.document();
             Some((*own).clone())
         }
-        Some(theirs) => match deps.peers.document(theirs).await {
+        Some(theirs) => match deps.peers.document_for_stranger(theirs).await {
             Ok(document) => Some(document),
             Err(Unknown::Refused { .. }) => None,
             Err(Unknown::Busy | Unknown::Store(_)) => return Checked::Unclear,
         },
     };
-    let request = match request.verify(document.as_ref()) {
+    let mut verified = request.clone().verify(document.as_ref());
+    if let Err(rejected) = &verified
+        && rejected.fault == RequestFault::Signature(SignatureFault::UnknownKey)
+        && let Some(theirs) = request.needs_keys_of().filter(|theirs| *theirs != server)
+    {
+        // Their keys may have been replaced since they were fetched.
+        match deps.peers.newer_for_stranger(theirs).await {
+            Ok(newer) => verified = request.verify(Some(&newer)),
+            Err(Unknown::Refused { .. }) => {}
+            Err(Unknown::Busy | Unknown::Store(_)) => return Checked::Unclear,
+        }
+    }
+    let request = match verified {
         Ok(request) => request,
         Err(rejected) => return Checked::Wrong(rejected),
     };
@@ -86,12 +111,12 @@ async fn check(deps: &Deps, mail: &Mail) -> Checked {
     }
 }
 
-/// The answer, once what has to be known of it here is written down.
+/// The answer, once what has to be known of it here is written down; and the portal of a user who is to be told of the request.
 async fn answered(
     deps: &Deps,
     request: &InviteRequest,
     opened: &Opened,
-) -> Result<Value, PortalError> {
+) -> Result<(Value, Option<Portal>), PortalError> {
     let (secret, server_key) = (deps.keys.invite_secret(), deps.keys.server_key());
     let prepared = sealed::answer(request, secret, &deps.namespace, &server_key);
     let gathered = facts::gather(deps, request, opened, deps.clock.now()).await?;
@@ -101,12 +126,9 @@ async fn answered(
         Verdict::Real => count("answered", ""),
         Verdict::Decoy(reason) => count("decoy", reason.name()),
     }
-    if let (None, Verdict::Decoy(reason)) = (&before, verdict)
-        && reason.is_told_to_the_user()
-        && let Some(portal) = &gathered.portal
-    {
-        whisper::about(deps, portal, request.inviter.user()).await?;
-    }
+    let told = matches!(verdict, Verdict::Decoy(reason) if reason.is_told_to_the_user());
+    // Who is in the room because this ghost was real needs not be told of it. Who is told is told once, however often is asked.
+    let told = told && before.as_ref().is_none_or(|before| before.decoy);
     // What was offered before stays as it was, and costs nobody anything.
     if before.is_none() && !gathered.over.peer {
         let nobody = facts::nobody(deps);
@@ -116,7 +138,7 @@ async fn answered(
         let offered = offered(deps, request, opened, &gathered, seed, !real);
         offered.note(deps, &prepared.ghost).await?;
     }
-    Ok(prepared.content)
+    Ok((prepared.content, gathered.portal.filter(|_| told)))
 }
 
 fn offered(
@@ -127,16 +149,22 @@ fn offered(
     seed: [u8; 32],
     decoy: bool,
 ) -> Offered {
+    // Whom a decoy names is of no more use.
+    let (user, address) = if decoy {
+        (facts::nobody(deps), None)
+    } else {
+        (gathered.user.clone(), gathered.address.clone())
+    };
     Offered {
         room: request.room.clone(),
         inviter: request.inviter.user().to_owned(),
         by_ghost: matches!(request.inviter, Inviter::Ghost(..)),
-        user: gathered.user.clone(),
+        user,
         seed,
         decoy,
         payload: gathered.payload,
         single_until: opened.is_single_use().then_some(opened.expires_ts),
-        address: gathered.address.clone(),
+        address,
         expires: request.expires_ts,
         leave_at: request.expires_ts + deps.rng.below(SPREAD),
         declined: false,

@@ -26,8 +26,14 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     };
     if let Some(id) = deps.store.portal_of_ghost(&ghost).await? {
         let portal = deps.portals.get(id).await?;
-        // A pseudonym that somebody has is invited back: `rejoin` finds that. Or the portal was not wholly open before a crash.
-        if portal.state == PortalState::Invited && portal.room == event.room_id {
+        // A pseudonym that somebody has is invited back: `rejoin` finds that. Or the portal was not wholly open before a crash. An
+        // invite that is sent once more, perhaps under another name, tells the user nothing: it would ring as often as somebody likes.
+        let received = portal.received.as_ref();
+        let shown = received.and_then(|received| received.event.as_ref());
+        if portal.state == PortalState::Invited
+            && portal.room == event.room_id
+            && shown.is_none_or(|shown| *shown == event.event_id)
+        {
             invited::open(deps, id, event).await?;
         }
         return Ok(());
@@ -129,7 +135,8 @@ async fn is_welcome(deps: &Deps, offered: &Offered, event: &Event) -> Result<boo
             .addresses
             .iter()
             .any(|address| Some(address.id) == id && address.revoked);
-    Ok(!kept_out && deps.config.invites.admits(event.sender.server_name()))
+    let settings = &deps.config.invites;
+    Ok(!kept_out && settings.enabled && settings.admits(event.sender.server_name()))
 }
 
 /// How many invites a user has not answered.

@@ -12,6 +12,8 @@ use crate::{
 };
 
 const DAY: UnixMillis = 24 * 60 * 60 * 1000;
+/// Requests of all servers together that are looked into in a day: names of servers cost little, and each has its own quota.
+const ALL: u32 = 50_000;
 
 /// How often something happened on a day. Found by the day, and by whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,7 @@ impl Note for Count {
 #[derive(Clone)]
 pub struct Quotas {
     day: u64,
+    all: Vec<u8>,
     peer: Vec<u8>,
     inviter: Vec<u8>,
     invitee: Vec<u8>,
@@ -37,7 +40,7 @@ pub struct Quotas {
 /// Who has used up what they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Over {
-    /// The inviter's server.
+    /// The inviter's server, or all servers together. Then nothing is written down.
     pub peer: bool,
     /// The inviter.
     pub inviter: bool,
@@ -53,6 +56,7 @@ impl Quotas {
         let server = inviter.user().server_name();
         Self {
             day,
+            all: key(day, "all", &[]),
             peer: peer(day, server),
             inviter: key(day, "inviter", inviter.user().as_bytes()),
             invitee: key(day, "invitee", user.as_bytes()),
@@ -60,14 +64,15 @@ impl Quotas {
         }
     }
 
-    /// Looks at all three.
+    /// Looks at all of them.
     pub async fn look(&self, deps: &Deps) -> Result<Over, PortalError> {
         let limits = &deps.config.invites;
+        let by_all = used(deps, &self.all).await?;
         let by_peer = used(deps, &self.peer).await?;
         let by_inviter = used(deps, &self.inviter).await?;
         let to_user = used(deps, &self.invitee).await?;
         Ok(Over {
-            peer: by_peer >= limits.per_peer_day,
+            peer: by_peer >= limits.per_peer_day || by_all >= ALL,
             inviter: self.by_ghost && by_inviter >= limits.per_inviter_day,
             invitee: to_user >= limits.per_invitee_day,
         })
@@ -83,7 +88,7 @@ impl Quotas {
     ) -> Result<(), PortalError> {
         let nobody = key(self.day, "invitee", nobody.as_bytes());
         let invitee = if real { &self.invitee } else { &nobody };
-        for key in [&self.peer, &self.inviter, invitee] {
+        for key in [&self.all, &self.peer, &self.inviter, invitee] {
             let due = Some((self.day + 1) * DAY);
             let more = |count: Option<Count>| Count {
                 count: count.unwrap_or_default().count.saturating_add(1),

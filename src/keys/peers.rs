@@ -37,6 +37,9 @@ pub struct PinnedPeer {
     pub fetched: UnixMillis,
     /// Whether it was seen over TLS, or pinned by hand; otherwise the homeserver alone vouches for it.
     pub anchored: bool,
+    /// Whether nobody but that server itself has given cause to look for it so far: then it is not kept forever.
+    #[serde(default)]
+    pub unasked: bool,
 }
 
 impl PinnedPeer {
@@ -63,8 +66,15 @@ const AT_ONCE: usize = 4;
 const FAILED: UnixMillis = 60_000;
 /// Failures that are remembered at most.
 const MOST: usize = 1_000;
+/// Servers of which nothing was known and that are pinned in a day because they asked.
+const NEW_A_DAY: u32 = 200;
+/// What was pinned because its server asked is forgotten when it was not fetched again for so long.
+const UNASKED: UnixMillis = 30 * DAY;
+/// For what one's own homeserver says of another's.
+const RELAY: Duration = Duration::from_secs(15);
+const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 /// A document is looked for anew after so long, even if it is still good: keys may have been replaced.
-const FRESH: UnixMillis = 24 * 60 * 60 * 1000;
+const FRESH: UnixMillis = DAY;
 
 /// Why there are no keys of a server.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -95,6 +105,25 @@ impl From<StoreError> for Unknown {
     }
 }
 
+/// For what a document is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Somebody here needs it.
+    Known,
+    /// The same, and not what is known.
+    Now,
+    /// That server asked for something.
+    OfStranger,
+    /// The same, and what is known does not do.
+    NewerOfStranger,
+}
+
+impl Need {
+    fn is_of_stranger(self) -> bool {
+        matches!(self, Self::OfStranger | Self::NewerOfStranger)
+    }
+}
+
 /// Other Vizards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers(Arc<Inner>);
@@ -108,6 +137,10 @@ struct Inner {
     bot: Actor,
     fetcher: Fetcher,
     slots: Semaphore,
+    /// For what strangers give cause to: it takes nothing from what people here wait for.
+    slots_of_strangers: Semaphore,
+    /// How many strangers were pinned on which day.
+    new: Mutex<(UnixMillis, u32)>,
     failed: Mutex<HashMap<OwnedServerName, (UnixMillis, Unknown)>>,
     asking: Mutex<HashMap<OwnedServerName, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -131,6 +164,8 @@ impl Peers {
             bot,
             fetcher,
             slots: Semaphore::new(AT_ONCE),
+            slots_of_strangers: Semaphore::new(AT_ONCE),
+            new: Mutex::default(),
             failed: Mutex::default(),
             asking: Mutex::default(),
         }))
@@ -138,38 +173,62 @@ impl Peers {
 
     /// The keys of a server: those that are pinned if they are fresh, otherwise what is found now.
     pub async fn document(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
-        self.find(server, false).await
+        self.find(server, Need::Known).await
+    }
+
+    /// The same because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
+    /// being fetched, or if too many are new today.
+    pub async fn document_for_stranger(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::OfStranger).await
+    }
+
+    /// What is found now, because that server signed with a key that is not in what is known; but no more than once a minute.
+    pub async fn newer_for_stranger(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::NewerOfStranger).await
     }
 
     /// What is found now, whatever is remembered; compared with what is pinned, and pinned, like any.
     pub async fn fetch_now(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
-        self.find(server, true).await
+        self.find(server, Need::Now).await
     }
 
-    async fn find(&self, server: &ServerName, anew: bool) -> Result<KeyDocument, Unknown> {
+    async fn find(&self, server: &ServerName, need: Need) -> Result<KeyDocument, Unknown> {
+        let now = self.0.clock.now();
+        if let Some(known) = self.fresh(server, need, now).await? {
+            return Ok(known);
+        }
         let asking = {
             let mut asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
             asking.retain(|_, lock| Arc::strong_count(lock) > 1);
             asking.entry(server.to_owned()).or_default().clone()
         };
-        let _one = asking.lock().await;
+        let _one = if need.is_of_stranger() {
+            asking.try_lock().map_err(|_| Unknown::Busy)?
+        } else {
+            asking.lock().await
+        };
         let now = self.0.clock.now();
-        let pinned = self.pinned(server).await?;
-        if let Some(peer) = &pinned
-            && !anew
-            && now.saturating_sub(peer.fetched) < FRESH
-            && let Ok(document) = KeyDocument::parse(peer.document.as_bytes(), server, now)
-        {
-            return Ok(document);
+        if let Some(known) = self.fresh(server, need, now).await? {
+            return Ok(known);
         }
-        if let Some(error) = self.failure(server, now).filter(|_| !anew) {
+        if let Some(error) = self.failure(server, now).filter(|_| need != Need::Now) {
             return Err(error);
         }
-        let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
-            return Err(Unknown::Busy);
+        let pinned = self.pinned(server).await?;
+        let _slot = if need.is_of_stranger() {
+            if pinned.is_none() && self.new_today(now, 0) >= NEW_A_DAY {
+                return Err(Unknown::Busy);
+            }
+            let slot = self.0.slots_of_strangers.try_acquire();
+            slot.map_err(|_| Unknown::Busy)?
+        } else {
+            let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
+            let Ok(Ok(slot)) = slot else {
+                return Err(Unknown::Busy);
+            };
+            slot
         };
-        let result = self.fetch(server, pinned, now).await;
+        let result = self.fetch(server, need, pinned, now).await;
         if let Err(error) = &result {
             metrics::counter!("vizard_failures_total", "class" => "peer_keys").increment(1);
             let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,9 +256,38 @@ impl Peers {
         (now.saturating_sub(*at) < FAILED).then(|| error.clone())
     }
 
+    /// What is pinned, if that is fresh enough.
+    async fn fresh(
+        &self,
+        server: &ServerName,
+        need: Need,
+        now: UnixMillis,
+    ) -> Result<Option<KeyDocument>, Unknown> {
+        let for_so_long = match need {
+            Need::Known | Need::OfStranger => FRESH,
+            Need::NewerOfStranger => FAILED,
+            Need::Now => return Ok(None),
+        };
+        let pinned = self.pinned(server).await?;
+        Ok(pinned
+            .filter(|peer| now.saturating_sub(peer.fetched) < for_so_long)
+            .and_then(|peer| KeyDocument::parse(peer.document.as_bytes(), server, now).ok()))
+    }
+
+    /// How many strangers were pinned today, and so many more.
+    fn new_today(&self, now: UnixMillis, more: u32) -> u32 {
+        let mut new = self.0.new.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.0 != now / DAY {
+            *new = (now / DAY, 0);
+        }
+        new.1 = new.1.saturating_add(more);
+        new.1
+    }
+
     async fn fetch(
         &self,
         server: &ServerName,
+        need: Need,
         pinned: Option<PinnedPeer>,
         now: UnixMillis,
     ) -> Result<KeyDocument, Unknown> {
@@ -240,17 +328,20 @@ impl Peers {
         if accepted.change != Change::None {
             tracing::info!(change = ?accepted.change, "the keys of another server are pinned");
         }
+        let unasked = need.is_of_stranger() && pinned.as_ref().is_none_or(|pinned| pinned.unasked);
+        if unasked && pinned.is_none() {
+            self.new_today(now, 1);
+        }
         let peer = PinnedPeer {
             server: server.to_owned(),
             document: accepted.document.json().to_string(),
+            unasked,
             since: pinned.map_or(now, |peer| peer.since),
             fetched: now,
             anchored,
         };
-        self.0
-            .store
-            .set_note(server.as_bytes(), None, &peer)
-            .await?;
+        let due = unasked.then_some(now + UNASKED);
+        self.0.store.set_note(server.as_bytes(), due, &peer).await?;
         Ok(accepted.document)
     }
 
@@ -277,10 +368,8 @@ impl Peers {
             bot: own,
             ..
         } = &*self.0;
-        let value = homeserver
-            .profile_field(own, bot, PROFILE_FIELD)
-            .await
-            .ok()??;
+        let asking = homeserver.profile_field(own, bot, PROFILE_FIELD);
+        let value = tokio::time::timeout(RELAY, asking).await.ok()?.ok()??;
         Some(KeyDocument::parse(
             value.to_string().as_bytes(),
             server,

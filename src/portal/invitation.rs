@@ -74,6 +74,7 @@ mod tests {
             vouched: true,
             address: Some("Blog".to_owned()),
             expires: 1_700_000_000_000,
+            event: None,
         };
         let text = topic(&portal, &received, "Tea\nroom");
         for part in [

@@ -46,6 +46,7 @@ pub async fn create(
         vouched: event.sender.server_name() == offered.inviter.server_name(),
         address: offered.address.as_ref().map(|(_, label)| label.clone()),
         expires: offered.expires,
+        event: Some(event.event_id.clone()),
     });
     let created = deps.portals.create(&portal).await?;
     if created == Created::New {
@@ -213,6 +214,17 @@ pub async fn expire(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalErro
     Ok(true)
 }
 
+/// Whether a ghost has a portal whose invite was accepted.
+pub async fn is_accepted(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalError> {
+    let Some(id) = deps.store.portal_of_ghost(ghost).await? else {
+        return Ok(false);
+    };
+    match deps.portals.get(id).await {
+        Err(PortalError::Gone) => Ok(false),
+        other => Ok(other?.state != PortalState::Invited),
+    }
+}
+
 /// The invite was gone when it was accepted: that is explained, and nothing is left but the explanation, which the user keeps. A
 /// later invite to the same room finds nothing in its way.
 pub(super) async fn gone(
@@ -256,12 +268,16 @@ async fn close(deps: &Deps, portal: &Portal, reason: Option<&str>) -> Result<(),
             }
             None => Ok(()),
         };
-        for step in [kicked, deps.homeserver.leave(&host, room).await] {
-            if let Err(error) = step
-                && error.class() == Class::Retry
-            {
-                return Err(error.into());
-            }
+        // The host leaves when it has nothing left to do there: afterwards it can remove nobody.
+        if let Err(error) = kicked
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
+        }
+        if let Err(error) = deps.homeserver.leave(&host, room).await
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
         }
     }
     for user in [&portal.ghost.id, &portal.host.id] {

@@ -12,6 +12,7 @@ use super::{
     state::RoomState,
 };
 use crate::{
+    clock::UnixMillis,
     config::Denial,
     homeserver::{self, Actor, Class},
     store::{JoinTask, Link, Portal, PortalId, PortalState},
@@ -33,6 +34,8 @@ pub enum Outcome {
     Linked(PortalId, Box<Link>),
     /// It goes on later; the task may have changed and is stored again.
     Later,
+    /// It goes on at this time.
+    At(UnixMillis),
     /// A step is done: the task is stored as it is now, and goes on at once.
     Again,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use super::{PortalId, Report};
@@ -24,6 +24,9 @@ pub struct Received {
     pub address: Option<String>,
     /// Until when it can be accepted.
     pub expires: UnixMillis,
+    /// The invite itself.
+    #[serde(default)]
+    pub event: Option<OwnedEventId>,
 }
 
 /// A contact address, in its owner's record.

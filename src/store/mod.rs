@@ -33,6 +33,7 @@ mod rotate;
 mod routes;
 mod seal;
 mod tasks;
+mod traffic;
 mod users;
 mod writer;
 
@@ -52,6 +53,7 @@ pub use marks::*;
 pub use notes::Note;
 pub use records::*;
 pub use tasks::*;
+pub use traffic::*;
 
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Lanes, turns::Turns};
@@ -19,6 +19,8 @@ use crate::{
 const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
+/// How many users' turns the ghosts have that leave.
+const WITHDRAWING: usize = 3;
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
 
@@ -95,7 +97,7 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
         Task::Join(task) => return task.user.clone(),
         Task::Invite(task) => return task.user.clone(),
         Task::Create(task) => return task.user.clone(),
-        Task::Withdraw(task) => return task.ghost.clone(),
+        Task::Withdraw(task) => return withdrawing(deps, &task.ghost),
         Task::Reopen(task) => task.portal,
         Task::Tell(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
@@ -105,6 +107,14 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
         // It is forgotten: what is left to do is done at once.
         Err(_) => deps.bot.user.clone(),
     }
+}
+
+/// Ghosts that leave share the turns of a few: strangers choose how many there are, and how long their servers take.
+fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
+    let last = ghost.localpart().bytes().last().unwrap_or_default();
+    let name = format!("withdrawing{}", usize::from(last) % WITHDRAWING);
+    UserId::parse_with_server_name(name, deps.namespace.server())
+        .unwrap_or_else(|_| deps.bot.user.clone())
 }
 
 /// Runs a job, step by step, each on top of what the one before it stored.
@@ -176,6 +186,10 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
                 }
             }
             deps.store.finish_job(job.id).await
+        }
+        Ok(Outcome::At(due)) => {
+            job.due = due;
+            deps.store.add_job(&job).await
         }
         Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             // A key that is late may be so for days.

@@ -125,7 +125,9 @@ async fn listen(deps: &Deps) {
             Ok(true) => BREATH,
             // A homeserver that does not let wait is asked as often as one that does.
             Ok(false) => LISTEN
-                .saturating_sub(Duration::from_millis(deps.clock.now() - began))
+                .saturating_sub(Duration::from_millis(
+                    deps.clock.now().saturating_sub(began),
+                ))
                 .max(BREATH),
             Err(error) => {
                 tracing::debug!(class = ?error.class(), "the bot's device could not sync");

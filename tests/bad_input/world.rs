@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use vizard::{clock::Clock, config::Config as Settings, crypto::MasterKey, portal::Deps, rng::Rng};
 
 use crate::{
@@ -105,6 +106,20 @@ impl World {
         world.fake.join(ALICE, &world.portal).unwrap();
         world.goes_on();
         world
+    }
+
+    /// The rows of a table and the bytes that are sealed in them.
+    pub fn stored(&self, table: &'static str) -> (i64, i64) {
+        let query = format!("SELECT COUNT(*), COALESCE(SUM(LENGTH(sealed)), 0) FROM {table}");
+        self.runtime.block_on(async {
+            let mut database = sqlx::AnyConnection::connect(&self.ground.url)
+                .await
+                .unwrap();
+            sqlx::query_as(sqlx::AssertSqlSafe(query))
+                .fetch_one(&mut database)
+                .await
+                .unwrap()
+        })
     }
 
     pub fn new() -> Self {

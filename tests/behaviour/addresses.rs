@@ -234,6 +234,7 @@ fn in_a_portal_a_mirror_stands_for_a_member() {
         vouched: false,
         address: None,
         expires: 1_700_000_000_000 + DAY,
+        event: None,
     };
     let (deps, id) = (world.deps(), alice(&world).pseudonyms[0].portal);
     world

@@ -211,8 +211,8 @@ fn a_flood_writes_little() {
     world.fake.user(CAROL, "Carol");
     let user = UserId::parse(CAROL).unwrap();
     let address = sealed(&world, Sealing::Contact { user: &user });
-    let day = |world: &World| world.deps().clock.now() / 86_400_000;
-    let first = day(&world);
+    let day = |world: &World| world.deps().clock.now() / (24 * HOUR);
+    let (began, bytes) = (day(&world), world.bytes());
     for number in 0..FLOOD {
         // Another inviter each time, and so another ghost.
         let key = SenderKey::generate(&Rng::seeded(number));
@@ -227,22 +227,20 @@ fn a_flood_writes_little() {
             .unwrap();
         assert!(answer.content["ghost"].is_string());
     }
-    // The clock is fast.
-    let days = day(&world) - first + 1;
+    // Beyond the quota nothing is written at all. The clock runs fast: it may be the next day by now.
+    let days = day(&world) - began + 1;
     let (offered, counts, all) = written(&world);
+    assert!(offered <= days * LIMIT, "{offered} ghosts");
+    // The server, all servers, and of each request the inviter and, whatever it is, the invitee.
+    assert!(counts as u64 <= days * (2 + 2 * LIMIT), "{counts} notes");
+    assert!(u64::from(all) <= days * 4 * LIMIT, "{all} counted");
+    // About 64 rows in a day, of 1 KiB each.
+    let grown = world.bytes().saturating_sub(bytes);
     assert!(
-        (1..=days * u64::from(LIMIT)).contains(&offered),
-        "{offered} in {days} days"
+        grown <= days * 256 * 1024,
+        "the database grew by {grown} bytes"
     );
-    assert!(
-        u64::try_from(counts).unwrap() <= 3 * offered,
-        "{counts} notes"
-    );
-    assert_eq!(
-        u64::from(all),
-        3 * offered,
-        "more was counted than was offered"
-    );
+    eprintln!("{FLOOD} requests: {offered} ghosts, {counts} counters, {grown} bytes");
     world.goes_on();
 }
 

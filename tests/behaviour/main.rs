@@ -20,6 +20,7 @@ mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod hostile;
 mod inviter;
 mod keys;
 mod peer;

@@ -115,6 +115,7 @@ async fn a_peer_is_forgotten() {
         .unwrap();
     let now = Clock::system().now();
     let peer = PinnedPeer {
+        unasked: false,
         server: server_name!("b.example").to_owned(),
         document: document.json().to_string(),
         since: now,

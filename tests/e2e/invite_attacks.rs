@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 use vizard::{
+    pseudonym::{Mapping, ServerKey, prove},
     rng::Rng,
     sealed::{KeyDocument, RequestDraft, SealedAddress, Sealing, seal},
 };
@@ -63,129 +64,128 @@ fn keys(value: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-#[expect(clippy::too_many_lines, reason = "one attack after the other")]
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
-    let scene = Scene::start("hostile").await?;
-    let Scene {
-        stranger,
-        bot,
-        document,
-        ..
-    } = &scene;
-    let other = Stranger::register(&scene.world.servers.b).await?;
-    let (room, elsewhere) = (stranger.room().await?, stranger.room().await?);
-    let bob = scene.invitee()?;
-    let key = document.sealing_key(now()).context("a key")?;
-    let bound = |inviter: &Stranger| -> Result<SealedAddress> {
+impl Scene {
+    /// An address of Bob's, bound to a room and an inviter.
+    fn bound(&self, inviter: &Stranger, room: &RoomId) -> Result<SealedAddress> {
+        let key = self.document.sealing_key(now()).context("a key")?;
+        let bob = self.invitee()?;
         let sealing = Sealing::Bound {
             user: &bob,
-            room: &room,
+            room,
             inviter: inviter.key.id().into(),
         };
         Ok(seal(&Rng::os(), &key, sealing, now() + 3_600_000)?)
-    };
-    let good = stranger.request(&bound(stranger)?, &room);
+    }
 
-    // As it should be, and once more: the same ghost.
-    let answer = stranger.ask(bot, &good.content).await?;
-    ensure!(answer["ghost"].is_string(), "no ghost: {answer}");
-    let again = stranger.ask(bot, &good.content).await?;
-    ensure!(again == answer, "a repeated request has another answer");
-    // Another request with another sealing of the same name: another ghost, which has nothing of the first.
-    let fresh = stranger
-        .ask(bot, &stranger.request(&bound(stranger)?, &room).content)
-        .await?;
-    ensure!(fresh["ghost"] != answer["ghost"], "two requests, one ghost");
-    ensure!(keys(&fresh) == keys(&answer), "another shape");
+    /// A request as it should be.
+    fn request(&self, room: &RoomId) -> Result<Value> {
+        let sealed = self.bound(&self.stranger, room)?;
+        Ok(self.stranger.request(&sealed, room).content)
+    }
+}
 
-    let mut tampered = good.content.clone();
-    tampered["expires_ts"] = json!(now() + 7_200_000);
-    let mut unsigned = good.content.clone();
-    unsigned["signatures"] = json!({});
-    let mut by_another = stranger.request(&bound(stranger)?, &room).content;
-    let signed_by_another = other.request(&bound(&other)?, &room).content;
-    by_another["signatures"] = signed_by_another["signatures"].clone();
-    let mut for_another_purpose = stranger.request(&bound(stranger)?, &room).content;
-    let purpose = vizard::pseudonym::Mapping::sign(
-        &stranger.key,
-        stranger.id.server_name(),
-        &room,
-        &vizard::pseudonym::ServerKey::generate(&Rng::os()),
-    );
-    let own = stranger.key.id().to_base64();
-    for_another_purpose["signatures"] = json!({ &own: purpose["signatures"][&own] });
-    let mut flipped = stranger.request(&bound(stranger)?, &room).content;
-    let text = flipped["sealed"].as_str().context("sealed")?.to_owned();
+/// An attack: what it is, how it is counted, and what is sent.
+type Attack = (&'static str, &'static str, Value);
+
+/// Requests whose address does not serve for them, or that come too late or from somebody else.
+fn misused(
+    scene: &Scene,
+    other: &Stranger,
+    [room, elsewhere]: [&RoomId; 2],
+) -> Result<Vec<Attack>> {
+    let stranger = &scene.stranger;
+    let text = scene.bound(stranger, room)?.to_string();
     let (head, last) = text.split_at(text.len() - 8);
     let first = if last.starts_with('A') { 'B' } else { 'A' };
-    let broken = SealedAddress::parse(&format!("{head}{first}{}", &last[1..]))?;
-    flipped = stranger.request(&broken, &room).content;
-    let to_another_server = {
-        let sealed = SealedAddress::parse(&text.replace(
-            scene.world.servers.a.server_name(),
-            scene.world.servers.b.server_name(),
-        ))?;
-        stranger.request(&sealed, &room).content
+    let flipped = SealedAddress::parse(&format!("{head}{first}{}", &last[1..]))?;
+    let [a, b] = [&scene.world.servers.a, &scene.world.servers.b].map(|one| one.server_name());
+    let to_b = SealedAddress::parse(&text.replace(a, b))?;
+    let until = |at: u64| -> Result<Value> {
+        let sealed = scene.bound(stranger, room)?;
+        Ok(stranger.request_until(&sealed, room, at).content)
     };
-    let for_nobody = RequestDraft {
-        sealed: &bound(stranger)?,
-        room: &room,
-        expires_ts: now() + 60_000,
-    };
-    let as_bot = UserId::parse(format!("@vizard:{}", scene.world.servers.b.server_name()))?;
-    let forged_bot = for_nobody.sign_as_bot(
-        &Rng::os(),
-        &as_bot,
-        &vizard::pseudonym::ServerKey::generate(&Rng::os()),
-    );
-
-    let attacks: Vec<(&str, &str, Value)> = vec![
-        (
-            "moved to another room",
-            "unopenable",
-            stranger.request(&bound(stranger)?, &elsewhere).content,
-        ),
+    let moved = stranger.request(&scene.bound(stranger, room)?, elsewhere);
+    let of_another = stranger.request(&scene.bound(other, room)?, room);
+    let as_another = other.request(&scene.bound(other, room)?, room);
+    Ok(vec![
+        ("moved to another room", "unopenable", moved.content),
         (
             "an address of another inviter",
             "unopenable",
-            stranger.request(&bound(&other)?, &room).content,
+            of_another.content,
         ),
-        (
-            "expired",
-            "expired",
-            stranger
-                .request_until(&bound(stranger)?, &room, now() - 1000)
-                .content,
-        ),
+        ("expired", "expired", until(now() - 1000)?),
         (
             "good for a year",
             "too_long",
-            stranger
-                .request_until(&bound(stranger)?, &room, now() + 365 * 86_400_000)
-                .content,
+            until(now() + 365 * 86_400_000)?,
         ),
+        (
+            "a flipped bit",
+            "unopenable",
+            stranger.request(&flipped, room).content,
+        ),
+        (
+            "for another server",
+            "other_server",
+            stranger.request(&to_b, room).content,
+        ),
+        ("as somebody else", "other_sender", as_another.content),
+    ])
+}
+
+/// Requests whose signature does not serve for them.
+fn missigned(scene: &Scene, other: &Stranger, room: &RoomId) -> Result<Vec<Attack>> {
+    let stranger = &scene.stranger;
+    let own = stranger.key.id().to_base64();
+    let mut tampered = scene.request(room)?;
+    tampered["expires_ts"] = json!(now() + 7_200_000);
+    let mut unsigned = scene.request(room)?;
+    unsigned["signatures"] = json!({});
+    let mut by_another = scene.request(room)?;
+    let theirs = other.request(&scene.bound(other, room)?, room).content;
+    by_another["signatures"] = theirs["signatures"].clone();
+    let some_server = ServerKey::generate(&Rng::os());
+    let mapping = Mapping::sign(&stranger.key, stranger.id.server_name(), room, &some_server);
+    let proof = prove(&stranger.key, &stranger.id, room, "it was me");
+    let mut attacks = Vec::new();
+    for purpose in [mapping, proof] {
+        let mut borrowed = scene.request(room)?;
+        borrowed["signatures"] = json!({ &own: purpose["signatures"][&own] });
+        attacks.push((
+            "with a signature for another purpose",
+            "signature",
+            borrowed,
+        ));
+    }
+    let draft = RequestDraft {
+        sealed: &scene.bound(stranger, room)?,
+        room,
+        expires_ts: now() + 60_000,
+    };
+    let as_bot = UserId::parse(format!("@vizard:{}", scene.world.servers.b.server_name()))?;
+    let forged = draft.sign_as_bot(&Rng::os(), &as_bot, &some_server);
+    attacks.extend([
         ("changed after it was signed", "signature", tampered),
         ("not signed", "signature", unsigned),
         ("signed by somebody else", "signature", by_another),
         (
-            "with a signature for another purpose",
-            "signature",
-            for_another_purpose,
-        ),
-        ("a flipped bit", "unopenable", flipped),
-        ("for another server", "other_server", to_another_server),
-        (
             "as a bot of a server without Vizard",
             "other_sender",
-            forged_bot.content,
+            forged.content,
         ),
-        (
-            "as somebody else",
-            "other_sender",
-            other.request(&bound(&other)?, &room).content,
-        ),
-    ];
+    ]);
+    Ok(attacks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
+    let scene = Scene::start("hostile").await?;
+    let (stranger, bot) = (&scene.stranger, scene.bot.as_str());
+    let other = Stranger::register(&scene.world.servers.b).await?;
+    let (room, elsewhere) = (stranger.room().await?, stranger.room().await?);
+    let mut attacks = misused(&scene, &other, [&room, &elsewhere])?;
+    attacks.extend(missigned(&scene, &other, &room)?);
     let mut shapes = BTreeSet::new();
     for (what, reason, content) in attacks {
         let before = scene.count(reason).await?;
@@ -202,6 +202,23 @@ async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
         );
     }
     ensure!(shapes.len() == 1, "refusals differ: {shapes:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_answered_as_before() -> Result<()> {
+    let scene = Scene::start("repeated").await?;
+    let (stranger, bot) = (&scene.stranger, scene.bot.as_str());
+    let (room, elsewhere) = (stranger.room().await?, stranger.room().await?);
+    let good = scene.request(&room)?;
+    let answer = stranger.ask(bot, &good).await?;
+    ensure!(answer["ghost"].is_string(), "no ghost: {answer}");
+    let again = stranger.ask(bot, &good).await?;
+    ensure!(again == answer, "a repeated request has another answer");
+    // Another request with another sealing of the same name: another ghost, which has nothing of the first.
+    let fresh = stranger.ask(bot, &scene.request(&room)?).await?;
+    ensure!(fresh["ghost"] != answer["ghost"], "two requests, one ghost");
+    ensure!(keys(&fresh) == keys(&answer), "another shape");
 
     // What is no request at all gets no answer, and does no harm.
     let mark = stranger.client.mark().await;
@@ -213,7 +230,7 @@ async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
     ] {
         stranger.send(bot, &content).await?;
     }
-    let last = stranger.ask(bot, &good.content).await?;
+    let last = stranger.ask(bot, &good).await?;
     ensure!(last == answer, "it answers differently now");
     let answers = stranger.client.received().await;
     let after = answers
@@ -221,9 +238,16 @@ async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
         .skip(mark)
         .filter(|one| one.kind() == vizard::sealed::RESPONSE_TYPE);
     ensure!(after.count() <= 2, "what is no request was answered");
+    only_the_invite_that_was_asked_for_arrives(&scene, [&room, &elsewhere], [&answer, &fresh]).await
+}
 
-    // An invite for a ghost that was never offered, and one by somebody who did not ask, lead nowhere; the one that was asked for
-    // reaches him.
+/// An invite for a ghost that was never offered, and one into another room, lead nowhere; the one that was asked for reaches Bob.
+async fn only_the_invite_that_was_asked_for_arrives(
+    scene: &Scene,
+    [room, elsewhere]: [&RoomId; 2],
+    [first, second]: [&Value; 2],
+) -> Result<()> {
+    let (stranger, bob) = (&scene.stranger, &scene.bob);
     let never = UserId::parse(format!(
         "@_vizard_{}:{}",
         "a".repeat(52),
@@ -233,23 +257,19 @@ async fn what_a_hostile_peer_sends_gets_one_refusal() -> Result<()> {
         .client
         .invite(room.as_str(), never.as_str())
         .await?;
-    let ghost = stranger.invite(&elsewhere, &answer).await?;
+    stranger.invite(elsewhere, first).await?;
     let invited = |one: &crate::testkit::client::Received| {
-        one.event["state_key"] == scene.bob.id() && one.event["content"]["membership"] == "invite"
+        one.event["state_key"] == bob.id() && one.event["content"]["membership"] == "invite"
     };
-    let early = scene
-        .bob
+    let early = bob
         .wait_for("no invite", invited, std::time::Duration::from_secs(3))
         .await;
     ensure!(
         early.is_err(),
         "an invite to another room than was asked for arrived"
     );
-    let second = stranger.invite(&room, &fresh).await?;
-    ensure!(second != ghost, "one ghost");
-    scene
-        .bob
-        .wait_for("the invite", invited, crate::world::PATIENCE)
+    stranger.invite(room, second).await?;
+    bob.wait_for("the invite", invited, crate::world::PATIENCE)
         .await?;
     Ok(())
 }

@@ -34,6 +34,7 @@ pub fn pass(clock: &Clock, millis: u64) {
 /// The one that asks: a.example, with its homeserver.
 pub struct Asking {
     pub peers: Peers,
+    pub store: Store,
     pub clock: Clock,
     pub fake: Fake,
     _scratch: Scratch,
@@ -86,7 +87,7 @@ impl Asking {
         .unwrap();
         let homeserver = Homeserver::new(client, clock.clone(), Rng::os()).unwrap();
         let peers = Peers::new(
-            store,
+            store.clone(),
             homeserver,
             Arc::new(config),
             clock.clone(),
@@ -95,6 +96,7 @@ impl Asking {
         );
         Self {
             peers,
+            store,
             clock,
             fake,
             _scratch: scratch,

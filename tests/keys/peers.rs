@@ -376,3 +376,52 @@ async fn one_place_may_lag_behind_and_one_may_be_closed() {
     world.a.relays(&server, &Value::Null);
     assert_eq!(world.ask_anew().await.unwrap().sequence(), 2);
 }
+
+#[tokio::test]
+async fn strangers_keys_are_kept_for_a_while_and_fetched_seldom() {
+    let world = World::new().await;
+    let (peers, server) = (&world.a.peers, world.site.server());
+    let prune = async || {
+        let now = world.a.clock.now();
+        world.a.store.prune_notes(now).await.unwrap()
+    };
+    // It asked for something. Whoever asks all the time has nothing fetched all the time.
+    for _ in 0..20 {
+        peers.document_for_stranger(&server).await.unwrap();
+        peers.newer_for_stranger(&server).await.unwrap();
+    }
+    assert_eq!(world.asked(), 1);
+    assert!(world.pinned().await.unwrap().unasked);
+    // It changed its keys, and is believed a minute later.
+    assert!(world.b.keys.rotate(Rotate::All).await.unwrap());
+    world.publish();
+    pass(&world.a.clock, 61_000);
+    let known = peers.document_for_stranger(&server).await.unwrap();
+    assert_eq!(known.sequence(), 1);
+    let newer = peers.newer_for_stranger(&server).await.unwrap();
+    assert_eq!((newer.sequence(), world.asked()), (2, 2));
+    // Many at once are one, and none of them waits.
+    pass(&world.a.clock, 2 * DAY);
+    let all = (0..20).map(|_| peers.document_for_stranger(&server));
+    let all = futures_util::future::join_all(all).await;
+    assert_eq!(world.asked(), 3);
+    assert!(all.iter().any(Result::is_ok));
+    assert!(
+        all.iter()
+            .all(|one| matches!(one, Ok(_) | Err(Unknown::Busy)))
+    );
+    // It is not heard of any more.
+    pass(&world.a.clock, 32 * DAY);
+    prune().await;
+    assert_eq!(world.pinned().await, None);
+
+    // What somebody here asked for stays, whoever asks for it later.
+    assert!(world.b.keys.rotate(Rotate::All).await.unwrap());
+    world.publish();
+    peers.fetch_now(&server).await.unwrap();
+    pass(&world.a.clock, 2 * DAY);
+    peers.document_for_stranger(&server).await.unwrap();
+    pass(&world.a.clock, 100 * DAY);
+    prune().await;
+    assert!(!world.pinned().await.unwrap().unasked);
+}
