@@ -118,6 +118,11 @@ impl Exchange<'_> {
 
     /// What an answer says, if it is one to this question from whom it was put to.
     async fn read(&mut self, mail: &Mail) -> Option<Reply> {
+        // To another device than asked: what one pseudonym hears makes no other act.
+        if mail.to != self.actor.user {
+            ignored("other_recipient");
+            return None;
+        }
         let content = mail.content.get().as_bytes();
         let mut read = Reply::parse(content, &mail.sender, &self.asked, &self.document);
         if let Err(ResponseFault::Signature(_)) = read
@@ -128,12 +133,7 @@ impl Exchange<'_> {
             self.document = document;
             read = Reply::parse(content, &mail.sender, &self.asked, &self.document);
         }
-        read.map_err(|fault| {
-            metrics::counter!("vizard_invite_answers_ignored_total", "why" => fault.name())
-                .increment(1);
-            tracing::debug!(why = fault.name(), "an answer to an invite is ignored");
-        })
-        .ok()
+        read.map_err(|fault| ignored(fault.name())).ok()
     }
 
     async fn newest(&self) -> Result<Arc<KeyDocument>, Unknown> {
@@ -143,6 +143,11 @@ impl Exchange<'_> {
         }
         self.deps.peers.fetch_now(server).await.map(Arc::new)
     }
+}
+
+fn ignored(why: &'static str) {
+    metrics::counter!("vizard_invite_answers_ignored_total", "why" => why).increment(1);
+    tracing::debug!(why, "an answer to an invite is ignored");
 }
 
 /// Lets the actor's device take in what comes for it, at most so long. The bot's does so all the time.

@@ -20,7 +20,7 @@ const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
 /// How many users' turns the ghosts have that leave.
-const WITHDRAWING: usize = 3;
+const WITHDRAWING: u8 = 3;
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
 
@@ -109,12 +109,11 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     }
 }
 
-/// Ghosts that leave share the turns of a few: strangers choose how many there are, and how long their servers take.
+/// Ghosts that leave share the turns of a few users whom there are not: strangers choose how many ghosts there are, and how long
+/// their servers take.
 fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
     let last = ghost.localpart().bytes().last().unwrap_or_default();
-    let name = format!("withdrawing{}", usize::from(last) % WITHDRAWING);
-    UserId::parse_with_server_name(name, deps.namespace.server())
-        .unwrap_or_else(|_| deps.bot.user.clone())
+    deps.namespace.mirror(&[last % WITHDRAWING; 16])
 }
 
 /// Runs a job, step by step, each on top of what the one before it stored.

@@ -202,6 +202,10 @@ fn what_others_answer_changes_nothing() {
             .post(sender, &posted.sender, RESPONSE_TYPE, content);
         sleep(Duration::from_millis(20));
     }
+    // To somebody who did not ask.
+    let bot = "@vizard:a.example";
+    world.fake.post(b, bot, RESPONSE_TYPE, good.clone());
+    sleep(Duration::from_millis(300));
     assert!(invited(&world).is_empty());
     assert_eq!(jobs(&world).len(), 1, "it still waits");
     peer.says(&world, &posted, good);

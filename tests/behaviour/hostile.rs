@@ -9,7 +9,7 @@ use vizard::{
     portal::{Offered, Outcome},
     pseudonym::SenderKey,
     rng::Rng,
-    sealed::{REQUEST_TYPE, RESPONSE_TYPE, RequestDraft, Sealing},
+    sealed::{REQUEST_TYPE, RESPONSE_TYPE, Sealing},
 };
 
 use crate::{
@@ -94,10 +94,10 @@ fn an_invite_under_another_name_does_not_ring_again() {
     let portal = portals(&world, CAROL).into_keys().next().unwrap();
     let rings = |world: &World| {
         let events = world.fake.events(&portal);
-        let invites = events.iter().filter(|event| {
+        let rung = events.iter().filter(|event| {
             event["state_key"] == CAROL && event["content"]["membership"] == "invite"
         });
-        invites.count()
+        rung.count()
     };
     assert_eq!(rings(&world), 1);
     for name in ["Pay me", "At once", "Or else"] {
@@ -195,12 +195,9 @@ fn a_bot_may_have_new_keys() {
     };
     let user = UserId::parse(CAROL).unwrap();
     let asks = |world: &World, peer: &Peer| {
-        let draft = RequestDraft {
-            sealed: &sealed(world, Sealing::Contact { user: &user }),
-            room: &inviter.room,
-            expires_ts: world.deps().clock.now() + 24 * HOUR,
-        };
-        inviter.ask(world, &peer.asks(&draft)).unwrap().content
+        let address = sealed(world, Sealing::Contact { user: &user });
+        let request = peer.asks(world, &address, &inviter.room);
+        inviter.ask(world, &request).unwrap().content
     };
     let first = ghost(&asks(&world, &old));
     assert!(!offered(&world, &first).unwrap().decoy);

@@ -86,12 +86,6 @@ impl Peer {
         self.namespace.bot().to_owned()
     }
 
-    /// A request by its bot, for somebody who is no pseudonym.
-    pub fn asks(&self, draft: &RequestDraft<'_>) -> Value {
-        let signed = draft.sign_as_bot(&Rng::os(), &self.bot(), &self.server_key);
-        signed.content
-    }
-
     /// A request as this Vizard reads it, and whom it is for.
     pub fn read(&self, world: &World, posted: &Posted) -> (InviteRequest, Opened) {
         let deps = world.deps();

@@ -14,7 +14,7 @@ use vizard::{
 use crate::{
     invites::{document, now},
     stranger::{Stranger, contact},
-    testkit::{client::Client, proxy::counted},
+    testkit::{client::Client, proxy::counted, synapse::Synapse},
     world::World,
 };
 
@@ -98,8 +98,7 @@ fn misused(
     let (head, last) = text.split_at(text.len() - 8);
     let first = if last.starts_with('A') { 'B' } else { 'A' };
     let flipped = SealedAddress::parse(&format!("{head}{first}{}", &last[1..]))?;
-    let [a, b] = [&scene.world.servers.a, &scene.world.servers.b]
-        .map(crate::testkit::synapse::Synapse::server_name);
+    let [a, b] = [&scene.world.servers.a, &scene.world.servers.b].map(Synapse::server_name);
     let to_b = SealedAddress::parse(&text.replace(a, b))?;
     let until = |at: u64| -> Result<Value> {
         let sealed = scene.bound(stranger, room)?;
