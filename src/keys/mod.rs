@@ -7,13 +7,15 @@
 
 pub mod describe;
 mod peers;
+mod pinned;
 mod record;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ruma::{OwnedServerName, OwnedUserId};
 
-pub use peers::{Peers, PinnedPeer, Unknown};
+pub use peers::{Peers, Unknown};
+pub use pinned::PinnedPeer;
 pub use record::Rotate;
 
 use record::{OWN, Own};

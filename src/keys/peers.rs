@@ -10,10 +10,9 @@ use std::{
 };
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::PROFILE_FIELD;
+use super::{PROFILE_FIELD, pinned::PinnedPeer};
 use crate::{
     clock::{Clock, UnixMillis},
     config::{Anchor, Config},
@@ -21,45 +20,8 @@ use crate::{
     peer::{FetchError, Fetcher},
     pseudonym::ServerKeyId,
     sealed::{self, Anchored, Change, Found, KeyDocument, Pin, Refusal, Trust, accept},
-    store::{Note, Store, StoreError},
+    store::{Store, StoreError},
 };
-
-/// The key document of another Vizard, as it was last accepted. Found by server name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedPeer {
-    /// The server.
-    pub server: OwnedServerName,
-    /// Its document, as JSON.
-    pub document: String,
-    /// When it was first seen.
-    pub since: UnixMillis,
-    /// When it was last fetched.
-    pub fetched: UnixMillis,
-    /// Whether it was seen over TLS, or pinned by hand; otherwise the homeserver alone vouches for it.
-    pub anchored: bool,
-    /// Whether nobody but that server itself has given cause to look for it so far: then it is not kept forever.
-    #[serde(default)]
-    pub unasked: bool,
-}
-
-impl PinnedPeer {
-    /// The document, whether it is still good or not.
-    #[must_use]
-    pub fn document(&self) -> Option<KeyDocument> {
-        KeyDocument::parse_of_any_time(self.document.as_bytes(), &self.server).ok()
-    }
-}
-
-impl PinnedPeer {
-    /// Forgets what is pinned of a server, so that the next document is taken as the first. Whether anything was.
-    pub async fn forget(store: &Store, server: &ServerName) -> Result<bool, StoreError> {
-        store.delete_note::<Self>(server.as_bytes()).await
-    }
-}
-
-impl Note for PinnedPeer {
-    const KIND: i64 = 2;
-}
 
 const AT_ONCE: usize = 4;
 /// A failure is remembered for so long.
@@ -211,10 +173,10 @@ impl Peers {
         if let Some(known) = self.fresh(server, need, now).await? {
             return Ok(known);
         }
-        if let Some(error) = self.failure(server, now).filter(|_| need != Need::Now) {
-            return Err(error);
-        }
         let pinned = self.pinned(server).await?;
+        if let Some(error) = self.failure(server, now).filter(|_| need != Need::Now) {
+            return self.held(need, pinned.as_ref(), error, now);
+        }
         let _slot = if need.is_of_stranger() {
             if pinned.is_none() && self.new_today(now, 0) >= NEW_A_DAY {
                 return Err(Unknown::Busy);
@@ -228,6 +190,7 @@ impl Peers {
             };
             slot
         };
+        let held = pinned.clone();
         let result = self.fetch(server, need, pinned, now).await;
         if let Err(error) = &result {
             metrics::counter!("vizard_failures_total", "class" => "peer_keys").increment(1);
@@ -237,7 +200,30 @@ impl Peers {
             }
             failed.insert(server.to_owned(), (now, error.clone()));
         }
-        result
+        result.or_else(|error| self.held(need, held.as_ref(), error, now))
+    }
+
+    /// What was found before, if it is still good and only cannot be found just now: a server that is away for a while does not
+    /// lose its keys.
+    fn held(
+        &self,
+        need: Need,
+        pinned: Option<&PinnedPeer>,
+        error: Unknown,
+        now: UnixMillis,
+    ) -> Result<KeyDocument, Unknown> {
+        let away = matches!(
+            &error,
+            Unknown::Refused {
+                refusal: Refusal::NotFound | Refusal::NotAnchored,
+                ..
+            }
+        );
+        let asks_anew = matches!(need, Need::Now | Need::NewerOfStranger);
+        let enough =
+            |peer: &&PinnedPeer| peer.anchored || self.0.config.keys.anchor == Anchor::Federation;
+        let held = pinned.filter(enough).and_then(|peer| peer.valid(now));
+        held.filter(|_| away && !asks_anew).ok_or(error)
     }
 
     /// Forgets what is pinned, so that the next document is taken as the first. Whether anything was pinned.
@@ -271,7 +257,7 @@ impl Peers {
         let pinned = self.pinned(server).await?;
         Ok(pinned
             .filter(|peer| now.saturating_sub(peer.fetched) < for_so_long)
-            .and_then(|peer| KeyDocument::parse(peer.document.as_bytes(), server, now).ok()))
+            .and_then(|peer| peer.valid(now)))
     }
 
     /// How many strangers were pinned today, and so many more.

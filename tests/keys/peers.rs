@@ -103,6 +103,8 @@ async fn a_document_is_pinned_and_not_fetched_again_for_a_day() {
 
     // One who is away is known until the document is no longer good.
     world.site.set(Answer::Status(502));
+    let last = world.ask_anew().await.unwrap();
+    assert_eq!(last, *world.b.keys.document());
     pass(&world.a.clock, 8 * DAY);
     assert_matches!(
         world.ask().await,
