@@ -264,6 +264,7 @@ impl App {
             answers: Answers::default(),
             bot,
             jobs: Arc::default(),
+            renewing: Arc::default(),
             renewed: CancellationToken::new(),
         };
         let lanes = Lanes::new(deps.clone(), stop.clone());

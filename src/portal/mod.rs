@@ -99,6 +99,8 @@ pub struct Deps {
     pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Held while the bot's device is made anew.
+    pub renewing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the bot has another device, so that everything is to begin anew.
     pub renewed: CancellationToken,
 }
