@@ -18,7 +18,7 @@ use crate::{
     http, invite,
     keys::{self, OwnKeys, Peers},
     peer::Fetcher,
-    portal::{Deps, Limits, PortalError, Portals, Transfers, bot_device},
+    portal::{Answers, Deps, Limits, PortalError, Portals, Transfers, bot_device},
     pseudonym::Namespace,
     rng::Rng,
     spool::Spool,
@@ -79,6 +79,7 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
         health: health.clone(),
         keys: app.deps.keys.clone(),
         peers: app.deps.peers.clone(),
+        invites: app.deps.config.invites.enabled,
     };
     let stop_listening = CancellationToken::new();
     let server = serve(
@@ -260,8 +261,10 @@ impl App {
             keys,
             peers,
             rekeyed: Arc::default(),
+            answers: Answers::default(),
             bot,
             jobs: Arc::default(),
+            renewing: Arc::default(),
             renewed: CancellationToken::new(),
         };
         let lanes = Lanes::new(deps.clone(), stop.clone());
@@ -295,6 +298,8 @@ impl App {
         ));
         self.tasks
             .spawn(invite::publish::run(self.deps.clone(), self.stop.clone()));
+        self.tasks
+            .spawn(invite::post::run(self.deps.clone(), self.stop.clone()));
         self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
         let heard = self.heard.clone();
         self.tasks.spawn(worker::run_upkeep(

@@ -103,3 +103,34 @@ impl Clock {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// A day as people write it, in UTC: `21 Nov 2026`.
+#[must_use]
+pub fn day(time: UnixMillis) -> String {
+    http_date(time).get(5..16).unwrap_or_default().to_owned()
+}
+
+/// A day and a time of it: `21 Nov 2026 11:41 UTC`.
+#[must_use]
+pub fn minute(time: UnixMillis) -> String {
+    format!("{} UTC", http_date(time).get(5..22).unwrap_or_default())
+}
+
+fn http_date(time: UnixMillis) -> String {
+    // The latest that can be written is the year 9999.
+    let since = Duration::from_millis(time.min(253_402_300_799_000));
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written() {
+        assert_eq!(day(1_700_000_000_000), "14 Nov 2023");
+        assert_eq!(minute(1_700_000_000_000), "14 Nov 2023 22:13 UTC");
+        assert_eq!(day(0), "01 Jan 1970");
+        assert_eq!(day(u64::MAX), "31 Dec 9999");
+    }
+}

@@ -109,6 +109,8 @@ pub struct Unsigned {
     pub transaction_id: Option<String>,
     /// Present when the event was redacted before it was delivered.
     pub redacted_because: Option<Box<RawValue>>,
+    /// What an invited user is shown of the room: any JSON, as the inviter's server says it.
+    pub invite_room_state: Option<Box<RawValue>>,
 }
 
 /// Types of state that are read when they come encrypted (MSC4362): what a portal shows, and what a room asks of pseudonyms.
@@ -162,6 +164,19 @@ impl Event {
             .map_or(Membership::Other, membership)
     }
 
+    /// What an invite shows of its room. What is not well-formed is left out.
+    #[must_use]
+    pub fn invite_state(&self) -> Vec<Stripped> {
+        let Some(state) = &self.unsigned.invite_room_state else {
+            return Vec::new();
+        };
+        let events: Vec<&RawValue> = serde_json::from_str(state.get()).unwrap_or_default();
+        events
+            .into_iter()
+            .filter_map(|event| serde_json::from_str(event.get()).ok())
+            .collect()
+    }
+
     /// The event that this message replies to.
     #[must_use]
     pub fn reply_to(&self) -> Option<OwnedEventId> {
@@ -198,6 +213,19 @@ impl Event {
             .and_then(|content| content.redacts)
             .or_else(|| self.redacts.clone())
     }
+}
+
+/// A state event without its envelope, as invited users are shown it.
+#[derive(Debug, Deserialize)]
+pub struct Stripped {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its state key.
+    #[serde(default)]
+    pub state_key: String,
+    /// Its content: any JSON.
+    pub content: Box<RawValue>,
 }
 
 /// The membership in a member event.

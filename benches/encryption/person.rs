@@ -72,7 +72,7 @@ impl Person {
     pub async fn new(server: &impl Server, user: &str) -> anyhow::Result<Self> {
         let user: OwnedUserId = user.try_into()?;
         let device: OwnedDeviceId = "DEVICE".into();
-        let person = Self {
+        let mut person = Self {
             olm: OlmMachine::new(&user, &device).await,
             user,
             device,
@@ -101,6 +101,8 @@ impl Person {
         let signed = json!(identity.upload_signatures_req.signed_keys);
         server.keys(|server| server.sign(&signed));
         person.outgoing(server).await?;
+        // As every client does at once: before a sync there is no fallback key, and one-time keys run out.
+        person.receive(server).await?;
         Ok(person)
     }
 

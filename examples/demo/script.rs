@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
 use crate::{
     show,
@@ -114,10 +115,58 @@ pub async fn play(alice: &Client, bob: &Client, server_of_alice: &str) -> Result
     Ok(story)
 }
 
+/// Alice invites Carol by a sealed address into the room; Carol accepts by joining her portal. Returns that.
+pub async fn invite(
+    alice: &Client,
+    bob: &Client,
+    carol: &Client,
+    story: &Story,
+    sealed: &str,
+) -> Result<String> {
+    show::step("Alice invites Carol, of whom she has a sealed address: !vizard invite vz1:");
+    alice
+        .say(&story.portal, &format!("!vizard invite {sealed}"))
+        .await?;
+    let invited = |one: &Received| one.room == story.portal && one.body().contains("invited as ");
+    alice
+        .wait_for("\"invited as …\"", invited, PATIENCE)
+        .await?;
+    let from_host = |one: &Received| one.sender().starts_with("@_vizard_p_");
+    let portal = carol
+        .accept_invite("to Carol's portal", from_host, PATIENCE)
+        .await?;
+    show::seen("Carol accepted by joining her portal");
+    let masked = |one: &Received| {
+        one.source == Source::Timeline
+            && one.room == story.room
+            && one.event["content"]["membership"] == "join"
+            && one.sender().starts_with("@_vizard_")
+            && one.sender() != story.ghost
+    };
+    bob.wait_for("Carol's ghost", masked, PATIENCE).await?;
+    carol
+        .say(&portal, "A second mask at this table, if I may.")
+        .await?;
+    for (who, client, room) in [("Bob", bob, &story.room), ("Alice", alice, &story.portal)] {
+        let said = |one: &Received| one.room == *room && one.body().starts_with("A second mask");
+        client
+            .wait_for(&format!("Carol's words ({who})"), said, PATIENCE)
+            .await?;
+    }
+    Ok(portal)
+}
+
 /// Bob opens a room; Alice tells the bot to join it and accepts the portal.
 async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<Story> {
-    show::step("Bob opens a public room");
-    let (room, alias) = bob.create_public_room("tea-room", "The tea room").await?;
+    show::step("Bob opens a public room, in which everybody may invite");
+    let (_, server) = bob.id().split_once(':').context("Bob's server")?;
+    let alias = format!("#tea-room:{server}");
+    let room = bob
+        .create_room(json!({
+            "preset": "public_chat", "visibility": "public", "room_alias_name": "tea-room",
+            "name": "The tea room", "power_level_content_override": {"invite": 0},
+        }))
+        .await?;
 
     show::step(&format!("Alice writes to her bot: join {alias}"));
     let bot = format!("@vizard:{server_of_alice}");
@@ -136,7 +185,7 @@ async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<St
     let portal = alice
         .accept_invite("to the portal", from_host, PATIENCE)
         .await?;
-    show::step("Alice accepted the invite to her portal");
+    show::seen("Alice accepted the invite to her portal");
     let says_joined =
         |one: &Received| one.room == chat && one.sender() == bot && nick(one.body()).is_some();
     let answer = alice
@@ -157,7 +206,7 @@ async fn enter(alice: &Client, bob: &Client, server_of_alice: &str) -> Result<St
         .await?
         .sender()
         .to_owned();
-    show::step(&format!("Bob sees {nick} come in"));
+    show::seen(&format!("Bob sees {nick} come in"));
     Ok(Story {
         room,
         alias,

@@ -11,9 +11,14 @@ use crate::{
 
 const WIDTH: usize = 56;
 
-/// A progress line.
+/// A progress line: what is being done.
 pub fn step(what: &str) {
     eprintln!("▸ {what}…");
+}
+
+/// A progress line: what has happened.
+pub fn seen(what: &str) {
+    eprintln!("▸ {what}");
 }
 
 /// The conversation as Alice sees it in her portal, and as Bob sees it in the room.

@@ -165,12 +165,14 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
         PortalState::Leaving => Reply::say(
             "Your pseudonym is just leaving that room. Please try again when it has left; `list` shows it.",
         ),
-        PortalState::Knocking | PortalState::Left | PortalState::Banned => return None,
+        PortalState::Knocking | PortalState::Left | PortalState::Banned | PortalState::Invited => {
+            return None;
+        }
     })
 }
 
 /// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.
-async fn limits(call: &Call<'_>, capped: bool) -> Result<Option<Reply>, PortalError> {
+pub async fn limits(call: &Call<'_>, capped: bool) -> Result<Option<Reply>, PortalError> {
     let access = &call.deps.config.access;
     let now = call.deps.clock.now();
     let mark = call.mark();

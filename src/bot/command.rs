@@ -43,20 +43,32 @@ pub enum Group {
     Rooms,
     /// Who one is there.
     Pseudonyms,
+    /// Inviting, and being invited.
+    Invites,
     /// The rest.
     Other,
+    /// What admins alone may do; nobody else is told that it exists.
+    Admin,
 }
 
 impl Group {
     /// All, in order.
-    pub const ALL: [Self; 3] = [Self::Rooms, Self::Pseudonyms, Self::Other];
+    pub const ALL: [Self; 5] = [
+        Self::Rooms,
+        Self::Pseudonyms,
+        Self::Invites,
+        Self::Other,
+        Self::Admin,
+    ];
 
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
             Self::Rooms => "Rooms",
             Self::Pseudonyms => "Pseudonyms",
+            Self::Invites => "Invites",
             Self::Other => "Other",
+            Self::Admin => "For admins",
         }
     }
 }
@@ -82,12 +94,26 @@ pub enum Needs {
     Pseudonym,
     /// A pseudonym that is in its room.
     Joined,
+    /// The same, unless (in the direct chat) the words begin with a person: then they name no pseudonym.
+    JoinedOrPerson,
+}
+
+impl Needs {
+    /// Whether a pseudonym that is named must be in its room.
+    pub fn a_joined_one(self) -> bool {
+        matches!(self, Self::Joined | Self::JoinedOrPerson)
+    }
 }
 
 impl Command {
     /// Whether a name is this command's.
     pub fn answers_to(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
+    }
+
+    /// Whether somebody, who is an admin or not, may know of it.
+    pub fn is_for(&self, admin: bool) -> bool {
+        admin || self.group != Group::Admin
     }
 
     /// Whether it is offered in a portal (or else in the direct chat).
@@ -99,7 +125,7 @@ impl Command {
     pub fn usage(&self, prefix: Option<&str>) -> String {
         let which = match self.needs {
             Needs::MaybePseudonym => "[WHICH]",
-            Needs::Pseudonym | Needs::Joined => "WHICH",
+            Needs::Pseudonym | Needs::Joined | Needs::JoinedOrPerson => "WHICH",
             Needs::Nothing => "",
         };
         let words = match prefix {

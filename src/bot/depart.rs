@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::UnixMillis,
-    portal::PortalError,
+    portal::{PortalError, invited},
     store::{Portal, PortalState, Task},
 };
 
@@ -20,7 +20,7 @@ pub fn is_in(state: &PortalState) -> bool {
         | PortalState::Knocking
         | PortalState::Joined
         | PortalState::Leaving => true,
-        PortalState::Left | PortalState::Banned => false,
+        PortalState::Left | PortalState::Banned | PortalState::Invited => false,
     }
 }
 
@@ -45,6 +45,20 @@ pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answe
         .add_job(call.invocation.event.as_str(), now, task)
         .await?;
     Ok(Answer::none())
+}
+
+/// An invite that was not answered is declined.
+pub async fn decline(call: &Call<'_>, portal: &Portal) -> Result<Answer, PortalError> {
+    let room = room_title(portal);
+    let text = if invited::decline(call.deps, portal.id).await? {
+        "Declined: the invite to “"
+    } else {
+        "There is no invite any more to “"
+    };
+    Ok(Reply::say(text)
+        .quote(&room)
+        .and("”. Nobody there learns of it.")
+        .into())
 }
 
 /// All pseudonyms leave, each at a time of its own, so that nobody can tell by it that they belong together.

@@ -8,7 +8,7 @@ use super::{
     command::Needs,
     commands, direct, help, parse,
     reply::{Answer, Reply},
-    select,
+    select, whom,
 };
 use crate::{
     homeserver::Actor,
@@ -44,7 +44,8 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
         .map_or_else(|| deps.bot.clone(), |portal| deps.host(portal));
     let user = deps.store.user(&invocation.sender).await?;
     let line = parse::line(&invocation.text, &deps.config.portal.command_prefix);
-    let command = commands::find(line.name);
+    let admin = access::is_admin(&deps.config.access, &invocation.sender);
+    let command = commands::find(line.name).filter(|command| command.is_for(admin));
 
     let may = access::may_use(&deps.config.access, &deps.namespace, &invocation.sender);
     let keeps = user
@@ -74,7 +75,7 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
             };
             run(call).await?
         }
-        None => help::unknown(deps, line.name, invocation.portal.is_some()).into(),
+        None => help::unknown(deps, line.name, invocation.portal.is_some(), admin).into(),
     };
     say(deps, &actor, invocation, &answer).await
 }
@@ -98,6 +99,7 @@ async fn run(mut call: Call<'_>) -> Result<Answer, PortalError> {
         Needs::Nothing => false,
         Needs::MaybePseudonym => !call.rest.is_empty(),
         Needs::Pseudonym | Needs::Joined => true,
+        Needs::JoinedOrPerson => !whom::begins_with_person(&call.user, call.rest),
     };
     if keyword {
         call.portal = None;
@@ -110,7 +112,7 @@ async fn run(mut call: Call<'_>) -> Result<Answer, PortalError> {
             Asked::Answered(reply) => return Ok(reply.into()),
         }
     }
-    if let (Needs::Joined, Some(portal)) = (command.needs, &call.portal)
+    if let (true, Some(portal)) = (command.needs.a_joined_one(), &call.portal)
         && portal.state != PortalState::Joined
     {
         return Ok(not_joined(&call, portal).into());
@@ -127,6 +129,7 @@ fn not_joined(call: &Call<'_>, portal: &Arc<Portal>) -> Reply {
         PortalState::Joining => "Its join is still under way; please try again when it is done.",
         PortalState::Knocking => "It has knocked and waits to be let in.",
         PortalState::Leaving => "It is leaving.",
+        PortalState::Invited => "It is invited, and you have not answered; `rejoin` accepts.",
         _ => "`rejoin` takes it back.",
     };
     Reply::say(&format!(

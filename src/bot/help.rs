@@ -1,21 +1,29 @@
 //! Help: the list of commands, one command in detail, and a hint when somebody mistypes.
 
 use super::{
-    command::{Command, Group, Needs},
+    command::{Command, Group},
     commands::{self, TABLE},
     reply::{Reply, tidy},
 };
 use crate::portal::Deps;
 
-/// The list of commands as they are typed here: with `prefix` in a portal.
-pub fn list(prefix: Option<&str>) -> Reply {
+/// The list of commands as they are typed here: with `prefix` in a portal. Those of admins are for admins.
+pub fn list(prefix: Option<&str>, admin: bool) -> Reply {
     let mut reply = Reply::default();
     for group in Group::ALL {
-        reply = reply.bold(group.title()).line();
-        for command in TABLE
+        let mut commands = TABLE
             .iter()
-            .filter(|command| command.group == group && command.works_in(prefix.is_some()))
-        {
+            .filter(|command| {
+                command.group == group
+                    && command.works_in(prefix.is_some())
+                    && command.is_for(admin)
+            })
+            .peekable();
+        if commands.peek().is_none() {
+            continue;
+        }
+        reply = reply.bold(group.title()).line();
+        for command in commands {
             reply = reply
                 .code(&command.usage(prefix))
                 .and(&format!(" – {}", command.summary))
@@ -45,8 +53,8 @@ pub fn detail(command: &Command, prefix: &str) -> Reply {
         .code(&command.usage(Some(prefix)))
         .line()
         .and(&command.help.replace('%', prefix));
-    if command.needs == Needs::Joined {
-        reply = reply.and(" The pseudonym must be in its room.");
+    if command.needs.a_joined_one() {
+        reply = reply.line().and("The pseudonym must be in its room.");
     }
     if !command.aliases.is_empty() {
         reply = reply
@@ -57,13 +65,13 @@ pub fn detail(command: &Command, prefix: &str) -> Reply {
 }
 
 /// The answer to what is no command.
-pub fn unknown(deps: &Deps, name: &str, in_portal: bool) -> Reply {
+pub fn unknown(deps: &Deps, name: &str, in_portal: bool, admin: bool) -> Reply {
     let prefix = &deps.config.portal.command_prefix;
-    unknown_with(name, in_portal.then_some(prefix.as_str()))
+    unknown_with(name, in_portal.then_some(prefix.as_str()), admin)
 }
 
 /// The answer to what is no command, where commands have this prefix.
-pub fn unknown_with(name: &str, prefix: Option<&str>) -> Reply {
+pub fn unknown_with(name: &str, prefix: Option<&str>, admin: bool) -> Reply {
     let typed = |command: &str| match prefix {
         Some(prefix) => format!("{prefix} {command}"),
         None => command.to_owned(),
@@ -73,7 +81,7 @@ pub fn unknown_with(name: &str, prefix: Option<&str>) -> Reply {
         return Reply::say(&format!("Yes? `{help}` lists what I can do."));
     }
     let reply = Reply::say("I do not know “").quote(&tidy(name, 30));
-    match nearest(name) {
+    match nearest(name, admin) {
         Some(command) => reply.and(&format!(
             "”. Did you mean `{}`? `{help}` lists all commands.",
             typed(command.name)
@@ -83,7 +91,7 @@ pub fn unknown_with(name: &str, prefix: Option<&str>) -> Reply {
 }
 
 /// The command whose name (or alias) is nearest to a mistyped one, if any is near.
-fn nearest(name: &str) -> Option<&'static Command> {
+fn nearest(name: &str, admin: bool) -> Option<&'static Command> {
     let name: String = name.to_lowercase().chars().take(30).collect();
     let distance = |command: &Command| {
         std::iter::once(&command.name)
@@ -97,6 +105,7 @@ fn nearest(name: &str) -> Option<&'static Command> {
     TABLE
         .iter()
         .copied()
+        .filter(|command| command.is_for(admin))
         .filter_map(|command| Some((distance(command)?, command)))
         .filter(|(distance, _)| *distance <= near)
         .min_by_key(|(distance, _)| *distance)
@@ -104,10 +113,10 @@ fn nearest(name: &str) -> Option<&'static Command> {
 }
 
 /// The reply to `help TOPIC`.
-pub fn topic(name: &str, in_portal: bool, prefix: &str) -> Reply {
-    match commands::find(name) {
+pub fn topic(name: &str, in_portal: bool, prefix: &str, admin: bool) -> Reply {
+    match commands::find(name).filter(|command| command.is_for(admin)) {
         Some(command) => detail(command, prefix),
-        None => unknown_with(name, in_portal.then_some(prefix)),
+        None => unknown_with(name, in_portal.then_some(prefix), admin),
     }
 }
 
@@ -125,6 +134,9 @@ fn page(prefix: &str) -> String {
     );
     for group in Group::ALL {
         let _ = write!(page, "\n## {}\n", group.title());
+        if group == Group::Admin {
+            page.push_str("\nOnly those whom `access.admins` names have these, and `help` lists them to nobody else.\n");
+        }
         for command in TABLE.iter().filter(|command| command.group == group) {
             let (first, rest) = command.summary.split_at(1);
             let summary = format!("{}{rest}.", first.to_uppercase());
@@ -136,8 +148,9 @@ fn page(prefix: &str) -> String {
             if !command.aliases.is_empty() {
                 let _ = writeln!(page, "- also: `{}`", command.aliases.join("`, `"));
             }
-            let _ = write!(page, "\n{}\n", command.help.replace('%', prefix));
-            if command.needs == Needs::Joined {
+            let help = command.help.replace('%', prefix).replace('\n', "\n\n");
+            let _ = write!(page, "\n{help}\n");
+            if command.needs.a_joined_one() {
                 page.push_str("\nThe pseudonym must be in its room.\n");
             }
         }
@@ -175,21 +188,21 @@ mod tests {
             ("", None),
             ("somethingelse", None),
         ] {
-            let found = nearest(name).map(|command| command.name);
+            let found = nearest(name, false).map(|command| command.name);
             assert_eq!(found, expected, "{name}");
         }
-        assert!(nearest(&"join".repeat(10_000)).is_none());
-        let reply = unknown_with("jion\n<b>", Some("!vizard"));
+        assert!(nearest(&"join".repeat(10_000), false).is_none());
+        let reply = unknown_with("jion\n<b>", Some("!vizard"), false);
         assert!(!reply.plain().contains('\n'));
         assert!(reply.html().contains("&lt;b&gt;"));
-        assert!(unknown_with("jion", None).plain().contains("`join`"));
-        assert!(unknown_with("", None).plain().contains("`help`"));
+        assert!(unknown_with("jion", None, false).plain().contains("`join`"));
+        assert!(unknown_with("", None, false).plain().contains("`help`"));
     }
 
     #[test]
     fn lists_what_works_here() {
-        let direct = list(None);
-        let portal = list(Some("!v"));
+        let direct = list(None, true);
+        let portal = list(Some("!v"), true);
         for command in TABLE {
             assert_eq!(
                 direct.plain().contains(&command.usage(None)),
@@ -200,7 +213,40 @@ mod tests {
             assert!(portal.plain().contains(&command.usage(Some("!v"))));
             assert!(!detail(command, "!v").plain().contains('%'));
         }
-        assert!(topic("leave", false, "!v").plain().contains("!v leave"));
-        assert!(topic("nonsense", true, "!v").plain().contains("!v help"));
+        assert!(
+            topic("leave", false, "!v", false)
+                .plain()
+                .contains("!v leave")
+        );
+        assert!(
+            topic("nonsense", true, "!v", false)
+                .plain()
+                .contains("!v help")
+        );
+    }
+
+    #[test]
+    fn what_admins_may_do_is_for_their_eyes() {
+        for prefix in [None, Some("!v")] {
+            let title = Group::Admin.title();
+            assert!(
+                list(prefix, true).plain().contains("keys [rotate")
+                    && list(prefix, true).plain().contains(title)
+            );
+            assert!(
+                !list(prefix, false).plain().contains("keys [rotate")
+                    && !list(prefix, false).plain().contains(title)
+            );
+        }
+        assert!(topic("keys", false, "!v", true).plain().contains("rotate"));
+        assert_eq!(
+            topic("keys", false, "!v", false),
+            unknown_with("keys", None, false)
+        );
+        assert_eq!(
+            nearest("kesy", true).map(|command| command.name),
+            Some("keys")
+        );
+        assert!(nearest("kesy", false).is_none());
     }
 }

@@ -5,7 +5,6 @@
 //! twice after a crash: whatever it says first has one transaction id, jobs have derived ids, and what it
 //! counts bears its mark (`stamp`).
 
-mod access;
 mod ask;
 mod call;
 mod command;
@@ -13,18 +12,20 @@ mod commands;
 mod depart;
 mod direct;
 mod dispatch;
+mod expiry;
 mod help;
 mod nicks;
 pub mod parse;
 mod reply;
 mod select;
 mod stamp;
+mod whom;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::{
     event::Event,
-    portal::{Deps, PortalError},
+    portal::{Deps, PortalError, access},
     rewrite::{self, Scrubbed},
     store::PortalId,
 };

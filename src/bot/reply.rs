@@ -95,6 +95,14 @@ impl Reply {
         self.and("\n")
     }
 
+    /// What another reply says.
+    #[must_use]
+    pub fn followed_by(mut self, other: &Self) -> Self {
+        self.plain.push_str(&other.plain);
+        self.html.push_str(&other.html);
+        self
+    }
+
     /// The plain text.
     #[cfg(test)]
     pub fn plain(&self) -> &str {

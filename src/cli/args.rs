@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as Options, Parser, Subcommand};
+use clap::{Args as Options, Parser, Subcommand, ValueEnum};
 
 const LONG_ABOUT: &str = "\
 Vizard lets people with an ordinary account on your Matrix homeserver join any room behind a pseudonym \
@@ -53,6 +53,8 @@ pub(super) enum Command {
     RotateMasterKey(Rotate),
     /// List the sealed copies of forgotten pseudonyms, or tell who was behind one; Vizard must not be running
     Escrow(Escrow),
+    /// Show or replace this Vizard's keys, or forget another's; Vizard must not be running
+    Keys(Keys),
     /// Seal somebody's Matrix ID for their own Vizard, so that an inviter can use it without learning it
     Seal(Seal),
     /// Check, offline, a statement that somebody made with `prove`, or the mapping in a pseudonym's member event
@@ -160,13 +162,76 @@ pub(super) struct Escrow {
 
 #[derive(Debug, Options)]
 #[command(after_help = "\
-With --room and --inviter the address serves for an invite to that room by that inviter alone; without them, for whoever \
-gets it. In both cases it works once. Nothing is sent anywhere.
+While Vizard runs, its bot has the same for those in access.admins: `keys`, `keys rotate`, `keys accept SERVER`, and \
+`keys fetch SERVER`, which looks up what a server publishes.
 
-Example:
+Examples:
+  vizard keys show --config /etc/vizard/vizard.toml
+  vizard keys rotate hpke --config /etc/vizard/vizard.toml")]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    pub(super) command: KeysCommand,
+    #[command(flatten)]
+    pub(super) config: GlobalConfigFile,
+}
+
+#[derive(Debug, Options)]
+pub(super) struct GlobalConfigFile {
+    /// The configuration file
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "vizard.toml"
+    )]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Print the own keys and those pinned of other servers, with fingerprints to compare
+    Show {
+        /// Print the own key document instead, as JSON: what others need for `vizard seal --keys`
+        #[arg(long)]
+        document: bool,
+    },
+    /// Replace the server key and the key to seal to, or one of them; what was sealed before can still be opened
+    Rotate {
+        /// Which of them
+        which: Option<WhichKeys>,
+    },
+    /// Forget what is pinned of a server, so that what it publishes is taken anew, as after it was installed anew
+    Accept {
+        /// The server's name
+        #[arg(value_name = "SERVER")]
+        server: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum WhichKeys {
+    /// The server key, which vouches for pseudonyms
+    Server,
+    /// The key to which others seal invites
+    Hpke,
+}
+
+#[derive(Debug, Options)]
+#[command(after_help = "\
+With --room and --inviter the address serves for an invite to that room by that inviter alone; without them, for whoever \
+gets it. In both cases it works once. The Matrix ID is sent nowhere.
+
+The address alone goes to standard output. Whoever invites gives it to their bot: `invite vz1:…`.
+
+The key document is fetched from the invitee's own server, over TLS, unless --keys or --from says where it is. Compare \
+the fingerprint that is printed with what that server's admin reads out.
+
+Examples:
+  vizard seal @bob:b.example
   vizard seal @bob:b.example --keys b.json --room '!room:a.example' --inviter @_vizard_…:a.example")]
 pub(super) struct Seal {
-    /// Whom to invite
+    /// Whom to invite: a Matrix ID such as @bob:b.example
     #[arg(value_name = "MXID")]
     pub(super) user: String,
     /// The room for which it serves
@@ -175,9 +240,18 @@ pub(super) struct Seal {
     /// The inviter for whom it serves: the Matrix ID of a pseudonym, or a server key in base64
     #[arg(long, value_name = "MXID|KEY", requires = "room")]
     pub(super) inviter: Option<String>,
-    /// The key document of the invitee's server
+    /// A file with the key document of the invitee's server; then nothing is fetched
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "ca_file", "private_addresses"])]
+    pub(super) keys: Option<PathBuf>,
+    /// Where to fetch it [default: `https://SERVER/.well-known/matrix/vizard`]
+    #[arg(long, value_name = "URL")]
+    pub(super) from: Option<String>,
+    /// A PEM file of certificate authorities that are trusted besides the system's
     #[arg(long, value_name = "FILE")]
-    pub(super) keys: PathBuf,
+    pub(super) ca_file: Option<PathBuf>,
+    /// Fetch also from addresses that are not public, such as 10.0.0.1, and without TLS
+    #[arg(long)]
+    pub(super) private_addresses: bool,
     /// For how many days it works
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
     pub(super) days: u32,
@@ -185,8 +259,15 @@ pub(super) struct Seal {
 
 #[derive(Debug, Options)]
 #[command(after_help = "\
-A mapping is checked with the keys of the ghost's server, from its key document (--keys) or pinned (--server-key). \
-Without them only the ghost's own signature is checked. Statements need no keys.
+A mapping is checked with the keys of the ghost's server: from its key document (--keys; it is at \
+https://SERVER/.well-known/matrix/vizard), or with one key that you trust (--server-key), such as the one that its admin \
+reads out or that `keys` shows as pinned. Without them only the ghost's own signature is checked. Statements need no \
+keys; with --keys it is also checked that the ghost is one of its server's pseudonyms.
+
+Examples:
+  vizard verify statement.json
+  vizard verify member.json --keys b.json
+  vizard verify member.json --server-key ed25519:<name>:<key> --room '!room:a.example'
 
 Exit status: 0 it holds; 1 it does not; 2 it could not be read.")]
 pub(super) struct Verify {
@@ -196,8 +277,8 @@ pub(super) struct Verify {
     /// The key document of the ghost's server
     #[arg(long, value_name = "FILE", conflicts_with = "server_key")]
     pub(super) keys: Option<PathBuf>,
-    /// A key of the Vizard of the ghost's server
-    #[arg(long, value_name = "ed25519:NAME:KEY")]
+    /// A key of the Vizard of the ghost's server, as its `keys show` prints it: with its name or alone
+    #[arg(long, value_name = "[ed25519:NAME:]KEY")]
     pub(super) server_key: Option<String>,
     /// The room, if the event does not name it
     #[arg(long, value_name = "ROOM_ID")]

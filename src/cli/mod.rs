@@ -12,6 +12,7 @@ mod escrow;
 mod failure;
 mod files;
 mod init;
+mod keys;
 mod lock;
 mod master_key;
 mod registration;
@@ -86,6 +87,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             let loaded = load(&options.config.config)?;
             runtime(|| escrow::escrow(loaded, options.ghost))?
         }
+        Command::Keys(options) => runtime(|| keys::run(options))?,
         Command::Seal(options) => seal::run(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Version => {

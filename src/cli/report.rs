@@ -72,6 +72,7 @@ impl Row {
         };
         let mut line = format!("{sign} {:<18} {}\n", self.check, self.detail);
         if let Some(mend) = &self.mend {
+            let mend = mend.replace('\n', &format!("\n{:23}", ""));
             let _ = writeln!(line, "  {:<18} → {mend}", "");
         }
         line

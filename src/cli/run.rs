@@ -1,5 +1,7 @@
 //! `vizard run`: until a signal.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,11 @@ use crate::{
     config::Loaded,
     telemetry,
 };
+
+/// Before it is run again with other devices, the first times, in seconds.
+const PAUSES: [u64; 4] = [0, 1, 5, 20];
+/// The same, later on.
+const LONGEST_PAUSE: u64 = 60;
 
 /// What a shell reports for a process that SIGTERM ended.
 const KILLED: i32 = 128 + 15;
@@ -37,9 +44,15 @@ async fn serve(loaded: Loaded, lock: Lock) -> Result<(), Failure> {
     }
     let shutdown = CancellationToken::new();
     let signals = tokio::spawn(stop(terminate, interrupt, shutdown.clone()));
+    let mut pauses = PAUSES.into_iter().chain(std::iter::repeat(LONGEST_PAUSE));
     let ended = loop {
         match app::run(loaded.config.clone(), &shutdown).await {
-            Ok(Ended::Renewed) if !shutdown.is_cancelled() => {}
+            Ok(Ended::Renewed) if !shutdown.is_cancelled() => {
+                // Once is what it is for; again and again would wear out a homeserver that forgets all the time.
+                let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                let pause = tokio::time::sleep(Duration::from_secs(pause));
+                shutdown.run_until_cancelled(pause).await;
+            }
             Ok(_) => break Ok(()),
             Err(error) => break Err(error),
         }

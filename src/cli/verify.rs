@@ -166,7 +166,7 @@ fn server_key(text: &str) -> Result<ServerKeyId, Failure> {
         .ok_or_else(|| {
             Failure::usage(
                 "--server-key: not a server key",
-                "give it as `keys show` prints it, ed25519:<name>:<43 characters of base64>",
+                "give the 43 characters of base64 that `vizard keys show` prints on that server, alone or as ed25519:<name>:<key>; the name has to be the key's",
             )
         })
 }

@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use ruma::ServerName;
 use serde::Deserialize;
+
+use super::matches_glob;
 
 /// `[keys]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,6 +58,21 @@ pub struct Invites {
     pub denied_servers: Vec<String>,
 }
 
+impl Invites {
+    /// Whether the Vizard of this server may invite people here.
+    #[must_use]
+    pub fn admits(&self, server: &ServerName) -> bool {
+        // A port does not make it another server.
+        let named = |patterns: &[String]| {
+            patterns.iter().any(|pattern| {
+                matches_glob(pattern, server.as_str()) || matches_glob(pattern, server.host())
+            })
+        };
+        (self.allowed_servers.is_empty() || named(&self.allowed_servers))
+            && !named(&self.denied_servers)
+    }
+}
+
 /// `[peers."b.example"]`: what is known of another Vizard beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -84,11 +102,40 @@ impl Default for Invites {
             per_peer_day: 1000,
             per_inviter_day: 20,
             per_invitee_day: 20,
-            answer_after_ms: 300,
+            answer_after_ms: 100,
             timeout: 60,
             expire_hours: 72,
             allowed_servers: Vec::new(),
             denied_servers: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_admitted() {
+        let invites = |allowed: &[&str], denied: &[&str]| Invites {
+            allowed_servers: allowed.iter().map(ToString::to_string).collect(),
+            denied_servers: denied.iter().map(ToString::to_string).collect(),
+            ..Invites::default()
+        };
+        for (allowed, denied, server, expected) in [
+            (&[][..], &[][..], "a.example", true),
+            (&[], &["a.example"], "a.example:8448", false),
+            (&[], &["*.example"], "b.test", true),
+            (&["*.example"], &[], "a.example", true),
+            (&["*.example"], &[], "b.test", false),
+            (&["*"], &["a.*"], "a.example", false),
+        ] {
+            let server = <&ServerName>::try_from(server).unwrap();
+            assert_eq!(
+                invites(allowed, denied).admits(server),
+                expected,
+                "{server}"
+            );
         }
     }
 }

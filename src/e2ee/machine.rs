@@ -9,10 +9,10 @@ use matrix_sdk_crypto::{
 };
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use super::{E2eeError, Inner, encrypt::Shared, replay::Heard, requests};
+use super::{E2eeError, Inner, encrypt::Shared, mail::Letterbox, replay::Heard, requests};
 use crate::{
     clock::{Clock, UnixMillis},
-    homeserver::{Actor, Homeserver},
+    homeserver::{Actor, DeviceSync, Homeserver},
     store::CryptoStore,
 };
 
@@ -29,6 +29,7 @@ pub(super) struct Machine {
     pub(super) olm: OlmMachine,
     pub(super) keys: CryptoStore,
     pub(super) heard: Arc<Heard>,
+    mail: Arc<Letterbox>,
     pub(super) homeserver: Homeserver,
     pub(super) clock: Clock,
     actor: Actor,
@@ -53,6 +54,7 @@ impl Machine {
             olm,
             keys,
             heard: inner.heard.clone(),
+            mail: inner.mail.clone(),
             homeserver: inner.homeserver.clone(),
             clock: inner.clock.clone(),
             actor: actor.clone(),
@@ -117,9 +119,34 @@ impl Machine {
             .homeserver
             .sync_device(&self.actor, since.as_deref())
             .await?;
+        self.digest(began, since, answer).await
+    }
+
+    /// Takes in what somebody else fetched for the device, who asked for what came after `since`.
+    pub(super) async fn take_in(
+        &mut self,
+        began: UnixMillis,
+        since: String,
+        answer: DeviceSync,
+    ) -> Result<(), E2eeError> {
+        let since = Some(since);
+        if self.olm.store().next_batch_token().await? != since {
+            // The device has synced meanwhile.
+            return self.sync().await;
+        }
+        self.digest(began, since, answer).await
+    }
+
+    async fn digest(
+        &mut self,
+        began: UnixMillis,
+        since: Option<String>,
+        mut answer: DeviceSync,
+    ) -> Result<(), E2eeError> {
         if !answer.device_lists.changed.is_empty() || since.is_none() {
             self.devices += 1;
         }
+        self.mail.take(&self.actor, &mut answer.to_device.events);
         self.note_withheld(&answer.to_device.events).await?;
         let changes = EncryptionSyncChanges {
             to_device_events: answer.to_device.events,

@@ -16,6 +16,7 @@ mod encrypt;
 mod error;
 mod hints;
 mod machine;
+mod mail;
 mod replay;
 mod requests;
 mod rooms;
@@ -34,11 +35,14 @@ use std::{
 
 pub use error::E2eeError;
 pub use hints::Nudged;
+pub use mail::{Letters, Mail};
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
 pub use withheld::KeptFrom;
 
-use self::{hints::Changes, machine::Machine, replay::Heard, rooms::Rooms, slots::Slots};
+use self::{
+    hints::Changes, machine::Machine, mail::Letterbox, replay::Heard, rooms::Rooms, slots::Slots,
+};
 use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
@@ -60,6 +64,7 @@ struct Inner {
     rooms: Rooms,
     changes: Changes,
     heard: Arc<Heard>,
+    mail: Arc<Letterbox>,
     /// Rooms and actors whose room key is of this start.
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
     /// From whom what ghosts say is kept back, until their users know.
@@ -110,6 +115,7 @@ impl E2ee {
             rooms: Rooms::default(),
             changes: Changes::default(),
             heard: Arc::default(),
+            mail: Arc::new(Letterbox::new(clock.clone())),
             store,
             homeserver,
             clock,
@@ -160,6 +166,15 @@ impl E2ee {
         Ok(account.is_some())
     }
 
+    /// Whether the homeserver has keys of the actor's device.
+    pub async fn is_published(&self, actor: &Actor) -> Result<bool, E2eeError> {
+        let there = trial::published(&self.0.homeserver, actor).await?;
+        Ok(actor
+            .device
+            .as_ref()
+            .is_some_and(|device| there.devices.contains(device)))
+    }
+
     /// Whether anything was encrypted since this was asked last.
     #[must_use]
     pub fn was_used(&self) -> bool {
@@ -204,6 +219,7 @@ impl E2ee {
         let slot = self.0.slots.of(user);
         let mut machine = slot.lock().await;
         *machine = None;
+        self.0.forget_since(user).await;
         self.0.store.destroy_crypto(user).await?;
         Ok(())
     }
@@ -234,7 +250,8 @@ impl E2ee {
             None => Machine::load(&self.0, actor).await?,
         };
         let result = work(&mut machine).await;
-        *held = Some(machine);
+        // Whoever floods a device with Olm sessions fills no memory either.
+        *held = (!machine.keys.has_spared_sessions()).then_some(machine);
         result
     }
 }

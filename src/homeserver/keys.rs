@@ -2,7 +2,7 @@
 //!
 //! Request bodies are those that `matrix-sdk-crypto` asks for; nothing here looks into a key.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use ruma::{
@@ -20,7 +20,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actor, Error, Homeserver, request::Call};
+use super::{Actor, Error, Homeserver, request::Call, target::Target};
 
 /// How long a homeserver may ask others for keys, in milliseconds.
 const ASK_OTHERS: u64 = 10_000;
@@ -28,6 +28,9 @@ const ASK_OTHERS: u64 = 10_000;
 /// No room, no presence, no account data: what is left is the device's own.
 const NOTHING_BUT_THE_DEVICE: &str =
     r#"{"room":{"rooms":[]},"presence":{"not_types":["*"]},"account_data":{"not_types":["*"]}}"#;
+
+/// How much longer than it was asked to a homeserver may take.
+const SLACK: Duration = Duration::from_secs(15);
 
 /// What waits for one device (`GET /sync` without rooms).
 #[derive(Debug, Default, Deserialize)]
@@ -152,15 +155,35 @@ impl Homeserver {
         actor: &Actor,
         since: Option<&str>,
     ) -> Result<DeviceSync, Error> {
-        let mut target = self
+        let target = self.sync(actor, since, 0);
+        self.0.json(Call::get("sync", target)).await
+    }
+
+    /// The same, but when nothing waits the homeserver keeps the answer back until something does, at most so long. Asked once.
+    pub async fn wait_for_device(
+        &self,
+        actor: &Actor,
+        since: &str,
+        longest: Duration,
+    ) -> Result<DeviceSync, Error> {
+        let target = self.sync(actor, Some(since), longest.as_millis());
+        let call = Call::get("sync_wait", target)
+            .timeout(longest + SLACK)
+            .tries(1);
+        self.0.json(call).await
+    }
+
+    fn sync(&self, actor: &Actor, since: Option<&str>, timeout: u128) -> Target {
+        let target = self
             .at("/_matrix/client/v3/sync")
             .query("set_presence", "offline")
-            .query("timeout", "0")
+            .query("timeout", &timeout.to_string())
             .query("filter", NOTHING_BUT_THE_DEVICE);
-        if let Some(since) = since {
-            target = target.query("since", since);
-        }
-        self.0.json(Call::get("sync", target.actor(actor))).await
+        let target = match since {
+            Some(since) => target.query("since", since),
+            None => target,
+        };
+        target.actor(actor)
     }
 
     async fn keys<R: IncomingResponse>(

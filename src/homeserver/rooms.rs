@@ -107,18 +107,40 @@ impl Homeserver {
 
     /// Invites a user; one who is there already is success.
     pub async fn invite(&self, actor: &Actor, room: &RoomId, user: &UserId) -> Result<(), Error> {
+        self.invite_saying(actor, room, user, None).await
+    }
+
+    /// The same with a reason that the user reads before they answer. It stands in clear in the room: for portals alone.
+    pub async fn invite_saying(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
         let target = self.room(actor, room, "/invite");
-        let body = json!({ "user_id": user }).to_string();
-        let result = self.0.done(Call::post("invite", target, body)).await;
+        let call = Call::post("invite", target, about(user, reason));
+        let result = self.0.done(call).await;
         self.unless_already(result, actor, room, user, &["join", "invite"])
             .await
     }
 
     /// Removes a user from a room; one who is not there is success.
     pub async fn kick(&self, actor: &Actor, room: &RoomId, user: &UserId) -> Result<(), Error> {
+        self.kick_saying(actor, room, user, None).await
+    }
+
+    /// The same with a reason, for portals alone. Who is invited is invited no more.
+    pub async fn kick_saying(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        user: &UserId,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
         let target = self.room(actor, room, "/kick");
-        let body = json!({ "user_id": user }).to_string();
-        let result = self.0.done(Call::post("kick", target, body)).await;
+        let call = Call::post("kick", target, about(user, reason));
+        let result = self.0.done(call).await;
         self.unless_already(result, actor, room, user, &["leave", "ban"])
             .await
     }
@@ -286,4 +308,13 @@ impl Homeserver {
         }
         Ok(None)
     }
+}
+
+/// The body of what is done to a user.
+fn about(user: &UserId, reason: Option<&str>) -> String {
+    let mut body = json!({ "user_id": user });
+    if let Some(reason) = reason {
+        body["reason"] = reason.into();
+    }
+    body.to_string()
 }

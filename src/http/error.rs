@@ -20,6 +20,8 @@ pub(super) enum ApiError {
     NotJson,
     /// It could not be stored.
     Storage,
+    /// What should be a server's name is none.
+    NoServerName,
     /// There is no such user, room or path.
     NotFound,
     /// The path exists, the method does not.
@@ -54,6 +56,11 @@ impl IntoResponse for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "M_UNKNOWN",
                 "the transaction could not be stored; send it again",
+            ),
+            Self::NoServerName => (
+                StatusCode::BAD_REQUEST,
+                "M_INVALID_PARAM",
+                "that is not a server name",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "M_NOT_FOUND", "not found"),
             Self::WrongMethod => (

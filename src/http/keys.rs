@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use ruma::ServerName;
@@ -17,34 +17,42 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 /// `GET /_vizard/v1/server_keys`, `GET /.well-known/matrix/vizard`, `GET /seal/server_keys`.
 pub(super) async fn own(State(state): State<super::State>) -> Response {
-    let document = state.keys.document();
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
-    (headers, Json(document.json().clone())).into_response()
+    document(state.keys.document().json())
 }
 
-/// `GET /_vizard/v1/server_keys/{server_name}`: what is pinned for another server, and on what that rests.
+/// `GET /_vizard/v1/server_keys/{server_name}`: what is pinned for another server, and on what that rests; of this one, its
+/// document.
 pub(super) async fn pinned(
     State(state): State<super::State>,
     Path(server): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    let server = <&ServerName>::try_from(server.as_str()).map_err(|_| ApiError::NotFound)?;
+) -> Result<Response, ApiError> {
+    let server = <&ServerName>::try_from(server.as_str()).map_err(|_| ApiError::NoServerName)?;
+    let own = state.keys.document();
+    if own.server() == server {
+        return Ok(document(&json!({ "document": own.json() })));
+    }
     let peer = state.peers.pinned(server).await.map_err(|error| {
         tracing::error!(%error, "pinned keys could not be read");
         ApiError::Storage
     })?;
     let peer = peer.ok_or(ApiError::NotFound)?;
-    let document = peer.document().ok_or(ApiError::NotFound)?;
-    Ok(Json(json!({
-        "document": document.json(),
+    let pinned = peer.document().ok_or(ApiError::NotFound)?;
+    Ok(document(&json!({
+        "document": pinned.json(),
         "anchored": peer.anchored,
         "since_ts": peer.since,
         "fetched_ts": peer.fetched,
     })))
+}
+
+/// Public, for pages of any origin too, and never an old copy.
+fn document(json: &Value) -> Response {
+    let headers = [
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, Json(json)).into_response()
 }
 
 /// `GET /seal`.

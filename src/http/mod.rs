@@ -40,6 +40,8 @@ pub struct State {
     pub keys: OwnKeys,
     /// Keys of others.
     pub peers: Peers,
+    /// Whether there are sealed invites; without them neither keys nor the page are shown.
+    pub invites: bool,
 }
 
 /// The routes of the application service listener.
@@ -63,9 +65,14 @@ pub fn router(state: State, max_body: usize) -> Router {
             auth::check,
         ))
         .layer(DefaultBodyLimit::max(max_body));
+    let public = if state.invites {
+        public()
+    } else {
+        Router::new()
+    };
     Router::new()
         .merge(api)
-        .merge(public())
+        .merge(public)
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready))
         .fallback(error::not_found)

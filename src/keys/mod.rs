@@ -5,14 +5,17 @@
 //! what is in use, `record` says what follows from what. [`Peers`] finds the documents of others, has `sealed` judge them, and pins
 //! them. Called by `portal`, `invite`, `http`, `bot` and `cli`. Publishes nothing by itself: that is `invite`.
 
+pub mod describe;
 mod peers;
+mod pinned;
 mod record;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ruma::{OwnedServerName, OwnedUserId};
 
-pub use peers::{Peers, PinnedPeer, Unknown};
+pub use peers::{Peers, Unknown};
+pub use pinned::PinnedPeer;
 pub use record::Rotate;
 
 use record::{OWN, Own};

@@ -10,10 +10,9 @@ use std::{
 };
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::PROFILE_FIELD;
+use super::{PROFILE_FIELD, pinned::PinnedPeer};
 use crate::{
     clock::{Clock, UnixMillis},
     config::{Anchor, Config},
@@ -21,43 +20,23 @@ use crate::{
     peer::{FetchError, Fetcher},
     pseudonym::ServerKeyId,
     sealed::{self, Anchored, Change, Found, KeyDocument, Pin, Refusal, Trust, accept},
-    store::{Note, Store, StoreError},
+    store::{Store, StoreError},
 };
-
-/// The key document of another Vizard, as it was last accepted. Found by server name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedPeer {
-    /// The server.
-    pub server: OwnedServerName,
-    /// Its document, as JSON.
-    pub document: String,
-    /// When it was first seen.
-    pub since: UnixMillis,
-    /// When it was last fetched.
-    pub fetched: UnixMillis,
-    /// Whether it was seen over TLS, or pinned by hand; otherwise the homeserver alone vouches for it.
-    pub anchored: bool,
-}
-
-impl PinnedPeer {
-    /// The document, whether it is still good or not.
-    #[must_use]
-    pub fn document(&self) -> Option<KeyDocument> {
-        KeyDocument::parse_of_any_time(self.document.as_bytes(), &self.server).ok()
-    }
-}
-
-impl Note for PinnedPeer {
-    const KIND: i64 = 2;
-}
 
 const AT_ONCE: usize = 4;
 /// A failure is remembered for so long.
 const FAILED: UnixMillis = 60_000;
 /// Failures that are remembered at most.
 const MOST: usize = 1_000;
+/// Servers of which nothing was known and that are pinned in a day because they asked.
+const NEW_A_DAY: u32 = 200;
+/// What was pinned because its server asked is forgotten when it was not fetched again for so long.
+const UNASKED: UnixMillis = 30 * DAY;
+/// For what one's own homeserver says of another's.
+const RELAY: Duration = Duration::from_secs(15);
+const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 /// A document is looked for anew after so long, even if it is still good: keys may have been replaced.
-const FRESH: UnixMillis = 24 * 60 * 60 * 1000;
+const FRESH: UnixMillis = DAY;
 
 /// Why there are no keys of a server.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -88,6 +67,25 @@ impl From<StoreError> for Unknown {
     }
 }
 
+/// For what a document is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Somebody here needs it.
+    Known,
+    /// The same, and not what is known.
+    Now,
+    /// That server asked for something.
+    OfStranger,
+    /// The same, and what is known does not do.
+    NewerOfStranger,
+}
+
+impl Need {
+    fn is_of_stranger(self) -> bool {
+        matches!(self, Self::OfStranger | Self::NewerOfStranger)
+    }
+}
+
 /// Other Vizards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers(Arc<Inner>);
@@ -101,6 +99,10 @@ struct Inner {
     bot: Actor,
     fetcher: Fetcher,
     slots: Semaphore,
+    /// For what strangers give cause to: it takes nothing from what people here wait for.
+    slots_of_strangers: Semaphore,
+    /// How many strangers were pinned on which day.
+    new: Mutex<(UnixMillis, u32)>,
     failed: Mutex<HashMap<OwnedServerName, (UnixMillis, Unknown)>>,
     asking: Mutex<HashMap<OwnedServerName, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -124,6 +126,8 @@ impl Peers {
             bot,
             fetcher,
             slots: Semaphore::new(AT_ONCE),
+            slots_of_strangers: Semaphore::new(AT_ONCE),
+            new: Mutex::default(),
             failed: Mutex::default(),
             asking: Mutex::default(),
         }))
@@ -131,28 +135,63 @@ impl Peers {
 
     /// The keys of a server: those that are pinned if they are fresh, otherwise what is found now.
     pub async fn document(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::Known).await
+    }
+
+    /// The same because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
+    /// being fetched, or if too many are new today.
+    pub async fn document_for_stranger(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::OfStranger).await
+    }
+
+    /// What is found now, because that server signed with a key that is not in what is known; but no more than once a minute.
+    pub async fn newer_for_stranger(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::NewerOfStranger).await
+    }
+
+    /// What is found now, whatever is remembered; compared with what is pinned, and pinned, like any.
+    pub async fn fetch_now(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
+        self.find(server, Need::Now).await
+    }
+
+    async fn find(&self, server: &ServerName, need: Need) -> Result<KeyDocument, Unknown> {
+        let now = self.0.clock.now();
+        if let Some(known) = self.fresh(server, need, now).await? {
+            return Ok(known);
+        }
         let asking = {
             let mut asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
             asking.retain(|_, lock| Arc::strong_count(lock) > 1);
             asking.entry(server.to_owned()).or_default().clone()
         };
-        let _one = asking.lock().await;
-        let now = self.0.clock.now();
-        let pinned = self.pinned(server).await?;
-        if let Some(peer) = &pinned
-            && now.saturating_sub(peer.fetched) < FRESH
-            && let Ok(document) = KeyDocument::parse(peer.document.as_bytes(), server, now)
-        {
-            return Ok(document);
-        }
-        if let Some(error) = self.failure(server, now) {
-            return Err(error);
-        }
-        let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
-            return Err(Unknown::Busy);
+        let _one = if need.is_of_stranger() {
+            asking.try_lock().map_err(|_| Unknown::Busy)?
+        } else {
+            asking.lock().await
         };
-        let result = self.fetch(server, pinned, now).await;
+        let now = self.0.clock.now();
+        if let Some(known) = self.fresh(server, need, now).await? {
+            return Ok(known);
+        }
+        let pinned = self.pinned(server).await?;
+        if let Some(error) = self.failure(server, now).filter(|_| need != Need::Now) {
+            return self.held(need, pinned.as_ref(), error, now);
+        }
+        let _slot = if need.is_of_stranger() {
+            if pinned.is_none() && self.new_today(now, 0) >= NEW_A_DAY {
+                return Err(Unknown::Busy);
+            }
+            let slot = self.0.slots_of_strangers.try_acquire();
+            slot.map_err(|_| Unknown::Busy)?
+        } else {
+            let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
+            let Ok(Ok(slot)) = slot else {
+                return Err(Unknown::Busy);
+            };
+            slot
+        };
+        let held = pinned.clone();
+        let result = self.fetch(server, need, pinned, now).await;
         if let Err(error) = &result {
             metrics::counter!("vizard_failures_total", "class" => "peer_keys").increment(1);
             let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +200,30 @@ impl Peers {
             }
             failed.insert(server.to_owned(), (now, error.clone()));
         }
-        result
+        result.or_else(|error| self.held(need, held.as_ref(), error, now))
+    }
+
+    /// What was found before, if it is still good and only cannot be found just now: a server that is away for a while does not
+    /// lose its keys.
+    fn held(
+        &self,
+        need: Need,
+        pinned: Option<&PinnedPeer>,
+        error: Unknown,
+        now: UnixMillis,
+    ) -> Result<KeyDocument, Unknown> {
+        let away = matches!(
+            &error,
+            Unknown::Refused {
+                refusal: Refusal::NotFound | Refusal::NotAnchored,
+                ..
+            }
+        );
+        let asks_anew = matches!(need, Need::Now | Need::NewerOfStranger);
+        let enough =
+            |peer: &&PinnedPeer| peer.anchored || self.0.config.keys.anchor == Anchor::Federation;
+        let held = pinned.filter(enough).and_then(|peer| peer.valid(now));
+        held.filter(|_| away && !asks_anew).ok_or(error)
     }
 
     /// Forgets what is pinned, so that the next document is taken as the first. Whether anything was pinned.
@@ -171,10 +233,7 @@ impl Peers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(server);
-        self.0
-            .store
-            .delete_note::<PinnedPeer>(server.as_bytes())
-            .await
+        PinnedPeer::forget(&self.0.store, server).await
     }
 
     fn failure(&self, server: &ServerName, now: UnixMillis) -> Option<Unknown> {
@@ -183,9 +242,38 @@ impl Peers {
         (now.saturating_sub(*at) < FAILED).then(|| error.clone())
     }
 
+    /// What is pinned, if that is fresh enough.
+    async fn fresh(
+        &self,
+        server: &ServerName,
+        need: Need,
+        now: UnixMillis,
+    ) -> Result<Option<KeyDocument>, Unknown> {
+        let for_so_long = match need {
+            Need::Known | Need::OfStranger => FRESH,
+            Need::NewerOfStranger => FAILED,
+            Need::Now => return Ok(None),
+        };
+        let pinned = self.pinned(server).await?;
+        Ok(pinned
+            .filter(|peer| now.saturating_sub(peer.fetched) < for_so_long)
+            .and_then(|peer| peer.valid(now)))
+    }
+
+    /// How many strangers were pinned today, and so many more.
+    fn new_today(&self, now: UnixMillis, more: u32) -> u32 {
+        let mut new = self.0.new.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.0 != now / DAY {
+            *new = (now / DAY, 0);
+        }
+        new.1 = new.1.saturating_add(more);
+        new.1
+    }
+
     async fn fetch(
         &self,
         server: &ServerName,
+        need: Need,
         pinned: Option<PinnedPeer>,
         now: UnixMillis,
     ) -> Result<KeyDocument, Unknown> {
@@ -226,17 +314,20 @@ impl Peers {
         if accepted.change != Change::None {
             tracing::info!(change = ?accepted.change, "the keys of another server are pinned");
         }
+        let unasked = need.is_of_stranger() && pinned.as_ref().is_none_or(|pinned| pinned.unasked);
+        if unasked && pinned.is_none() {
+            self.new_today(now, 1);
+        }
         let peer = PinnedPeer {
             server: server.to_owned(),
             document: accepted.document.json().to_string(),
+            unasked,
             since: pinned.map_or(now, |peer| peer.since),
             fetched: now,
             anchored,
         };
-        self.0
-            .store
-            .set_note(server.as_bytes(), None, &peer)
-            .await?;
+        let due = unasked.then_some(now + UNASKED);
+        self.0.store.set_note(server.as_bytes(), due, &peer).await?;
         Ok(accepted.document)
     }
 
@@ -263,10 +354,8 @@ impl Peers {
             bot: own,
             ..
         } = &*self.0;
-        let value = homeserver
-            .profile_field(own, bot, PROFILE_FIELD)
-            .await
-            .ok()??;
+        let asking = homeserver.profile_field(own, bot, PROFILE_FIELD);
+        let value = tokio::time::timeout(RELAY, asking).await.ok()?.ok()??;
         Some(KeyDocument::parse(
             value.to_string().as_bytes(),
             server,

@@ -34,6 +34,8 @@ pub enum Rotate {
     WhatIsDue,
     /// The key to seal to.
     Hpke,
+    /// The server key.
+    Server,
     /// The server key and the key to seal to.
     All,
 }
@@ -128,9 +130,10 @@ impl Own {
         what: Rotate,
     ) -> Result<Option<Self>, DocumentError> {
         let newest = self.hpke.last().map_or(0, |key| key.made);
-        let hpke = what != Rotate::WhatIsDue
+        let hpke = matches!(what, Rotate::Hpke | Rotate::All)
             || now >= newest + UnixMillis::from(settings.rotate_days) * DAY;
-        let server = what == Rotate::All || now >= self.server_since + SERVER_KEY_DAYS * DAY;
+        let server = matches!(what, Rotate::Server | Rotate::All)
+            || now >= self.server_since + SERVER_KEY_DAYS * DAY;
         if hpke {
             self.hpke.push(Sealing::generate(rng, settings, now));
         }

@@ -46,6 +46,11 @@ pub enum FetchError {
     Broken(&'static str),
 }
 
+/// It leads from place to place.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("too many redirects")]
+struct TooMany;
+
 /// Fetches documents. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -65,10 +70,12 @@ impl Fetcher {
             .pool_max_idle_per_host(0)
             .dns_resolver(Resolver(guard))
             .redirect(redirect::Policy::custom(move |attempt| {
-                if attempt.previous().len() > REDIRECTS || !guard.allows(attempt.url()) {
-                    attempt.stop()
-                } else {
+                if attempt.previous().len() > REDIRECTS {
+                    attempt.error(TooMany)
+                } else if guard.allows(attempt.url()) {
                     attempt.follow()
+                } else {
+                    attempt.error(guard::NotPublic)
                 }
             }));
         if let Some(file) = ca_file {
@@ -128,6 +135,14 @@ impl Fetcher {
     }
 }
 
+/// An I/O error says what its own cause has for a cause, and leaves itself out.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let within = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || within.is_some_and(|inner| is_of_tls(inner))
+}
+
 /// The reason in a word of ours: the error itself names the server.
 fn why(error: &reqwest::Error) -> FetchError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -135,7 +150,10 @@ fn why(error: &reqwest::Error) -> FetchError {
         if inner.downcast_ref::<guard::NotPublic>().is_some() {
             return FetchError::Private;
         }
-        if inner.downcast_ref::<rustls::Error>().is_some() {
+        if inner.downcast_ref::<TooMany>().is_some() {
+            return FetchError::Unreachable("it redirects too often");
+        }
+        if is_of_tls(inner) {
             return FetchError::Unreachable("its certificate does not hold");
         }
         cause = inner.source();

@@ -99,6 +99,7 @@ mod tests {
             successor: None,
             joined_at: 0,
             floors: Vec::new(),
+            received: None,
             told_unread: Vec::new(),
         }
     }

@@ -185,6 +185,11 @@ impl Deps {
         else {
             return Ok(true);
         };
+        // Several may find it out at once: it is made anew once.
+        let _one = self.renewing.lock().await;
+        if self.renewed.is_cancelled() {
+            return Ok(true);
+        }
         tracing::warn!("the homeserver lost the bot's device; it is made anew");
         if !self.e2ee.is_known(lost).await? {
             self.homeserver.create_device(&lost.user, device).await?;

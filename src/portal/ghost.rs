@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, RoomId};
+use ruma::{OwnedServerName, RoomId, UserId};
 use serde_json::json;
 
 use super::{Deps, PortalError};
@@ -80,18 +80,31 @@ async fn create(
     via: &[OwnedServerName],
 ) -> Result<Created, PortalError> {
     let key = SenderKey::generate(&deps.rng);
-    let portal = Portal {
+    let mut portal = new_portal(deps, &task.user, room, &key, task.nick.as_deref());
+    portal.via = via.to_vec();
+    Ok(deps.portals.create(&portal).await?)
+}
+
+/// The record of a portal behind whose pseudonym nobody has been yet.
+pub(super) fn new_portal(
+    deps: &Deps,
+    user: &UserId,
+    room: &RoomId,
+    key: &SenderKey,
+    nick: Option<&str>,
+) -> Portal {
+    Portal {
         id: PortalId(deps.rng.bytes()),
-        user: task.user.clone(),
+        user: user.to_owned(),
         room: room.to_owned(),
-        via: via.to_vec(),
+        via: Vec::new(),
         state: PortalState::Joining,
         ghost: GhostRecord {
             id: deps.namespace.ghost(&key.id()),
             seed: key.seed(),
             device: None,
             former: None,
-            nick: task.nick.clone().unwrap_or_else(|| nick_of(&key.id())),
+            nick: nick.map_or_else(|| nick_of(&key.id()), ToOwned::to_owned),
             ready: false,
         },
         host: Puppet {
@@ -108,8 +121,23 @@ async fn create(
         joined_at: 0,
         told_unread: Vec::new(),
         floors: Vec::new(),
-    };
-    Ok(deps.portals.create(&portal).await?)
+        received: None,
+    }
+}
+
+/// From now on the ghost is on its way.
+pub(super) fn set_out(portal: &mut Portal, task: &JoinTask) {
+    match portal.state {
+        PortalState::Left | PortalState::Banned => portal.state = PortalState::Joining,
+        PortalState::Invited => {
+            portal.state = PortalState::Joining;
+            // Nobody has seen the ghost under another name.
+            if let Some(nick) = &task.nick {
+                portal.ghost.nick.clone_from(nick);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make

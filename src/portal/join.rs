@@ -7,11 +7,12 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
     Deps, PortalError,
-    ghost::{existing, member_extra, pseudonym, ready_ghost},
-    refusal, room,
+    ghost::{existing, member_extra, pseudonym, ready_ghost, set_out},
+    invited, refusal, room,
     state::RoomState,
 };
 use crate::{
+    clock::UnixMillis,
     config::Denial,
     homeserver::{self, Actor, Class},
     store::{JoinTask, Link, Portal, PortalId, PortalState},
@@ -33,10 +34,17 @@ pub enum Outcome {
     Linked(PortalId, Box<Link>),
     /// It goes on later; the task may have changed and is stored again.
     Later,
+    /// It goes on at this time.
+    At(UnixMillis),
+    /// A step is done: the task is stored as it is now, and goes on at once.
+    Again,
 }
 
 /// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.
 pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
+    if is_pointless(deps, task).await {
+        return Ok(Outcome::Done);
+    }
     let (target, via) = match resolve(deps, task).await {
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
@@ -52,11 +60,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     room::adopt(deps, &*deps.portals.get(portal.id).await?).await?;
     let portal = deps
         .portals
-        .update(portal.id, |portal| {
-            if matches!(portal.state, PortalState::Left | PortalState::Banned) {
-                portal.state = PortalState::Joining;
-            }
-        })
+        .update(portal.id, |portal| set_out(portal, task))
         .await?;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done); // cancelled, or left meanwhile
@@ -89,7 +93,10 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
         deps.homeserver.leave(&ghost, &target).await?;
         deps.portals
-            .update(portal.id, |portal| portal.state = PortalState::Left)
+            .update(portal.id, |portal| {
+                portal.state = PortalState::Left;
+                portal.received = None;
+            })
             .await?;
         deps.report(&mut task.report, "refused", &why).await?;
         return Ok(Outcome::Done);
@@ -104,6 +111,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .update(portal.id, |portal| {
             portal.room.clone_from(&target);
             portal.successor = None;
+            portal.received = None;
             if portal.state == PortalState::Knocking {
                 portal.state = PortalState::Joining;
             }
@@ -135,6 +143,14 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     })
 }
 
+/// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.
+async fn is_pointless(deps: &Deps, task: &JoinTask) -> bool {
+    let Some(id) = task.report.portal else {
+        return false;
+    };
+    matches!(deps.portals.get(id).await, Err(PortalError::Gone))
+}
+
 /// Whether the room is known to be encrypted before anybody is in it.
 async fn is_encrypted(deps: &Deps, task: &JoinTask) -> bool {
     let summary = deps
@@ -159,13 +175,16 @@ async fn keep_out(
             portal.state = PortalState::Left;
         }
     };
-    if !(task.fresh && discard(deps, portal).await?) {
-        deps.portals.update(portal.id, left).await?;
-    }
     let text = format!(
         "This room is end-to-end encrypted, and this Vizard cannot encrypt: {}. It was not entered.",
         deps.e2ee.unavailable().unwrap_or_default()
     );
+    if portal.received.is_some() {
+        return invited::gone(deps, task, portal, &text).await;
+    }
+    if !(task.fresh && discard(deps, portal).await?) {
+        deps.portals.update(portal.id, left).await?;
+    }
     deps.report(&mut task.report, "encrypted", &text).await?;
     Ok(Outcome::Done)
 }
@@ -326,6 +345,10 @@ async fn failed(
         return Ok(Outcome::Later);
     }
     let why = refusal::Why::of(&error);
+    if let Some(portal) = portal.filter(|portal| portal.received.is_some()) {
+        let text = refusal::gone(portal, why);
+        return invited::gone(deps, task, portal, &text).await;
+    }
     if let Some(portal) = portal
         && !(task.fresh && why.is_hopeless() && discard(deps, portal).await?)
     {

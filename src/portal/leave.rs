@@ -1,6 +1,6 @@
 //! Leaving a room, and forgetting the pseudonym: a job.
 
-use super::{Deps, Outcome, PortalError};
+use super::{Deps, Outcome, PortalError, sent};
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
@@ -77,6 +77,7 @@ pub async fn run(
         for mirror in deps.store.mirrors(id).await? {
             deps.e2ee.destroy(&mirror.puppet.id).await?;
         }
+        sent::clear(deps, id).await?;
         deps.portals
             .destroy(id, |portal| async move {
                 deps.store.forget_portal(&portal, escrow).await

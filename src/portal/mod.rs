@@ -5,6 +5,9 @@
 //! [`Portals`] alone, so that a lane, a command and a job never overwrite each other's changes.
 //! This module never looks at message content (that is `relay`) and never answers commands (`bot`).
 
+pub mod access;
+mod answers;
+pub mod create;
 mod departure;
 mod device;
 mod epoch;
@@ -12,15 +15,20 @@ mod error;
 mod file;
 mod ghost;
 pub mod hidden;
+mod invitation;
+pub mod invited;
 pub mod join;
 pub mod leave;
 mod limits;
 mod media;
 mod mirrors;
+mod offered;
+mod once;
 mod portals;
 mod refusal;
 mod report;
 pub mod room;
+pub mod sent;
 mod state;
 mod target;
 
@@ -29,12 +37,14 @@ use std::sync::Arc;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
+pub use answers::{Answering, Answers};
 pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
 pub use limits::Limits;
 pub use media::{CopyError, Transfers, Way};
 pub use mirrors::MemberProfile;
+pub use offered::{Offered, UsedAddress};
 pub use portals::Portals;
 pub use state::RoomState;
 pub use target::{JoinTarget, ParseTargetError};
@@ -75,6 +85,8 @@ pub struct Deps {
     pub peers: Peers,
     /// Rung when own keys were replaced.
     pub rekeyed: Arc<tokio::sync::Notify>,
+    /// Who waits for another Vizard's answer.
+    pub answers: Answers,
     /// The bot and its device.
     pub bot: Actor,
     /// Portal records.
@@ -87,6 +99,8 @@ pub struct Deps {
     pub transfers: Arc<Transfers>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Held while the bot's device is made anew.
+    pub renewing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the bot has another device, so that everything is to begin anew.
     pub renewed: CancellationToken,
 }
@@ -169,7 +183,8 @@ impl Deps {
             user: user.to_owned(),
             device: Some(device.to_owned()),
         };
-        if new && self.e2ee.is_known(&actor).await? {
+        // Some homeservers say of every device that it is new; one that was lost has no keys there any more.
+        if new && self.e2ee.is_known(&actor).await? && !self.e2ee.is_published(&actor).await? {
             return Err(homeserver::Error::UnknownDevice(Box::new(actor)).into());
         }
         Ok(())

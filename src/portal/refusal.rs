@@ -56,6 +56,34 @@ impl Why {
     }
 }
 
+/// Explains why an invite cannot be accepted any more.
+pub(super) fn gone(portal: &Portal, why: Why) -> String {
+    let received = portal.received.as_ref();
+    let server = received.map_or_else(
+        || "the inviter's server".to_owned(),
+        |received| received.inviter.server_name().to_string(),
+    );
+    let cause = match why {
+        Why::Away => format!("The invite is gone, or {server} does not answer."),
+        Why::Unknown | Why::Forbidden | Why::Restricted => {
+            "The invite is gone: it was taken back, or it has expired.".to_owned()
+        }
+        Why::Banned => "The invite is gone: your pseudonym was banned from the room.".to_owned(),
+        Why::ServerDenied => {
+            "The invite is worth nothing: the room does not let your server in (its access list)."
+                .to_owned()
+        }
+        Why::Version => {
+            "The invite cannot be accepted: your homeserver does not support rooms of this version."
+                .to_owned()
+        }
+        Why::Other => "The invite cannot be accepted: your homeserver refuses.".to_owned(),
+    };
+    format!(
+        "{cause} You are not in the room, and this portal is closed. Who wants you there can invite you again."
+    )
+}
+
 /// Explains a refused join to the user.
 pub(super) async fn explain(
     deps: &Deps,

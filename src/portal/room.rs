@@ -10,7 +10,7 @@ use crate::{
     config::EncryptPortals,
     homeserver::{Actor, Class},
     rewrite::Scrubbed,
-    store::{Portal, Shown, ShownHidden},
+    store::{Portal, PortalState, Shown, ShownHidden},
 };
 
 /// Makes sure that the host, its device and the portal room exist, that the user is invited, and that the room
@@ -66,7 +66,9 @@ pub(super) async fn open(
                 portal.shown.bridge = mark(deps, &bridge(portal, &name));
             })
             .await?;
-    } else if let (false, Some(room)) = (portal.user_joined, &portal.portal_room) {
+    } else if let (false, Some(room)) = (portal.user_joined, &portal.portal_room)
+        && portal.state != PortalState::Invited
+    {
         deps.homeserver.invite(&host, room, &portal.user).await?;
     }
     show(deps, &portal, state).await
@@ -125,16 +127,18 @@ pub async fn encrypt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     Ok(())
 }
 
-fn encryption() -> Value {
+pub(super) fn encryption() -> Value {
     json!({ "algorithm": "m.megolm.v1.aes-sha2" })
 }
 
 fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
+    // An invite with a reason is made by itself.
+    let invited = (portal.state != PortalState::Invited).then_some(&portal.user);
     let mut body = json!({
         "preset": "private_chat",
         "visibility": "private",
         "name": state.title(portal),
-        "invite": [portal.user],
+        "invite": invited.as_slice(),
         "creation_content": {"m.federate": true},
         "power_level_content_override": {
             "users_default": 0,

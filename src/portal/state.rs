@@ -12,6 +12,7 @@ use crate::{
     config::matches_glob,
     event::{Event, Trust, hidden_state},
     homeserver::Actor,
+    rewrite::clean_name,
     store::Portal,
 };
 
@@ -44,6 +45,27 @@ pub struct RoomState {
     pub hidden: Hidden,
     /// When the member event of whoever asked was made.
     pub entered: UnixMillis,
+}
+
+/// What an invite shows of its room, as far as a portal shows it before it is accepted: no picture, which would have to be fetched
+/// from afar, and no topic, whose place is taken.
+pub(super) fn of_invite(event: &Event) -> RoomState {
+    let mut state = RoomState::default();
+    for stripped in event.invite_state() {
+        let kind = stripped.kind.as_str();
+        let shown = matches!(
+            kind,
+            "m.room.name" | "m.room.canonical_alias" | "m.room.encryption" | "m.room.create"
+        );
+        if shown {
+            state.apply(kind, &stripped.state_key, &stripped.content);
+        }
+    }
+    // Strangers choose them.
+    let clean = |name: String| Some(clean_name(&name)).filter(|name| !name.is_empty());
+    state.name = state.name.and_then(clean);
+    state.alias = state.alias.and_then(clean);
+    state
 }
 
 /// Which state is encrypted (MSC4362), so that it must not stand in clear anywhere else.

@@ -208,6 +208,15 @@ mod tests {
             &ServerKey::generate(&rng),
         );
         assert!(verify_proof(&mapping).is_err());
+        // Nor does the sender key's signature of one serve for the other.
+        let ghost = ghost(&key);
+        let mut proof = prove(&key, &ghost, room_id!("!room"), &mapping.to_string());
+        let name = key.id().to_base64();
+        proof["signatures"] = json!({ &name: mapping["signatures"][&name] });
+        assert_eq!(
+            verify_proof(&proof),
+            Err(ProofError::Signature(SignatureFault::Wrong))
+        );
     }
 
     proptest! {

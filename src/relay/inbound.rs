@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, ENCRYPTED, MIRRORS, Relay, gaps, reconcile};
+use super::{Done, ENCRYPTED, Relay, gaps, reconcile};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
@@ -176,9 +176,6 @@ impl Relay {
 
     fn keep_mirror(&mut self, mirror: &Mirror) {
         self.mirrors.put(mirror.member.clone(), mirror.clone());
-        while self.mirrors.len() > MIRRORS {
-            self.mirrors.pop_lru();
-        }
     }
 
     pub(super) async fn mirror(

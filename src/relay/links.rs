@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{EventId, OwnedEventId, UserId};
 
-use super::{ByMirror, LINKS, READ, Relay};
+use super::{ByMirror, LINKS, Relay};
 use crate::{
     portal::{Deps, PortalError},
     rewrite::{Person, References, Translations},
@@ -15,25 +15,30 @@ impl Relay {
     /// Keeps a new link in memory, found by either end. One without a target is not kept: what the ghost sent comes back from the
     /// homeserver and is noted as handled, and must not stand in the way of the link that leads to it.
     pub(super) fn remember(&mut self, link: &Link) {
-        if let Some(target) = &link.target {
-            let kept = Arc::new(link.clone());
-            self.links.put(link.source.clone(), kept.clone());
-            self.links.put(target.clone(), kept);
-            while self.links.len() > LINKS {
-                self.links.pop_lru();
+        if link.target.is_some() {
+            if self.links.len() >= LINKS {
+                self.links.pop_front();
             }
+            self.links.push_back(link.clone());
         }
+    }
+
+    /// The newest of the new links of which `event` is either end.
+    fn new_link(&self, event: &EventId) -> Option<&Link> {
+        self.links
+            .iter()
+            .rev()
+            .find(|link| link.source == event || link.target.as_deref() == Some(event))
     }
 
     /// Takes note that an event was sent anew, as another one.
     pub fn relearn(&mut self, link: &Link) {
-        let before = self
-            .links
-            .peek(&link.source)
-            .or_else(|| self.read.peek(&link.source));
+        let read = || self.read.peek(&link.source).map(Arc::as_ref);
+        let before = self.new_link(&link.source).or_else(read);
         let before = before.and_then(|before| before.target.clone());
         for gone in before.into_iter().chain([link.source.clone()]) {
-            self.links.pop(&gone);
+            self.links
+                .retain(|link| link.source != gone && link.target.as_ref() != Some(&gone));
             self.read.pop(&gone);
         }
     }
@@ -50,16 +55,15 @@ impl Relay {
         deps: &Deps,
         event: &EventId,
     ) -> Result<Option<Link>, PortalError> {
-        // Peek: the new ones leave in the order in which they are written.
-        if let Some(link) = self.links.peek(event).or_else(|| self.read.get(event)) {
+        if let Some(link) = self.new_link(event) {
+            return Ok(Some(link.clone()));
+        }
+        if let Some(link) = self.read.get(event) {
             return Ok(Some(Link::clone(link)));
         }
         let link = deps.store.link(self.portal, event).await?;
         if let Some(link) = link.as_ref().filter(|link| link.target.is_some()) {
             self.read.put(event.to_owned(), Arc::new(link.clone()));
-            while self.read.len() > READ {
-                self.read.pop_lru();
-            }
         }
         Ok(link)
     }
@@ -197,5 +201,56 @@ fn themselves(user: &UserId) -> Person {
     Person {
         id: user.to_owned(),
         name: user.localpart().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        relay::Guards,
+        store::{Direction, PortalId},
+    };
+
+    fn link(nth: usize) -> Link {
+        let id = |kind: &str| format!("${kind}{nth:0>42}").try_into().unwrap();
+        Link {
+            source: id("s"),
+            target: Some(id("t")),
+            direction: Direction::Inbound,
+            sender: "@somebody:b.example".try_into().unwrap(),
+        }
+    }
+
+    /// Bytes that new links take.
+    fn taken(relay: &Relay) -> usize {
+        let texts = |link: &Link| {
+            let target = link.target.as_ref().map_or(0, |id| id.as_bytes().len());
+            link.source.as_bytes().len() + target + link.sender.as_bytes().len()
+        };
+        let entries = relay.links.capacity() * size_of::<Link>();
+        entries + relay.links.iter().map(texts).sum::<usize>()
+    }
+
+    #[test]
+    fn new_links_are_found_by_either_end_and_leave_little_behind() {
+        let mut relay = Relay::new(PortalId([1; 16]), Guards::default());
+        assert_eq!(taken(&relay), 0);
+        for nth in 0..=LINKS {
+            relay.remember(&link(nth));
+        }
+        let found = |relay: &Relay, nth: usize| {
+            let link = link(nth);
+            let by_target = link.target.as_ref().and_then(|id| relay.new_link(id));
+            assert_eq!(relay.new_link(&link.source), by_target);
+            by_target.is_some()
+        };
+        assert!(!found(&relay, 0));
+        assert!(found(&relay, 1) && found(&relay, LINKS));
+        relay.relearn(&link(1));
+        assert!(!found(&relay, 1));
+        relay.rest();
+        assert!(found(&relay, LINKS));
+        assert!(size_of::<Relay>() < 500 && taken(&relay) < 1000);
     }
 }

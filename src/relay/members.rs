@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Membership, hidden_state},
     homeserver::Class,
-    portal::{Deps, MemberProfile, PortalError, RoomState, room},
+    portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent},
     rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Portal, PortalState, Report, Task},
 };
@@ -108,6 +108,10 @@ impl Relay {
     ) -> Result<Done, PortalError> {
         let reason = reason(event);
         match event.membership() {
+            Some(Membership::Leave | Membership::Ban) if portal.state == PortalState::Invited => {
+                invited::take_back(deps, portal.id, &reason).await?;
+                Ok(Done::default())
+            }
             Some(Membership::Leave) if portal.state != PortalState::Left => {
                 let before = portal.state.clone();
                 let portal = deps
@@ -211,6 +215,7 @@ impl Relay {
         else {
             return Ok(Done::default());
         };
+        sent::heard(deps, portal.id, &member, event).await?;
         let profile: MemberProfile = serde_json::from_str(event.content.get()).unwrap_or_default();
         let mirror = deps.store.mirror(portal.id, &member).await?;
         let name = mirror.as_ref().and_then(|mirror| mirror.name.clone());

@@ -19,6 +19,7 @@ mod links;
 mod media;
 mod members;
 mod outbound;
+mod recent;
 mod reconcile;
 mod reopen;
 mod sealed;
@@ -26,12 +27,12 @@ mod unread;
 mod watch;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 pub use guard::Guards;
-use lru::LruCache;
+use recent::Recent;
 pub use reopen::reopen;
 use ruma::{OwnedEventId, OwnedUserId};
 pub use sealed::ENCRYPTED;
@@ -56,10 +57,11 @@ pub struct Done {
 #[derive(Debug)]
 pub struct Relay {
     portal: PortalId,
-    mirrors: LruCache<OwnedUserId, Mirror>,
-    links: LruCache<OwnedEventId, Arc<Link>>,
+    mirrors: Recent<OwnedUserId, Mirror>,
+    /// New links, in the order in which they are written.
+    links: VecDeque<Link>,
     /// Links that were read from the store, by the end that was asked for.
-    read: LruCache<OwnedEventId, Arc<Link>>,
+    read: Recent<OwnedEventId, Arc<Link>>,
     guards: Guards,
     /// The outbound event that may go, whatever the limits say by now.
     let_go: Option<OwnedEventId>,
@@ -84,8 +86,8 @@ pub struct Relay {
 /// Mirrors that a portal keeps in memory.
 const MIRRORS: usize = 128;
 
-/// Ends of new links that a portal keeps in memory: all of those that a lane handles before they are written, and some.
-const LINKS: usize = 4 * UNWRITTEN + 16;
+/// New links that a portal keeps in memory: all of those that a lane handles before they are written, and some.
+const LINKS: usize = 2 * UNWRITTEN + 8;
 
 /// How many events a lane may hand over to be written, and as many again handle until these are durable.
 pub const UNWRITTEN: usize = 64;
@@ -103,12 +105,11 @@ impl Relay {
     /// The relay of a portal.
     #[must_use]
     pub fn new(portal: PortalId, guards: Guards) -> Self {
-        // A bounded one would take the room for all its entries at once.
         Self {
             portal,
-            mirrors: LruCache::unbounded(),
-            links: LruCache::unbounded(),
-            read: LruCache::unbounded(),
+            mirrors: Recent::new(MIRRORS),
+            links: VecDeque::new(),
+            read: Recent::new(READ),
             guards,
             words: None,
             warned: HashSet::new(),
@@ -126,15 +127,22 @@ impl Relay {
 
     /// Keeps little in memory, for a portal in which nothing goes on.
     pub fn rest(&mut self) {
-        trim(&mut self.mirrors, IDLE);
-        trim(&mut self.links, IDLE);
-        trim(&mut self.read, IDLE);
+        self.mirrors.trim(IDLE);
+        self.read.trim(IDLE);
+        self.settle();
         self.words = None;
+    }
+
+    /// Everything is durable: new links can be read from the store, and all but the last leave the memory.
+    pub fn settle(&mut self) {
+        let gone = self.links.len().saturating_sub(IDLE / 2);
+        self.links.drain(..gone);
+        self.links.shrink_to_fit();
     }
 
     /// Forgets the mirrors: they have other devices now.
     pub fn forget_mirrors(&mut self) {
-        self.mirrors.clear();
+        self.mirrors.trim(0);
     }
 
     /// Handles one event. `received` is when Vizard first had it.
@@ -222,21 +230,6 @@ impl Relay {
         self.receipt_at = deps.clock.now();
         Ok(())
     }
-}
-
-/// Forgets what was used longest ago, and gives the room back.
-fn trim<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, most: usize) {
-    if cache.len() <= most {
-        return;
-    }
-    let mut kept = LruCache::unbounded();
-    while cache.len() > most {
-        cache.pop_lru();
-    }
-    while let Some((key, value)) = cache.pop_lru() {
-        kept.put(key, value);
-    }
-    *cache = kept;
 }
 
 /// Mirrors by their own id, for translating what the user writes.

@@ -8,7 +8,7 @@ use crate::{
     e2ee::E2eeError,
     event::{Event, Membership},
     homeserver::Class,
-    portal::{Deps, PortalError},
+    portal::{Deps, PortalError, invited},
     rewrite::{self, Rewritten, Scrubbed},
     store::{Direction, Portal, PortalState, Task},
 };
@@ -211,6 +211,10 @@ impl Relay {
                     .update(portal.id, |portal| portal.user_joined = true)
                     .await?;
                 self.learn_name(deps, portal, event).await?;
+                invited::accept(deps, portal, &event.event_id).await?;
+            }
+            Some(Membership::Leave | Membership::Ban) if portal.state == PortalState::Invited => {
+                invited::decline(deps, portal.id).await?;
             }
             Some(Membership::Leave | Membership::Ban) => {
                 let portal = deps
@@ -304,6 +308,7 @@ pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<String> {
             ));
         }
         PortalState::Banned => "your pseudonym is banned from this room",
+        PortalState::Invited => "you have not accepted the invite",
     };
     Some(why.to_owned())
 }

@@ -19,6 +19,7 @@ mod forget;
 mod group;
 mod held;
 mod inbox;
+mod invites;
 mod jobs;
 mod keyring;
 mod links;
@@ -32,6 +33,7 @@ mod rotate;
 mod routes;
 mod seal;
 mod tasks;
+mod traffic;
 mod users;
 mod writer;
 
@@ -45,11 +47,13 @@ use ruma::UserId;
 use sqlx::Connection as _;
 
 pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
+pub use invites::*;
 pub use links::{Committing, Source};
 pub use marks::*;
 pub use notes::Note;
 pub use records::*;
 pub use tasks::*;
+pub use traffic::*;
 
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::{AnyConnection, AnyExecutor};
 
 use super::{
-    Created, Portal, PortalId, Store, StoreError, UserPseudonym, db::write_tx, routes::RouteKey,
-    seal::Cell,
+    Created, Portal, PortalId, PortalState, Store, StoreError, UserPseudonym, db::write_tx,
+    routes::RouteKey, seal::Cell,
 };
 
 pub(super) const PORTALS: Cell = Cell::new("portals", 1024);
@@ -154,7 +154,10 @@ fn line(portal: &Portal) -> UserPseudonym {
         room: portal.room.clone(),
         ghost: portal.ghost.id.clone(),
         nick: portal.ghost.nick.clone(),
-        room_name: portal.shown.name.clone(),
+        // Whoever invites chooses the name: it is not looked for in what the user writes elsewhere.
+        room_name: (portal.state != PortalState::Invited)
+            .then(|| portal.shown.name.clone())
+            .flatten(),
         portal_room: portal.portal_room.clone(),
         hidden_name: portal.shown.hidden.name.clone(),
     }

@@ -1,13 +1,13 @@
-//! The records that the store keeps. Each is sealed as JSON with a version field, so that a later
+//! The records that the store keeps of users, portals and who is in them. Each is sealed as JSON with a version field, so that a later
 //! version can read what an earlier one wrote (every field added later needs a `serde` default).
 
 use std::fmt;
 
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Departure, Floor, Former};
-use crate::{clock::UnixMillis, event::Event};
+use super::{Address, Departure, Floor, Former, KeptOut, Received};
+use crate::clock::UnixMillis;
 
 /// A portal's random id. Its short form is the only handle of a portal that appears in logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +53,12 @@ pub struct User {
     /// Portals that they left lately, so that ghosts that are to leave with others do not leave at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub departures: Vec<Departure>,
+    /// Their contact addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// Whose invites they do not want.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_out: Vec<KeptOut>,
 }
 
 fn yes() -> bool {
@@ -72,6 +78,8 @@ impl User {
             recent_joins: Vec::new(),
             confirm_forget: None,
             departures: Vec::new(),
+            addresses: Vec::new(),
+            kept_out: Vec::new(),
         }
     }
 }
@@ -114,6 +122,8 @@ pub enum PortalState {
     Left,
     /// The ghost was banned.
     Banned,
+    /// The ghost was invited, and the user has not answered: nobody has seen it yet.
+    Invited,
 }
 
 /// A portal and the pseudonym behind it.
@@ -161,6 +171,9 @@ pub struct Portal {
     /// Where the search for missed events ends, because it once gave up there: at most one for each of the two rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Floor>,
+    /// The invite that it stands for, while it is [`PortalState::Invited`] or was not told apart from that yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<Received>,
 }
 
 /// The ghost of a portal.
@@ -271,70 +284,6 @@ pub struct Mirror {
     pub heard: UnixMillis,
 }
 
-/// Which way an event went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Portal → room.
-    Outbound,
-    /// Room → portal.
-    Inbound,
-}
-
-/// One handled event. Its presence means: never handle it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// The event that was received.
-    pub source: OwnedEventId,
-    /// The event that was sent for it, if any.
-    pub target: Option<OwnedEventId>,
-    /// Which way it went.
-    pub direction: Direction,
-    /// Who sent `source` (an edit or a redaction must come from the same mirror).
-    pub sender: OwnedUserId,
-}
-
-impl Link {
-    /// An event that was handled, and what was sent for it.
-    #[must_use]
-    pub fn of(event: &Event, direction: Direction, target: Option<OwnedEventId>) -> Self {
-        Self {
-            source: event.event_id.clone(),
-            target,
-            direction,
-            sender: event.sender.clone(),
-        }
-    }
-}
-
-/// An acknowledged transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InboxEntry {
-    /// Its position; later transactions have greater ones.
-    pub seq: i64,
-    /// When it was received.
-    pub received: UnixMillis,
-    /// The body, as the homeserver sent it.
-    pub body: Vec<u8>,
-}
-
-/// An outbound message that waits for `send` or `discard`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The user's event.
-    pub event: OwnedEventId,
-    /// The notice that asks about it, once sent.
-    #[serde(default)]
-    pub question: Option<OwnedEventId>,
-    /// The whole event as received.
-    pub json: String,
-    /// When it was held.
-    pub at: UnixMillis,
-    /// What is asked is whether its file may go without being cleaned of metadata.
-    #[serde(default)]
-    pub unstripped: bool,
-}
-
 /// What became of an attempt to put a new portal into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -344,26 +293,6 @@ pub enum Created {
     AlreadyThere(PortalId),
     /// The user forgot their pseudonym in this room; there is no new one, ever.
     Forgotten,
-}
-
-/// Where the events of a room go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// It is a portal room.
-    Portal(PortalId),
-    /// It is a room that these portals lead into (never two of one user).
-    Room(Vec<PortalId>),
-    /// The store does not know it (a direct chat with the bot, or none of ours).
-    Unknown,
-}
-
-/// What `Store::commit` writes.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// New links.
-    pub links: Vec<(PortalId, Link)>,
-    /// Positions of transactions that are wholly handled.
-    pub done: Vec<i64>,
 }
 
 /// A forgotten pseudonym, kept for the operator for a disclosed time.

@@ -3,7 +3,7 @@
 use ruma::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use super::PortalId;
+use super::{CreateTask, InviteTask, PortalId, TellTask, WithdrawTask};
 use crate::clock::UnixMillis;
 
 /// Durable work that is due at a time.
@@ -42,6 +42,14 @@ pub enum Task {
         /// Who is told when it is done.
         report: Option<Report>,
     },
+    /// Invite somebody.
+    Invite(Box<InviteTask>),
+    /// Make a room.
+    Create(Box<CreateTask>),
+    /// A ghost that was invited and not accepted leaves.
+    Withdraw(WithdrawTask),
+    /// Tell a user of an invite that they will not see.
+    Tell(TellTask),
 }
 
 /// A message that stands in a portal as a placeholder, because its key was missing.

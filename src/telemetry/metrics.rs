@@ -71,6 +71,18 @@ fn describe() {
         "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
+        "vizard_invite_answers_ignored_total",
+        "Answers to invites that were not taken, by why: shape, other_sender, other_request, signature, other_ghost, mapping"
+    );
+    describe_counter!(
+        "vizard_invite_requests_total",
+        "Requests of other Vizards to invite somebody here, by outcome: answered, decoy, refused, dropped; and by reason"
+    );
+    describe_counter!(
+        "vizard_invites_received_total",
+        "Invites of ghosts, by outcome: shown, decoy, unoffered, mismatched, over, declined, rescinded, expired, accepted, gone"
+    );
+    describe_counter!(
         "vizard_homeserver_requests_total",
         "Requests to the homeserver, by endpoint and outcome"
     );

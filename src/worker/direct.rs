@@ -14,6 +14,7 @@ use crate::{
     bot,
     clock::UnixMillis,
     event::{Event, Membership},
+    invite,
     portal::PortalError,
     relay::ENCRYPTED,
     store::{Link, PortalId},
@@ -77,6 +78,13 @@ async fn answer(
         && event.membership() == Some(Membership::Invite)
     {
         return bot::invited(deps, room, &event.event_id, &event.sender).await;
+    }
+    match event.membership() {
+        Some(Membership::Invite) => return invite::arrive::arrived(deps, event).await,
+        Some(Membership::Leave | Membership::Ban) => {
+            return invite::arrive::taken_back(deps, event).await;
+        }
+        _ => {}
     }
     if event.kind == ENCRYPTED && !event.trust.is_void() {
         if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {

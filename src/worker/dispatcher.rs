@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,8 +18,9 @@ use super::{
     ticket::Transaction,
 };
 use crate::{
-    event::Event,
+    event::{Event, Membership},
     portal::Deps,
+    pseudonym::Role,
     store::{Batch, Direction, PortalId, Route, Source, StoreError},
 };
 
@@ -112,6 +113,7 @@ impl Dispatcher {
                     seq: entry.seq,
                     received: entry.received,
                     events,
+                    room: None,
                 })
                 .await?;
             }
@@ -128,6 +130,11 @@ impl Dispatcher {
             }
             let route = self.route(&event).await?;
             let event = Arc::new(event);
+            let invites = self.is_about_an_invite(&event);
+            if invites && !matches!(route, Route::Portal(_)) {
+                let key = LaneKey::Direct(event.room_id.clone());
+                items.push((key, Direction::Outbound, event.clone()));
+            }
             match route {
                 Route::Portal(id) => {
                     if self.deps.namespace.role(&event.sender).is_none() {
@@ -141,7 +148,7 @@ impl Dispatcher {
                     );
                 }
                 Route::Unknown => {
-                    if self.deps.namespace.role(&event.sender).is_none() {
+                    if !invites && self.deps.namespace.role(&event.sender).is_none() {
                         items.push((
                             LaneKey::Direct(event.room_id.clone()),
                             Direction::Outbound,
@@ -173,6 +180,21 @@ impl Dispatcher {
             self.lanes.push(key, item);
         }
         Ok(())
+    }
+
+    /// Whether somebody invites a ghost, or takes that back: whatever other portals lead into the room, there may be none of its
+    /// own yet, and both go one after the other.
+    fn is_about_an_invite(&self, event: &Event) -> bool {
+        let Some(key) = event.state_key.as_deref() else {
+            return false;
+        };
+        event.sender != *key
+            && matches!(
+                event.membership(),
+                Some(Membership::Invite | Membership::Leave | Membership::Ban)
+            )
+            && <&UserId>::try_from(key)
+                .is_ok_and(|user| self.deps.namespace.role(user) == Some(Role::Ghost))
     }
 
     /// Asks, once for all, which of these events were handled before. If that fails, the lanes ask again.

@@ -1,14 +1,14 @@
 //! The door: a transaction is durable before it is answered. What it says beside its events are hints (`hints`), which are
 //! passed on and not stored.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::hints::Hints;
 use crate::{
@@ -34,6 +34,8 @@ pub(super) struct Arrival {
     pub(super) seq: i64,
     pub(super) received: UnixMillis,
     pub(super) events: Vec<Event>,
+    /// Its part of [`EVENTS`], until it is dispatched. `None`: it was read from the store.
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What the dispatcher listens to.
@@ -64,11 +66,16 @@ pub struct Intake {
     clock: Clock,
     arrivals: mpsc::Sender<Arrival>,
     overflow: Arc<Notify>,
+    room: Arc<Semaphore>,
     hints: Hints,
 }
 
 /// Transactions between door and dispatcher; beyond it the dispatcher reads them from the store.
 const WAITING: usize = 64;
+/// Events between door and dispatcher. Further ones wait with the homeserver, which keeps them as safely, but not for long:
+/// then they are stored, and the dispatcher reads them from there.
+const EVENTS: u32 = 1024;
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Intake {
     /// The door, and what the dispatcher listens to.
@@ -84,6 +91,7 @@ impl Intake {
             clock,
             arrivals,
             overflow,
+            room: Arc::new(Semaphore::new(EVENTS as usize)),
             hints,
         };
         (intake, theirs)
@@ -115,17 +123,30 @@ impl Intake {
         }
         let received = self.clock.now();
         tracing::debug!(events = events.len(), skipped, "a transaction came");
+        let room = self.room_for(events.len()).await;
         let seq = self.store.push_inbox(body).await?;
         let arrival = Arrival {
             seq,
             received,
             events,
+            room,
         };
-        if self.arrivals.try_send(arrival).is_err() {
-            // The channel is full: the dispatcher finds the transaction in the store, and is told to look.
+        if arrival.room.is_none() || self.arrivals.try_send(arrival).is_err() {
+            // There is no room: the dispatcher finds the transaction in the store, and is told to look.
             self.overflow.notify_one();
         }
         Ok(())
+    }
+
+    /// Waits until so many events have room in memory. `None`: that takes long.
+    async fn room_for(&self, events: usize) -> Option<OwnedSemaphorePermit> {
+        let events = u32::try_from(events).unwrap_or(EVENTS).min(EVENTS);
+        let room = Arc::clone(&self.room).acquire_many_owned(events);
+        tokio::select! {
+            biased;
+            room = room => room.ok(),
+            () = self.clock.sleep(PATIENCE) => None,
+        }
     }
 }
 

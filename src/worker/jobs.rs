@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Lanes, turns::Turns};
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, hidden, join, leave},
+    invite::{ask, whisper, withdraw},
+    portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
     store::{Job, StoreError, Task},
 };
@@ -18,6 +19,8 @@ use crate::{
 const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
+/// How many users' turns the ghosts have that leave.
+const WITHDRAWING: u8 = 3;
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
 
@@ -92,7 +95,11 @@ async fn begin(
 async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     let portal = match &job.task {
         Task::Join(task) => return task.user.clone(),
+        Task::Invite(task) => return task.user.clone(),
+        Task::Create(task) => return task.user.clone(),
+        Task::Withdraw(task) => return withdrawing(deps, &task.ghost),
         Task::Reopen(task) => task.portal,
+        Task::Tell(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
     match deps.portals.get(portal).await {
@@ -102,9 +109,26 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
     }
 }
 
-/// One attempt at a job.
-async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
-    let result = match &mut job.task {
+/// Ghosts that leave share the turns of a few users whom there are not: strangers choose how many ghosts there are, and how long
+/// their servers take.
+fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
+    let last = ghost.localpart().bytes().last().unwrap_or_default();
+    deps.namespace.mirror(&[last % WITHDRAWING; 16])
+}
+
+/// Runs a job, step by step, each on top of what the one before it stored.
+async fn steps(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
+    loop {
+        let outcome = step(deps, job).await?;
+        if outcome != Outcome::Again {
+            return Ok(outcome);
+        }
+        deps.store.add_job(job).await?;
+    }
+}
+
+async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
+    match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
         Task::Reopen(task) => relay::reopen(deps, task, job.attempts).await,
         Task::Look { portal } => hidden::look(deps, *portal, job.attempts).await,
@@ -113,7 +137,16 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             forget,
             report,
         } => leave::run(deps, *portal, *forget, report, job.attempts).await,
-    };
+        Task::Invite(task) => ask::run(deps, task, job.attempts).await,
+        Task::Create(task) => create::run(deps, task, job.attempts).await,
+        Task::Withdraw(task) => withdraw::run(deps, task, job.attempts).await,
+        Task::Tell(task) => whisper::run(deps, task).await,
+    }
+}
+
+/// One attempt at a job.
+async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
+    let result = steps(deps, &mut job).await;
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
     {
@@ -153,7 +186,11 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             }
             deps.store.finish_job(job.id).await
         }
-        Ok(Outcome::Later) | Err(_) => {
+        Ok(Outcome::At(due)) => {
+            job.due = due;
+            deps.store.add_job(&job).await
+        }
+        Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             // A key that is late may be so for days.
             let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
                 11
@@ -182,7 +219,10 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
             known.iter().map(|pseudonym| pseudonym.portal).collect()
         }
         Task::Reopen(task) => vec![task.portal],
+        Task::Tell(task) => vec![task.portal],
         Task::Look { portal } | Task::Leave { portal, .. } => vec![*portal],
+        Task::Invite(task) => task.portal.into_iter().collect(),
+        Task::Create(_) | Task::Withdraw(_) => Vec::new(),
     };
     deps.mend_device(error, &portals).await
 }

@@ -176,7 +176,8 @@ impl Lanes {
         self.tasks.spawn(async move {
             match key {
                 LaneKey::Portal(portal) => lane::portal(&lanes, portal).await,
-                LaneKey::Direct(room) => direct::direct(&lanes, &room).await,
+                // Boxed: there are few, and a portal's lane would take as much.
+                LaneKey::Direct(room) => Box::pin(direct::direct(&lanes, &room)).await,
             }
         });
     }

@@ -121,7 +121,7 @@ impl Outcome {
         };
         let count = std::mem::take(&mut self.count);
         let begin = || async { Ok(lanes.deps.store.begin_commit(&batch).await?) };
-        let Some(committing) = persist(lanes, None, begin).await else {
+        let Some(committing) = Box::pin(persist(lanes, None, begin)).await else {
             return;
         };
         self.writing = Some(Writing {
@@ -147,7 +147,7 @@ impl Outcome {
         };
         if result.is_err() {
             let again = || async { Ok(lanes.deps.store.commit(&writing.batch).await?) };
-            if persist(lanes, None, again).await.is_none() {
+            if Box::pin(persist(lanes, None, again)).await.is_none() {
                 return;
             }
         }

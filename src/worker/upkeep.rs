@@ -16,6 +16,10 @@ use crate::portal::Deps;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
+/// How long the homeserver may keep the bot's device waiting for something to come.
+const LISTEN: Duration = Duration::from_secs(30);
+/// Between two syncs of the bot's device.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Runs until cancelled. `heard` is when the homeserver last called.
 pub async fn run(deps: Deps, lanes: Arc<Lanes>, heard: Arc<AtomicU64>, stop: CancellationToken) {
@@ -25,6 +29,7 @@ pub async fn run(deps: Deps, lanes: Arc<Lanes>, heard: Arc<AtomicU64>, stop: Can
         stop.run_until_cancelled(prune(&deps)),
         stop.run_until_cancelled(refresh(&deps)),
         stop.run_until_cancelled(watch_keys(&deps)),
+        stop.run_until_cancelled(listen(&deps)),
     );
 }
 
@@ -94,22 +99,45 @@ async fn refresh(deps: &Deps) {
     }
 }
 
-/// Lets the bot's device sync, and notes on the homeserver that keys were used.
+/// Notes on the homeserver that keys were used.
 async fn watch_keys(deps: &Deps) {
-    if deps.e2ee.unavailable().is_some() {
-        return;
-    }
     loop {
         deps.clock.sleep(Duration::from_millis(MINUTE / 2)).await;
-        if let Err(error) = deps.advance_epoch().await {
+        if deps.e2ee.unavailable().is_none()
+            && let Err(error) = deps.advance_epoch().await
+        {
             tracing::warn!(%error, "the homeserver could not be told that keys were used");
         }
-        if let Err(error) = deps.e2ee.sync(&deps.bot).await {
-            tracing::debug!(class = ?error.class(), "the bot's device could not sync");
-            if let Err(error) = deps.mend_device(&error.into(), &[]).await {
-                tracing::warn!(%error, "the bot's device could not be made anew; trying again");
+    }
+}
+
+/// Lets the bot's device sync all the time: whoever writes to it, people or other Vizards, is heard at once.
+async fn listen(deps: &Deps) {
+    loop {
+        let began = deps.clock.now();
+        let heard = match deps.e2ee.wait_for_mail(&deps.bot, LISTEN).await {
+            Ok(true) => Ok(true),
+            // Now and then, for how many keys are left.
+            Ok(false) => deps.e2ee.sync(&deps.bot).await.map(|()| false),
+            Err(error) => Err(error),
+        };
+        let pause = match heard {
+            Ok(true) => BREATH,
+            // A homeserver that does not let wait is asked as often as one that does.
+            Ok(false) => LISTEN
+                .saturating_sub(Duration::from_millis(
+                    deps.clock.now().saturating_sub(began),
+                ))
+                .max(BREATH),
+            Err(error) => {
+                tracing::debug!(class = ?error.class(), "the bot's device could not sync");
+                if let Err(error) = deps.mend_device(&error.into(), &[]).await {
+                    tracing::warn!(%error, "the bot's device could not be made anew; trying again");
+                }
+                LISTEN
             }
-        }
+        };
+        deps.clock.sleep(pause).await;
     }
 }
 

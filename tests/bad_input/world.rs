@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use vizard::{clock::Clock, config::Config as Settings, crypto::MasterKey, portal::Deps, rng::Rng};
 
 use crate::{
@@ -44,6 +45,11 @@ impl World {
     /// The same on a homeserver that does this about keys.
     pub fn with_keys(keys: Keys) -> Self {
         Self::begin("12", keys, |_| {})
+    }
+
+    /// The same with other settings on a homeserver that does this about keys.
+    pub fn with_all(keys: Keys, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::begin("12", keys, change)
     }
 
     fn begin(version: &str, keys: Keys, change: impl FnOnce(&mut Settings)) -> Self {
@@ -100,6 +106,20 @@ impl World {
         world.fake.join(ALICE, &world.portal).unwrap();
         world.goes_on();
         world
+    }
+
+    /// The rows of a table and the bytes that are sealed in them.
+    pub fn stored(&self, table: &'static str) -> (i64, i64) {
+        let query = format!("SELECT COUNT(*), COALESCE(SUM(LENGTH(sealed)), 0) FROM {table}");
+        self.runtime.block_on(async {
+            let mut database = sqlx::AnyConnection::connect(&self.ground.url)
+                .await
+                .unwrap();
+            sqlx::query_as(sqlx::AssertSqlSafe(query))
+                .fetch_one(&mut database)
+                .await
+                .unwrap()
+        })
     }
 
     pub fn new() -> Self {

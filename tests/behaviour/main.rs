@@ -10,11 +10,21 @@ mod service;
 #[allow(dead_code, reason = "bad input uses more of it")]
 mod world;
 
+mod addresses;
+mod answering;
+mod arriving;
+mod asking;
 mod bridge;
+mod creating;
 mod departures;
 mod devices;
 mod fairness;
 mod gaps;
+mod hostile;
+mod inviter;
+mod keys;
+mod peer;
 mod steps;
 mod times;
+mod unwanted;
 mod whois;

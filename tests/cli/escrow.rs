@@ -41,6 +41,7 @@ async fn forgotten(store: &Store, number: u8, ghost: &str, until: u64) {
         successor: None,
         joined_at: 0,
         floors: Vec::new(),
+        received: None,
         told_unread: Vec::new(),
     };
     store.create_portal(&portal).await.unwrap();

@@ -75,6 +75,9 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         "the identity of an earlier trial is there",
         "✓ bot's keys",
         "with a cross-signing identity; 50 one-time keys left",
+        "– keys over TLS",
+        "at an address that is not public: try `curl https://127.",
+        "✓ keys in profile",
     ] {
         assert!(ran.out.contains(row), "{row} in\n{}", ran.out);
     }

@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod escrow;
 mod init;
+mod keys;
 mod live;
 mod rotation;
 mod sealing;
@@ -127,6 +128,7 @@ fn help_is_worth_reading() {
         "run ",
         "rotate-master-key",
         "escrow ",
+        "keys ",
         "vizard init --dir /etc/vizard",
         "VIZARD__LOG__LEVEL=debug vizard run",
         "Exit status: 0 success; 1 a check failed",
@@ -141,6 +143,9 @@ fn help_is_worth_reading() {
         "run",
         "rotate-master-key",
         "escrow",
+        "keys",
+        "seal",
+        "verify",
     ] {
         let help = sandbox.run(&[command, "--help"]);
         assert_eq!(help.status, 0);

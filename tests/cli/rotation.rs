@@ -9,7 +9,7 @@ use std::{
 use crate::Sandbox;
 
 /// Starts `vizard run`, waits until the database is there, and returns the process and its first lines.
-fn start(sandbox: &Sandbox) -> Child {
+pub fn start(sandbox: &Sandbox) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_vizard"))
         .args(["run", "--config", "v/vizard.toml"])
         .current_dir(sandbox.dir.path())
@@ -27,7 +27,7 @@ fn start(sandbox: &Sandbox) -> Child {
 }
 
 /// Asks the process to stop; its exit status.
-fn stop(mut child: Child) -> Option<i32> {
+pub fn stop(mut child: Child) -> Option<i32> {
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")

@@ -209,7 +209,6 @@ fn says_what_is_wrong_with_what_was_typed() {
             &["@bob:b.example", "--keys", "b.json", "--days", "0"],
             "--days",
         ),
-        (&["@bob:b.example"], "--keys"),
     ] {
         let ran = world.sandbox.run(&[&["seal"], args].concat());
         assert_eq!(ran.status, 2, "{args:?}: {ran:?}");

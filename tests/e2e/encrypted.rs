@@ -94,7 +94,7 @@ impl World {
     }
 }
 
-fn bot_of(user: &E2eeClient) -> String {
+pub fn bot_of(user: &E2eeClient) -> String {
     let server = user.id().split_once(':').map_or("", |(_, server)| server);
     format!("@vizard:{server}")
 }

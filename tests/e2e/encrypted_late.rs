@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     ratchets::parlour,
     testkit::{
         client::Client,
-        e2ee::{E2eeClient, Options, Report},
+        e2ee::{DeviceKeys, E2eeClient, Options, Report},
     },
     world::{PATIENCE, World},
 };
@@ -26,6 +26,8 @@ async fn late_keys_and_replays() -> Result<()> {
     bob.await_member(&room, &alice.ghost, "join").await?;
 
     a_late_key_replaces_its_placeholder(&mut world, &bob, &room, &alice).await?;
+    a_late_edit_comes_beside_its_placeholder(&bob, &room, &alice).await?;
+    a_lost_channel_is_called_so_and_mended(&bob, &room, &alice).await?;
     nothing_is_said_twice(&mut world, &bob, &room, &alice).await?;
     what_is_withheld_is_called_so(&bob, &room, &alice).await
 }
@@ -127,6 +129,69 @@ async fn a_late_key_replaces_its_placeholder(
         "more was redacted than a placeholder and a file"
     );
     ensure!(placeholders(alice).len() <= 2, "another placeholder");
+    Ok(())
+}
+
+/// The message could be read, and the key of an edit of it comes late.
+async fn a_late_edit_comes_beside_its_placeholder(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    let known = placeholders(alice).len();
+    let first = bob.say(room, "a fair copy").await?;
+    let shown = alice.hears("a fair copy").await?;
+    bob.hold_keys().await?;
+    bob.discard_session(room).await?;
+    bob.edit(room, &first, "a fairer copy").await?;
+    let place = placeholder(alice, known).await?;
+    ensure!(bob.release_keys().await? > 0, "no key was held back");
+    let edit = alice.hears("a fairer copy").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == shown.event_id && edit.sender == shown.sender,
+        "another was edited: {edit:#?}"
+    );
+    let gone = |one: &Report| one.event_id == place.event_id && one.redacted;
+    alice.user.wait_for("its place", gone, PATIENCE).await?;
+    Ok(())
+}
+
+/// A device says that it has no secure channel to the ghost's (`m.no_olm`), and finds one later.
+async fn a_lost_channel_is_called_so_and_mended(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    let known = placeholders(alice).len();
+    let keys = bob.keys_of(bob.id()).await?;
+    let own = |one: &&DeviceKeys| one.device_id == bob.device();
+    let own = keys.devices.iter().find(own).context("no own device")?;
+    bob.hold_keys().await?;
+    bob.discard_session(room).await?;
+    let notice = json!({
+        "algorithm": "m.megolm.v1.aes-sha2", "code": "m.no_olm", "sender_key": own.curve25519,
+        "reason": "Unable to establish a secure channel.",
+    });
+    let server = Client::new(bob.account.clone());
+    server
+        .send_to_devices(&alice.ghost, "m.room_key.withheld", &notice)
+        .await?;
+    bob.say(room, "through the fog").await?;
+    let place = placeholder(alice, known).await?;
+    place.assert_trusted();
+    ensure!(
+        place.body().contains("no secure channel"),
+        "not why: {}",
+        place.body()
+    );
+    ensure!(bob.release_keys().await? > 0, "no key was held back");
+    let edit = alice.hears("through the fog").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == place.event_id && edit.content["m.new_content"].is_object(),
+        "not in its place: {edit:#?}"
+    );
     Ok(())
 }
 

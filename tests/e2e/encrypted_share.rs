@@ -6,7 +6,10 @@ use serde_json::json;
 use crate::{
     encrypted::{Veiled, heard},
     ratchets::parlour,
-    testkit::e2ee::{E2eeClient, Options, Report},
+    testkit::{
+        client::Client,
+        e2ee::{E2eeClient, Options, Report},
+    },
     world::{PATIENCE, World},
 };
 
@@ -26,6 +29,9 @@ async fn who_cannot_read_is_named_and_nothing_is_said_in_clear() -> Result<()> {
     let carol = E2eeClient::register(&world.servers.b, "carol").await?;
     let room = parlour(&bob).await?;
     carol.join(&room, &[]).await?;
+    // Who has no keys at all could not read anybody, and needs no naming.
+    let dave = Client::register(&world.servers.b, "dave").await?;
+    dave.join(&room, &[]).await?;
     let via = format!("{room} {}", world.servers.b.server_name());
     // The user's own device need not be signed: what a room gets is not the portal's business.
     let alice = world.veil_unsigned("alice", &via).await?;
@@ -55,6 +61,7 @@ async fn who_cannot_read_is_named_and_nothing_is_said_in_clear() -> Result<()> {
     let ghosts = |one: &Report| one.sender == alice.ghost && one.encrypted;
     let at_bob = bob.wait_for("the message", ghosts, PATIENCE).await?;
     bob.wait_unreadable(&at_bob.event_id, PATIENCE).await?;
+    ensure!(!notice.body().contains("dave"), "{}", notice.body());
     alice.user.say(&alice.portal, "and now").await?;
     heard(&carol, &room, "and now").await?;
     world.vizard.restart().await?;

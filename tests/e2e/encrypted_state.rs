@@ -17,6 +17,7 @@ const BEFORE: &str = "Salon of the seven whispers";
 const TOPIC: &str = "what the dormouse said";
 const AFTER: &str = "Salon of the eighth whisper";
 const NEW_TOPIC: &str = "what the hatter heard";
+const LATE_TOPIC: &str = "what the hare slept through";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hidden_names_are_said_in_the_portal_alone() -> Result<()> {
@@ -58,6 +59,8 @@ async fn hidden_names_are_said_in_the_portal_alone() -> Result<()> {
     let bytes = alice.user.file_of(&shown.event_id).await?;
     ensure!(bytes.starts_with(b"\x89PNG"), "no picture");
 
+    a_late_key_of_state_is_waited_for(&bob, &room, &alice).await?;
+
     // A server that serves an old name as a new one changes nothing.
     let old = bob
         .timeline(&room)
@@ -87,6 +90,7 @@ async fn hidden_names_are_said_in_the_portal_alone() -> Result<()> {
         TOPIC,
         AFTER,
         NEW_TOPIC,
+        LATE_TOPIC,
         "Before anybody came",
         "A passing name",
     ];
@@ -97,6 +101,26 @@ async fn hidden_names_are_said_in_the_portal_alone() -> Result<()> {
     for server in [&world.servers.a, &world.servers.b] {
         audit(&server.evidence(), &needles).await?.assert_clean();
     }
+    Ok(())
+}
+
+/// The key of a new topic comes some time after it.
+async fn a_late_key_of_state_is_waited_for(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    bob.hold_keys().await?;
+    bob.discard_session(room).await?;
+    set(bob, room, "m.room.topic", json!({"topic": LATE_TOPIC})).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let told = |all: &[Report]| all.iter().any(|one| one.body().contains(LATE_TOPIC));
+    ensure!(
+        !told(&alice.user.timeline(&alice.portal)),
+        "told without a key"
+    );
+    ensure!(bob.release_keys().await? > 0, "no key was held back");
+    says(alice, &[LATE_TOPIC]).await?.assert_trusted();
     Ok(())
 }
 

@@ -32,10 +32,25 @@ pub struct World {
     pub servers: SynapsePair,
 }
 
-/// A Vizard whose homeserver gives hints, and what stands between them.
+/// The Vizard of B.
 pub struct Other {
     pub vizard: Vizard,
-    pub proxy: Proxy,
+    /// What stands before it, where its homeserver gives hints.
+    proxy: Option<Proxy>,
+}
+
+/// A Vizard whose homeserver gives hints, and what stands between them.
+pub struct Hinted<'a> {
+    pub vizard: &'a Vizard,
+    pub proxy: &'a Proxy,
+}
+
+/// What B is besides a stock homeserver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Vizard,
+    VizardWithHints,
 }
 
 /// One of the homeservers and its Vizard.
@@ -60,15 +75,20 @@ pub struct Masked {
 impl World {
     /// Starts everything, B as a stock homeserver without a Vizard; `configure` changes Vizard's settings first.
     pub async fn start(label: &str, configure: impl Fn(&mut Vizard)) -> Result<Self> {
-        Self::begin(label, configure, false).await
+        Self::begin(label, configure, Beside::Nothing).await
     }
 
     /// The same, and B gives hints to a Vizard of its own.
     pub async fn with_hints(label: &str, configure: impl Fn(&mut Vizard)) -> Result<Self> {
-        Self::begin(label, configure, true).await
+        Self::begin(label, configure, Beside::VizardWithHints).await
     }
 
-    async fn begin(label: &str, configure: impl Fn(&mut Vizard), hints: bool) -> Result<Self> {
+    /// Both with a Vizard, and neither homeserver with any experimental setting.
+    pub async fn peers(label: &str, configure: impl Fn(&mut Vizard)) -> Result<Self> {
+        Self::begin(label, configure, Beside::Vizard).await
+    }
+
+    async fn begin(label: &str, configure: impl Fn(&mut Vizard), beside: Beside) -> Result<Self> {
         let (a, b) = (
             Site::reserve(&format!("{label}-A"))?,
             Site::reserve(&format!("{label}-B"))?,
@@ -82,16 +102,21 @@ impl World {
         };
         let mut on_b = Options::default();
         let mut other = None;
-        if hints {
-            let proxy = Proxy::start(b.vizard.ip(), b.vizard).await?;
+        if beside != Beside::Nothing {
+            let hints = beside == Beside::VizardWithHints;
+            let proxy = if hints {
+                Some(Proxy::start(b.vizard.ip(), b.vizard).await?)
+            } else {
+                None
+            };
             let setup = Setup {
-                url: Some(proxy.url().to_owned()),
+                url: proxy.as_ref().map(|proxy| proxy.url().to_owned()),
                 hints,
             };
             let mut vizard = Vizard::init_with(program, &b, &setup)?;
             configure(&mut vizard);
             on_b.registrations = vec![vizard.registration()];
-            on_b.experimental = true;
+            on_b.experimental = hints;
             other = Some(Other { vizard, proxy });
         }
         let servers = SynapsePair::start((a, on_a), (b, on_b)).await?;
@@ -123,8 +148,12 @@ impl World {
     }
 
     /// The Vizard of B and what is before it.
-    pub fn hinted(&self) -> Result<&Other> {
-        self.other.as_ref().context("no Vizard on B")
+    pub fn hinted(&self) -> Result<Hinted<'_>> {
+        let other = self.other.as_ref().context("no Vizard on B")?;
+        Ok(Hinted {
+            vizard: &other.vizard,
+            proxy: other.proxy.as_ref().context("B gives no hints")?,
+        })
     }
 
     pub fn bot(&self) -> String {

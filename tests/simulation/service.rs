@@ -88,6 +88,7 @@ impl Service {
                 health,
                 keys: app.deps.keys.clone(),
                 peers: app.deps.peers.clone(),
+                invites: app.deps.config.invites.enabled,
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());

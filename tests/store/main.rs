@@ -15,6 +15,7 @@ mod portals;
 mod postgres;
 mod rest;
 mod samples;
+mod spare;
 mod stolen;
 mod suite;
 
@@ -103,6 +104,10 @@ on_each_backend! {
         hashes_of_messages_are_bounded,
         sharing_leaves_one_list_without_requests,
         keys_take_little_room,
+    }
+    spare::{
+        olm_sessions_are_bounded,
+        notices_are_bounded,
     }
     notes::{
         notes_are_found_by_kind_and_key,

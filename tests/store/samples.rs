@@ -62,6 +62,7 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         joined_at: 0,
         told_unread: Vec::new(),
         floors: Vec::new(),
+        received: None,
     }
 }
 

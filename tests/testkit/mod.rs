@@ -11,10 +11,12 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 pub mod audit;
+pub mod browser;
 pub mod client;
 pub mod content;
 pub mod e2ee;
 pub mod fake;
+pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

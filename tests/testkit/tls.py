@@ -2,6 +2,7 @@
 
 tls.py ca DIRECTORY            ca.pem and ca.key
 tls.py leaf DIRECTORY OUT IP   OUT/tls.pem and OUT/tls.key, signed by that CA, for one IP address
+tls.py old DIRECTORY OUT IP    the same, expired
 """
 
 import datetime
@@ -17,15 +18,15 @@ from cryptography.x509.oid import NameOID
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
 
-def start(name, issuer, key, days):
+def start(name, issuer, key, days, since=NOW):
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=1))
-        .not_valid_after(NOW + datetime.timedelta(days=days))
+        .not_valid_before(since - datetime.timedelta(days=1))
+        .not_valid_after(since + datetime.timedelta(days=days))
     )
 
 
@@ -56,12 +57,12 @@ def ca(directory):
     write(directory / "ca", key, certificate)
 
 
-def leaf(directory, out, address):
+def leaf(directory, out, address, since=NOW):
     issuer_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
     issuer = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        start(named(address), issuer.subject, key, 30)
+        start(named(address), issuer.subject, key, 30, since)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
             critical=False,
@@ -79,4 +80,5 @@ def leaf(directory, out, address):
 if sys.argv[1] == "ca":
     ca(pathlib.Path(sys.argv[2]))
 else:
-    leaf(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4])
+    since = NOW - datetime.timedelta(days=60 if sys.argv[1] == "old" else 0)
+    leaf(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4], since)

@@ -30,9 +30,26 @@ pub fn authority(python: &Python) -> Result<PathBuf> {
 pub fn certificate(python: &Python, address: IpAddr, out: &Path) -> Result<()> {
     let authority = authority(python)?;
     let directory = authority.parent().unwrap_or(&authority);
+    leaf(python, "leaf", directory, address, out)
+}
+
+/// The same, expired.
+pub fn expired_certificate(python: &Python, address: IpAddr, out: &Path) -> Result<()> {
+    let authority = authority(python)?;
+    let directory = authority.parent().unwrap_or(&authority);
+    leaf(python, "old", directory, address, out)
+}
+
+/// The same, signed by an authority that nobody trusts, which is made in `out` too.
+pub fn foreign_certificate(python: &Python, address: IpAddr, out: &Path) -> Result<()> {
+    python.run(SCRIPT, &["ca", &text(out)])?;
+    leaf(python, "leaf", out, address, out)
+}
+
+fn leaf(python: &Python, what: &str, authority: &Path, address: IpAddr, out: &Path) -> Result<()> {
     python.run(
         SCRIPT,
-        &["leaf", &text(directory), &text(out), &address.to_string()],
+        &[what, &text(authority), &text(out), &address.to_string()],
     )?;
     Ok(())
 }

@@ -242,6 +242,46 @@ impl Vizard {
             .await?)
     }
 
+    /// Its signed key document, as others get it.
+    pub async fn key_document(&self) -> Result<serde_json::Value> {
+        let address = format!("{}/_vizard/v1/server_keys", self.url);
+        let answer = self.http.get(address).send().await?.error_for_status()?;
+        Ok(answer.json().await?)
+    }
+
+    /// Pins another Vizard's key by hand, for the next start.
+    pub async fn pin(&self, other: &Self) -> Result<()> {
+        use std::io::Write as _;
+
+        let document = other.key_document().await?;
+        let keys = document["verify_keys"].as_object();
+        let key = keys
+            .and_then(|keys| keys.values().next()?["key"].as_str())
+            .context("a document without a key")?;
+        let mut config = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.config())?;
+        writeln!(
+            config,
+            "\n[peers.{}]\nserver_key = \"{key}\"",
+            document["server_name"]
+        )?;
+        Ok(())
+    }
+
+    /// Seals a Matrix ID of this Vizard's homeserver as `vizard seal` does, for whoever gets the address.
+    pub async fn seal(&self, user: &str) -> Result<String> {
+        let document = self.directory.join("keys.json");
+        std::fs::write(&document, self.key_document().await?.to_string())?;
+        let mut command = self.command();
+        command.args(["seal", user, "--keys"]).arg(&document);
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("vizard seal: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -284,6 +324,14 @@ pub fn program_beside_example(name: &str) -> Result<PathBuf> {
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);
+    // What `cargo run` says of this package: build scripts of some crates watch it, and all that depends on them would be
+    // built once more.
+    for (name, _) in std::env::vars_os() {
+        let said = |start: &str| name.to_string_lossy().starts_with(start);
+        if said("CARGO_PKG_") || said("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     if directory.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");
     }

@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     group: Group::Rooms,
     usage: "[WHICH]",
     summary: "take back a join, a knock or a `forget` that still waits",
-    help: "A `forget` that waits to be confirmed is dropped. A join or knock that is not through yet is given up; the pseudonym is kept as after `leave`. If there are several, name one.",
+    help: "A `forget` that waits to be confirmed is dropped. A join or knock that is not through yet is given up; the pseudonym is kept as after `leave`. If there are several, name one. An invite that you name is declined.",
     place: Place::Both,
     needs: Needs::Nothing,
     keywords: &[],
@@ -52,6 +52,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
             call.typed("leave")
         ))
         .into(),
+        [one] if one.state == PortalState::Invited => return depart::decline(call, one).await,
         [one] => return depart::one(call, one, false).await,
         _ => Reply::say("Several joins wait. Please name one of them; `list` shows them.").into(),
     })
@@ -76,7 +77,12 @@ async fn waiting(call: &Call<'_>) -> Result<Asked<Vec<Arc<Portal>>>, PortalError
             Asked::Answered(reply) => return Ok(Asked::Answered(reply)),
         }
     }
-    candidates
-        .retain(|portal| matches!(portal.state, PortalState::Joining | PortalState::Knocking));
+    // An invite is declined only if it is named.
+    let named = call.invocation.portal.is_some() || !call.rest.is_empty();
+    candidates.retain(|portal| match portal.state {
+        PortalState::Joining | PortalState::Knocking => true,
+        PortalState::Invited => named,
+        _ => false,
+    });
     Ok(Asked::Found(candidates))
 }

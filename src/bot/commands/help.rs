@@ -2,6 +2,7 @@
 
 use crate::{
     bot::{
+        access,
         call::Call,
         command::{Command, Group, Needs, Place},
         help,
@@ -28,9 +29,10 @@ pub const COMMAND: Command = Command {
 fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let prefix = call.deps.config.portal.command_prefix.as_str();
     let in_portal = call.invocation.portal.is_some();
+    let admin = access::is_admin(&call.deps.config.access, &call.user.mxid);
     Ok(match call.first_word() {
-        Some(name) => help::topic(&name, in_portal, prefix),
-        None => help::list(in_portal.then_some(prefix)),
+        Some(name) => help::topic(&name, in_portal, prefix, admin),
+        None => help::list(in_portal.then_some(prefix), admin),
     }
     .into())
 }

@@ -8,6 +8,7 @@ use crate::{
         reply::{Answer, Reply},
     },
     portal::PortalError,
+    store::PortalState,
 };
 
 pub const COMMAND: Command = Command {
@@ -16,7 +17,7 @@ pub const COMMAND: Command = Command {
     group: Group::Rooms,
     usage: "",
     summary: "leave a room; the pseudonym is kept for a return",
-    help: "`rejoin` brings you back behind the same pseudonym, `forget` destroys it. `leave all` leaves every room, each at a random time, so that nobody can tell that the pseudonyms belong together. Leaving a portal leaves its room too.",
+    help: "`rejoin` brings you back behind the same pseudonym, `forget` destroys it. `leave all` leaves every room, each at a random time, so that nobody can tell that the pseudonyms belong together. Leaving a portal leaves its room too. An invite that you have not answered is declined.",
     place: Place::Both,
     needs: Needs::Pseudonym,
     keywords: &["all"],
@@ -28,6 +29,9 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let Some(portal) = &call.portal else {
         return depart::all(call, false).await;
     };
+    if portal.state == PortalState::Invited {
+        return depart::decline(call, portal).await;
+    }
     if depart::is_in(&portal.state) {
         return depart::one(call, portal, false).await;
     }

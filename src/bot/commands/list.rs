@@ -45,10 +45,12 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
             Err(PortalError::Gone) => None,
             Err(error) => return Err(error),
         };
-        let room = pseudonym
-            .room_name
-            .as_deref()
-            .unwrap_or(pseudonym.room.as_str());
+        // The name of a room to which one is invited stands with the portal alone.
+        let shown = portal
+            .as_ref()
+            .and_then(|portal| portal.shown.name.as_deref());
+        let room = pseudonym.room_name.as_deref().or(shown);
+        let room = room.unwrap_or(pseudonym.room.as_str());
         let server = call.deps.namespace.server();
         rows.push(Row {
             nick: tidy(&pseudonym.nick, 64),
@@ -71,6 +73,7 @@ fn state(state: Option<&PortalState>) -> &'static str {
         Some(PortalState::Leaving) => "leaving",
         Some(PortalState::Left) => "left",
         Some(PortalState::Banned) => "banned",
+        Some(PortalState::Invited) => "invited, not answered yet",
         None => "being forgotten",
     }
 }

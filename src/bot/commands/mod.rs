@@ -1,11 +1,17 @@
 //! The commands, one file each, and their table.
 
+mod address;
+mod block;
 mod cancel;
+mod create;
 mod follow;
 mod forget;
 mod guard;
 mod help;
+mod invite;
+mod invites;
 mod join;
+mod keys;
 mod knock;
 mod leave;
 mod list;
@@ -26,15 +32,22 @@ pub static TABLE: &[&Command] = &[
     &rejoin::COMMAND,
     &follow::COMMAND,
     &cancel::COMMAND,
+    &create::COMMAND,
     &list::COMMAND,
     &nick::COMMAND,
     &whoami::COMMAND,
     &prove::COMMAND,
     &forget::COMMAND,
+    &invite::COMMAND,
+    &invites::COMMAND,
+    &address::COMMAND,
+    &block::BLOCK,
+    &block::UNBLOCK,
     &guard::COMMAND,
     &whois::COMMAND,
     &help::COMMAND,
     &version::COMMAND,
+    &keys::COMMAND,
 ];
 
 /// The command of a name or alias, in any case.
@@ -86,6 +99,11 @@ mod tests {
             ("nick", "nick WHICH NAME", "!v nick NAME"),
             ("whoami", "whoami [WHICH]", "!v whoami"),
             ("help", "help [COMMAND]", "!v help [COMMAND]"),
+            (
+                "invite",
+                "invite WHICH WHO [--plain]",
+                "!v invite WHO [--plain]",
+            ),
         ] {
             let command = find(name).expect(name);
             assert_eq!(command.usage(None), direct);

@@ -119,7 +119,7 @@ fn named(portal: &Portal, mirrors: &[Mirror], mentions: &[OwnedUserId], text: &s
 }
 
 /// The user that a text is: a Matrix ID or a link to one.
-fn user_in(text: &str) -> Option<OwnedUserId> {
+pub(super) fn user_in(text: &str) -> Option<OwnedUserId> {
     let text = text.trim();
     if let Ok(user) = UserId::parse(text) {
         return Some(user);
@@ -279,6 +279,7 @@ mod tests {
             successor: None,
             joined_at: 0,
             floors: Vec::new(),
+            received: None,
             told_unread: Vec::new(),
         }
     }

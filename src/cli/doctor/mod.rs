@@ -1,10 +1,12 @@
 //! `vizard doctor`: tries the live set-up, one step after another.
 //!
-//! [`probes`] asks the homeserver, [`keys`] tries what encryption needs of it, [`hints`] whether hints come, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says what to do
-//! about a refusal. Every step has a limit of time and its own row; a step that depends on one that failed says that
+//! [`probes`] asks the homeserver, [`keys`] tries what encryption needs of it, [`hints`] whether hints come,
+//! [`invites`] whether others find this Vizard's keys, [`ping`] stands in for Vizard while the homeserver calls back, [`mend`] says
+//! what to do about a refusal. Every step has a limit of time and its own row; a step that depends on one that failed says that
 //! it was not tried.
 
 mod hints;
+mod invites;
 mod keys;
 mod mend;
 mod ping;
@@ -89,6 +91,7 @@ async fn homeserver(loaded: &Loaded, report: &mut Report) {
         }
         step!("profile fields", profile_field);
         step!("ping", ping);
+        invites::try_all(loaded, &probes, report).await;
     }
     step!("clock", clock);
     for row in probes.features().await {

@@ -6,17 +6,30 @@ import { SealError, fingerprint, fromBase64, localpart, seal, sealingKey } from 
 const DAY = 24 * 60 * 60 * 1000;
 const element = (id) => document.getElementById(id);
 
-function fail(error) {
+/** What was said before is no answer to what is asked now. */
+function clear() {
   element("result").hidden = true;
+  element("error").hidden = true;
+}
+
+function fail(error) {
+  clear();
   element("error").textContent =
     error instanceof SealError ? error.message : "That did not work: " + (error?.message ?? error);
   element("error").hidden = false;
 }
 
 async function keys() {
-  const answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
+  if (!globalThis.crypto?.subtle) throw new SealError("Browsers encrypt only where the address begins with https://");
+  let answer;
+  try {
+    answer = await fetch("seal/server_keys", { cache: "no-store", credentials: "omit", redirect: "error" });
+  } catch {
+    throw new SealError("This server cannot be reached. Is this device online?");
+  }
   if (!answer.ok) throw new SealError(`This server does not answer with its keys (${answer.status}). Try again later.`);
-  return answer.json();
+  // What is no JSON is refused like any other answer that is no key document.
+  return answer.json().catch(() => null);
 }
 
 async function describe(published) {
@@ -35,7 +48,7 @@ async function describe(published) {
 
 async function submit(event) {
   event.preventDefault();
-  element("error").hidden = true;
+  clear();
   try {
     // Fetched anew: the page may have stood open for weeks.
     const published = await keys();
@@ -47,15 +60,16 @@ async function submit(event) {
     const text = await seal({ server, key, name, expires });
     element("address").value = text;
     element("sealed-to").textContent = element("key").textContent;
-    element("until").textContent = new Date(expires).toLocaleString();
+    element("until").textContent = new Date(expires).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
     element("until").dateTime = new Date(expires).toISOString();
-    element("qr").innerHTML = renderSVG(text, { ecc: "L", border: 2 });
+    element("qr").innerHTML = renderSVG(text, { ecc: "L", border: 4 });
     element("qr").querySelector("svg").setAttribute("role", "img");
     element("qr").querySelector("svg").setAttribute("aria-label", "The sealed address as a QR code");
     element("copy").textContent = "Copy";
     element("result").hidden = false;
     element("address").focus();
     element("address").select();
+    element("address").scrollTop = 0;
   } catch (error) {
     fail(error);
   }
@@ -63,17 +77,19 @@ async function submit(event) {
 
 async function copy() {
   const address = element("address");
+  let copied = true;
   try {
     await navigator.clipboard.writeText(address.value);
   } catch {
     // Without TLS or permission there is no clipboard; the old way still works.
     address.focus();
     address.select();
-    document.execCommand("copy");
+    copied = document.execCommand("copy");
   }
-  element("copy").textContent = "Copied";
+  element("copy").textContent = copied ? "Copied" : "Not copied: do it by hand";
 }
 
 element("form").addEventListener("submit", submit);
+element("form").addEventListener("input", clear);
 element("copy").addEventListener("click", copy);
 keys().then(describe).catch(fail);

@@ -10,6 +10,7 @@ const CONTACT = 0x02;
 const BOUND = 0x01;
 const LOCALPART = 0x00;
 const NAME_SPACE = 254;
+const LONGEST_ID = 255;
 const PLAINTEXT = 1 + 1 + NAME_SPACE + 8 + 16;
 
 const utf8 = new TextEncoder();
@@ -32,9 +33,13 @@ function concat(...parts) {
   return whole;
 }
 
-/** Unpadded standard base64 → bytes. */
+/** Unpadded standard base64 → bytes; of anything else, none. */
 export function fromBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
 }
 
 function toBase64Url(bytes) {
@@ -83,25 +88,30 @@ export async function sealingKey(document, now) {
   return best;
 }
 
-/** The localpart of what was typed: a Matrix ID of this server, or the localpart alone. */
-export function localpart(typed, server) {
-  let text = typed.trim().replace(/^https:\/\/matrix\.to\/#\//, "");
+/** What is meant by a link to a person: `https://matrix.to/#/@name:server`, `matrix:u/name:server`. Other text is as it was. */
+function unlinked(text) {
+  const link = /^(?:https:\/\/matrix\.to\/#\/@?|matrix:u\/)([^?]*)/i.exec(text);
+  if (link === null) return text;
   try {
-    text = decodeURIComponent(text);
+    return decodeURIComponent(link[1]);
   } catch {
-    // Not percent-encoded: as it is.
+    return link[1];
   }
-  text = text.replace(/^@/, "");
+}
+
+/** The localpart of what was typed or pasted: a Matrix ID of this server, a link to it, or the localpart alone. */
+export function localpart(typed, server) {
+  const text = unlinked(typed.trim()).replace(/^@/, "");
   const colon = text.indexOf(":");
   const domain = colon < 0 ? server : text.slice(colon + 1);
   const name = colon < 0 ? text : text.slice(0, colon);
-  if (domain !== server) {
-    throw new SealError(`Only people of ${server} can be sealed here. For ${domain}, use the page of that server.`);
-  }
-  if (name === "" || !/^[\x21-\x39\x3b-\x7e]+$/.test(name)) {
+  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(name) || !/^[A-Za-z0-9.:[\]-]+$/.test(domain)) {
     throw new SealError("That is not a Matrix ID. It looks like @name:" + server);
   }
-  if (utf8.encode(name).length > NAME_SPACE) throw new SealError("That name is too long for a Matrix ID.");
+  if (domain.toLowerCase() !== server.toLowerCase()) {
+    throw new SealError(`Only people of ${server} can be sealed here. For ${domain}, use the page of that server.`);
+  }
+  if (`@${name}:${server}`.length > LONGEST_ID) throw new SealError("That name is too long for a Matrix ID.");
   return name;
 }
 

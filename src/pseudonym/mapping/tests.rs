@@ -201,6 +201,79 @@ fn exactly_the_two_signers_sign() {
 }
 
 #[test]
+fn nothing_else_than_both_signatures_will_do() {
+    let case = Case::new();
+    // No signature at all, in each way to have none.
+    for none in [json!({}), json!([]), json!(null), json!("")] {
+        let mut mapping = case.mapping.clone();
+        mapping["signatures"] = none;
+        assert!(case.verify(&mapping).is_err(), "{mapping}");
+    }
+    // Another server's, under its own name and under the one of the ghost's server.
+    let other = ServerKey::generate(&Rng::seeded(8));
+    let theirs = Mapping::sign(
+        &case.key,
+        server_name!("c.example"),
+        room_id!("!room"),
+        &other,
+    );
+    let for_ours = Mapping::sign(
+        &case.key,
+        server_name!("a.example"),
+        room_id!("!room"),
+        &other,
+    );
+    let replaced = case.with_signatures(|by| {
+        by.remove("a.example");
+        by.insert(
+            "c.example".into(),
+            theirs["signatures"]["c.example"].clone(),
+        );
+    });
+    let borrowed = case.with_signatures(|by| {
+        by["a.example"] = for_ours["signatures"]["a.example"].clone();
+    });
+    let renamed = case.with_signatures(|by| {
+        let name = case.server_key.id();
+        by["a.example"] = json!({ name: for_ours["signatures"]["a.example"][other.id()] });
+    });
+    for mapping in [theirs, for_ours, replaced, borrowed, renamed] {
+        assert!(case.verify(&mapping).is_err(), "{mapping}");
+    }
+    // A key that is not the Matrix ID's, with a signature that it made.
+    let key = SenderKey::generate(&Rng::seeded(9));
+    let of_another = Mapping::sign(
+        &key,
+        server_name!("a.example"),
+        room_id!("!room"),
+        &case.server_key,
+    );
+    let fault = FieldFault::Differs;
+    let field = "user_room_key";
+    assert_eq!(
+        case.verify(&of_another),
+        Err(MappingError::Field { field, fault })
+    );
+}
+
+#[test]
+fn a_signature_for_something_else_does_not_serve() {
+    let case = Case::new();
+    let name = case.key.id().to_base64();
+    let text = case.mapping.to_string();
+    let proof = crate::pseudonym::prove(&case.key, &case.ghost, room_id!("!room"), &text);
+    let forged = case.with_signatures(|by| by[&name] = proof["signatures"][&name].clone());
+    assert_eq!(
+        case.verify(&forged),
+        Err(MappingError::Signature {
+            signer: Signer::SenderKey,
+            fault: SignatureFault::Wrong
+        })
+    );
+    assert!(case.verify(&proof).is_err());
+}
+
+#[test]
 fn serves_for_one_ghost_and_room_alone() {
     let case = Case::new();
     let keys = [case.server_key.public()];

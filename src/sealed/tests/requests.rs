@@ -262,6 +262,16 @@ fn a_signature_for_something_else_does_not_serve() {
     assert!(crate::pseudonym::verify_proof(&good).is_err());
     assert!(Mapping::verify(&good, &alice.ghost, room(), "_vizard_", &[key]).is_err());
     assert!(KeyDocument::parse(&json(&good), &a.server, NOW).is_err());
+    // Nor does its signature serve for them.
+    let by_request = json!({ &name: good["signatures"][&name] });
+    assert!(crate::pseudonym::verify_proof(&with(&proof, "signatures", by_request)).is_err());
+    let mut forged = mapping.clone();
+    forged["signatures"][&name] = good["signatures"][&name].clone();
+    let verified = Mapping::verify(&forged, &alice.ghost, room(), "_vizard_", &[key]);
+    assert!(matches!(
+        verified,
+        Err(crate::pseudonym::MappingError::Signature { .. })
+    ));
 }
 
 #[test]

@@ -18,6 +18,10 @@ impl State {
         let _saving = self.saving.lock().await;
         // First, so that one that comes once more stays.
         let mut rows = self.old_hashes(changes.message_hashes.len()).await?;
+        rows.extend(self.spare_sessions(changes.sessions.len()).await?);
+        let notices = changes.withheld_session_info.values();
+        let notices = notices.map(std::collections::BTreeMap::len).sum();
+        rows.extend(self.spare_notices(notices).await?);
         let mut outbound = Vec::new();
         for session in &changes.outbound_group_sessions {
             outbound.push(self.outbound(session, &mut rows).await?);

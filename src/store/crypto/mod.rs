@@ -15,6 +15,7 @@ mod outbound;
 mod pack;
 mod rows;
 mod sessions;
+mod spare;
 mod wiped;
 mod words;
 
@@ -72,6 +73,11 @@ pub(super) struct State {
     account: Mutex<Option<StaticAccountData>>,
     /// How many hashes of messages were written since old ones were looked for.
     hashes: AtomicUsize,
+    /// The same of Olm sessions, and of notices that a key is withheld.
+    sessions: AtomicUsize,
+    notices: AtomicUsize,
+    /// Olm sessions were deleted that a machine may have in memory.
+    spared: AtomicBool,
     /// What is on the disk of each outbound session.
     outbound: Mutex<HashMap<Hash, OnDisk>>,
     /// What is read for nearly every message.
@@ -115,6 +121,9 @@ impl Store {
             gone: AtomicBool::new(false),
             account: Mutex::default(),
             hashes: AtomicUsize::new(hashes::SPARE),
+            sessions: AtomicUsize::new(spare::DUE),
+            notices: AtomicUsize::new(spare::DUE),
+            spared: AtomicBool::new(false),
             outbound: Mutex::default(),
             hot: Mutex::default(),
             leases: Mutex::default(),

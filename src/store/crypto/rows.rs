@@ -81,6 +81,7 @@ pub(super) type Name<'a> = (&'a [u8], &'a [u8]);
 const GET: &str = "SELECT sealed FROM crypto WHERE machine = $1 AND kind = $2 AND key = $3";
 const RANGE: &str =
     "SELECT key, sealed FROM crypto WHERE machine = $1 AND kind = $2 AND key >= $3 AND key <= $4";
+const KEYS: &str = "SELECT key FROM crypto WHERE machine = $1 AND kind = $2";
 const FOUND: &str =
     "SELECT key, sealed FROM crypto WHERE machine = $1 AND grp = $2 AND kind = $3 ORDER BY key";
 
@@ -186,7 +187,7 @@ impl State {
         Ok(plain)
     }
 
-    fn open<T: DeserializeOwned>(
+    pub(super) fn open<T: DeserializeOwned>(
         &self,
         kind: Kind,
         key: &[u8],
@@ -257,9 +258,18 @@ impl State {
         kind: Kind,
         group: Option<&[u8]>,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let half = group.map(|group| self.half("crypto group", kind, [group, b""]));
+        self.rows_in(kind, half).await
+    }
+
+    /// Those of a kind, or of a group of it by the first half of its keys.
+    pub(super) async fn rows_in(
+        &self,
+        kind: Kind,
+        half: Option<[u8; 8]>,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let (mut first, mut last) = ([0; 16], [0xff; 16]);
-        if let Some(group) = group {
-            let half = self.half("crypto group", kind, [group, b""]);
+        if let Some(half) = half {
             first[..8].copy_from_slice(&half);
             last[..8].copy_from_slice(&half);
         }
@@ -268,6 +278,15 @@ impl State {
             .bind(kind as i64)
             .bind(first.to_vec())
             .bind(last.to_vec())
+            .fetch_all(&self.store.0.database.readers)
+            .await?)
+    }
+
+    /// The keys of all rows of a kind.
+    pub(super) async fn keys(&self, kind: Kind) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(sqlx::query_scalar(KEYS)
+            .bind(self.owner(kind).to_vec())
+            .bind(kind as i64)
             .fetch_all(&self.store.0.database.readers)
             .await?)
     }

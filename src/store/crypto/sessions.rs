@@ -3,6 +3,8 @@
 //! Backups of keys on the homeserver are not used by Vizard; as in the crate's own stores on disk, a session only knows
 //! whether it is in the backup, not in which.
 
+use std::sync::atomic::Ordering;
+
 use matrix_sdk_crypto::{
     Account,
     olm::{
@@ -27,6 +29,12 @@ impl CryptoStore {
     #[must_use]
     pub fn get_static_account(&self) -> Option<StaticAccountData> {
         lock(&self.0.account).clone()
+    }
+
+    /// Whether Olm sessions were deleted since this was asked last: a machine still has them in memory.
+    #[must_use]
+    pub fn has_spared_sessions(&self) -> bool {
+        self.0.spared.swap(false, Ordering::SeqCst)
     }
 
     /// Whether there is an account. Opens nothing.

@@ -80,4 +80,17 @@ impl Client {
             "event_id",
         )
     }
+
+    /// Sends a message to all devices of a user.
+    pub async fn send_to_devices(&self, user: &str, kind: &str, content: &Value) -> Result<()> {
+        let transaction = self.next_transaction();
+        let body = json!({"messages": {user: {"*": content}}});
+        self.call(
+            Method::PUT,
+            &["v3", "sendToDevice", kind, &transaction],
+            Some(body),
+        )
+        .await
+        .map(drop)
+    }
 }

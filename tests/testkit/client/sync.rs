@@ -32,6 +32,8 @@ pub enum Source {
     Ephemeral,
     /// In the timeline of a room that was left.
     Left,
+    /// As a message to the device.
+    Device,
 }
 
 impl Received {
@@ -195,6 +197,7 @@ impl Client {
             state.push_all(room, Source::Ephemeral, &joined["ephemeral"]["events"]);
             state.timelines.insert(room.to_owned());
         }
+        state.push_all("", Source::Device, &answer["to_device"]["events"]);
         for (room, left) in entries(&answer["rooms"]["leave"]) {
             state.push_all(room, Source::Left, &left["timeline"]["events"]);
         }

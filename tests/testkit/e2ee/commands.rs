@@ -119,6 +119,12 @@ impl E2eeClient {
         self.join(&room?, &[]).await
     }
 
+    /// Whether an invite to any room waits.
+    pub fn is_invited(&self) -> bool {
+        let state = self.wire.state();
+        state.memberships.values().any(|one| one == "invite")
+    }
+
     /// Leaves a room.
     pub async fn leave(&self, room: &str) -> Result<()> {
         self.call("leave", json!({"room": room})).await.map(drop)

@@ -1,4 +1,4 @@
-//! Endpoints: keys of devices, which are taken and forgotten, and what waits for a device, which is nothing.
+//! Endpoints: keys of devices, which are taken and forgotten.
 
 use serde_json::json;
 
@@ -11,14 +11,14 @@ use super::{
 /// What the homeserver does about devices' keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keys {
-    /// It knows no such request, and the application service is told not to encrypt.
+    /// It knows no such request but `/sync`, and the application service is told not to encrypt.
     #[default]
     Unused,
     /// It knows no such request.
     Unknown,
     /// It takes keys, and has no `/sync`.
     WithoutSync,
-    /// It takes keys and forgets them; nothing ever waits for a device.
+    /// It takes keys and forgets them; nothing waits for a device but what is posted.
     Taken,
 }
 
@@ -48,15 +48,6 @@ pub(super) fn query(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
 pub(super) fn sign(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
     known(world, true)?;
     Ok(Answer::Json(json!({})))
-}
-
-pub(super) fn sync(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
-    known(world, world.config.keys == Keys::Taken)?;
-    Ok(Answer::Json(json!({
-        "next_batch": "s",
-        "device_one_time_keys_count": { "signed_curve25519": ONE_TIME_KEYS },
-        "device_unused_fallback_key_types": ["signed_curve25519"],
-    })))
 }
 
 /// There is no account data, and none is kept.

@@ -20,6 +20,7 @@ mod keys;
 mod media;
 mod membership;
 mod people;
+pub mod post;
 pub mod push;
 mod record;
 mod room;

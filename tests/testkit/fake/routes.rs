@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{
-    Refused, account, events, keys, media, rooms,
+    Refused, account, events, keys, media, post, rooms,
     serve::{Answer, Req},
     world::World,
 };
@@ -41,7 +41,8 @@ fn of_keys(method: &str, segments: &[&str]) -> Option<Route> {
         ("POST", ["keys", "device_signing" | "signatures", "upload"]) => {
             ("upload_signatures", keys::sign)
         }
-        ("GET", ["sync"]) => ("sync", keys::sync),
+        // It may wait, so it is served elsewhere.
+        ("GET", ["sync"]) => ("sync", keys::account_data),
         ("GET", ["user", _, "account_data", _]) => ("account_data", keys::account_data),
         ("PUT", ["user", _, "account_data", _]) => ("set_account_data", keys::set_account_data),
         _ => return None,
@@ -103,6 +104,9 @@ pub(super) fn find(method: &Method, segments: &[&str]) -> Route {
             }
             ("GET", ["directory", "room", alias]) => {
                 ("resolve_alias", rooms::resolve_alias, &[alias], User)
+            }
+            ("PUT", ["sendToDevice", kind, txn]) => {
+                ("send_to_device", post::send, &[kind, txn], User)
             }
             ("POST", ["createRoom"]) => ("create_room", rooms::create_room, &[], User),
             ("GET", ["joined_rooms"]) => ("joined_rooms", rooms::joined_rooms, &[], User),

@@ -109,6 +109,7 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
     }
     let result = match inner.authenticate(&route, &mut req, header("authorization")) {
         Ok(()) if route.name == "ping" => inner.ping(&req).await,
+        Ok(()) if route.name == "sync" => inner.sync(&req).await,
         Ok(()) => inner.change(|world| (route.handler)(world, &req)),
         Err(refused) => Err(refused),
     };

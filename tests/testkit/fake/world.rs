@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use vizard::clock::Clock;
 
 pub use super::room::Room;
-use super::{Config, Receipt, push::Item};
+use super::{Config, Receipt, post::Posted, push::Item};
 
 /// An account.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct World {
     pub aliases: BTreeMap<String, String>,
     /// Media by mxc.
     pub media: BTreeMap<String, File>,
+    /// Messages from device to device, in order.
+    pub posted: Vec<Posted>,
     /// Receipts in order.
     pub receipts: Vec<Receipt>,
     /// Room and place of each event.
@@ -73,6 +75,7 @@ impl World {
             rooms: HashMap::new(),
             aliases: BTreeMap::new(),
             media: BTreeMap::new(),
+            posted: Vec::new(),
             receipts: Vec::new(),
             by_id: HashMap::new(),
             originals: HashMap::new(),

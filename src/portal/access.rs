@@ -10,7 +10,7 @@ pub fn may_use(access: &Access, namespace: &Namespace, user: &UserId) -> bool {
     if namespace.role(user).is_some() {
         return false;
     }
-    if access.admins.iter().any(|admin| admin == user) {
+    if is_admin(access, user) {
         return true;
     }
     if access.users.is_empty() {
@@ -20,6 +20,11 @@ pub fn may_use(access: &Access, namespace: &Namespace, user: &UserId) -> bool {
         .users
         .iter()
         .any(|entry| entry == "*" || entry == user.as_str() || entry == user.server_name().as_str())
+}
+
+/// Whether somebody, who may use Vizard, has the commands of an admin too.
+pub fn is_admin(access: &Access, user: &UserId) -> bool {
+    access.admins.iter().any(|admin| admin == user)
 }
 
 #[cfg(test)]

@@ -1,0 +1,257 @@
+//! Asking for a ghost, and inviting it: a job that can stop at any line and be carried on.
+//!
+//! Each step is stored before the next begins ([`Outcome::Again`]): the request once it is sealed and signed, with which the invitee's
+//! name is gone for good; the ghost that was answered; that the invite is on record. So a crash asks the same question again and
+//! invites the same ghost. Whoever asked reads how it goes in one message. Called by `worker`.
+
+use std::sync::Arc;
+
+use ruma::{ServerName, UserId};
+
+use super::{exchange, words};
+use crate::{
+    clock::UnixMillis,
+    homeserver::{Actor, Class},
+    keys::Unknown,
+    portal::{
+        Deps, Outcome, PortalError,
+        sent::{self, SentInvite},
+    },
+    pseudonym::{SenderKey, SenderKeyId, nick_of},
+    sealed::{
+        InviterKey, KeyDocument, MAX_REQUEST_AHEAD_MS, Reply, RequestDraft, SealedAddress, Sealing,
+        seal,
+    },
+    store::{Asking, InviteTask, Portal, PortalState, StoreError, Whom},
+};
+
+const HOUR: UnixMillis = 60 * 60 * 1000;
+/// How many times a homeserver that does not answer is asked.
+const TRIES: u32 = 4;
+
+/// Carries an invite as far as it goes. `attempts` counts earlier tries of the same job.
+pub async fn run(
+    deps: &Deps,
+    task: &mut InviteTask,
+    attempts: u32,
+) -> Result<Outcome, PortalError> {
+    match step(deps, task, attempts).await {
+        Err(error) => failed(deps, task, attempts, error).await,
+        done => done,
+    }
+}
+
+async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outcome, PortalError> {
+    let portal = match task.portal {
+        Some(id) => Some(deps.portals.get(id).await?),
+        None => None,
+    };
+    if let Some(portal) = &portal
+        && portal.state != PortalState::Joined
+    {
+        return over(deps, task, words::OUTSIDE).await;
+    }
+    let actor = portal
+        .as_ref()
+        .map_or_else(|| deps.bot.clone(), |portal| deps.ghost(portal));
+    let server = match &task.whom {
+        Whom::Plain(user) => {
+            let user = user.clone();
+            return openly(deps, task, &actor, &user).await;
+        }
+        Whom::User(user) => user.server_name().to_owned(),
+        Whom::Sealed(text) => match SealedAddress::parse(text) {
+            Ok(address) => address.server().to_owned(),
+            Err(error) => return over(deps, task, &error.to_string()).await,
+        },
+    };
+    if let Some(ghost) = task.ghost.clone() {
+        return invite(deps, task, portal.as_deref(), &actor, &ghost, &server).await;
+    }
+    let document = match document(deps, &server).await {
+        Ok(document) => document,
+        Err(Unknown::Store(_)) => return Ok(Outcome::Later),
+        Err(Unknown::Busy) if attempts + 1 < TRIES => return Ok(Outcome::Later),
+        Err(error) => {
+            let text = words::no_keys(deps, task, &server, &error);
+            return over(deps, task, &text).await;
+        }
+    };
+    match task.request.clone() {
+        None => sign(deps, task, portal.as_deref(), &document).await,
+        Some(asking) => {
+            let text = format!("sealed for {server}; asking its Vizard…");
+            let telling = deps.report(&mut task.report, "asking", &text);
+            let asked = Box::pin(exchange::ask(deps, &actor, &task.room, &asking, document));
+            // The question does not wait for the words about it.
+            let (told, answered) = tokio::join!(telling, asked);
+            told?;
+            match answered? {
+                Some(Reply::Ghost { ghost, .. }) => {
+                    task.ghost = Some(ghost);
+                    Ok(Outcome::Again)
+                }
+                Some(Reply::Refused) => over(deps, task, &words::refused(&server)).await,
+                None => {
+                    let text = words::silent(deps, task, &server);
+                    over(deps, task, &text).await
+                }
+            }
+        }
+    }
+}
+
+/// The keys of the invitee's Vizard, which may be this one.
+async fn document(deps: &Deps, server: &ServerName) -> Result<Arc<KeyDocument>, Unknown> {
+    if server == deps.namespace.server() {
+        return Ok(deps.keys.document());
+    }
+    deps.peers.document(server).await.map(Arc::new)
+}
+
+/// Seals whom it is for, if that was not done before, and signs the request.
+async fn sign(
+    deps: &Deps,
+    task: &mut InviteTask,
+    portal: Option<&Portal>,
+    document: &KeyDocument,
+) -> Result<Outcome, PortalError> {
+    let now = deps.clock.now();
+    // An hour less than the longest that is taken, for clocks that differ.
+    let longest = MAX_REQUEST_AHEAD_MS - HOUR;
+    let expires_ts = now + (u64::from(deps.config.invites.expire_hours) * HOUR).min(longest);
+    let server_key = deps.keys.server_key();
+    let key = portal.map(|portal| SenderKey::from_seed(&portal.ghost.seed));
+    let inviter = key.as_ref().map_or_else(
+        || InviterKey::from(server_key.public()),
+        |key| InviterKey::from(key.id()),
+    );
+    let sealed = match &task.whom {
+        Whom::Sealed(text) => SealedAddress::parse(text).map_err(|error| error.to_string()),
+        Whom::User(user) | Whom::Plain(user) => match document.sealing_key(now) {
+            None => Err(words::no_sealing_key(user.server_name())),
+            Some(key) => {
+                let sealing = Sealing::Bound {
+                    user,
+                    room: &task.room,
+                    inviter,
+                };
+                seal(&deps.rng, &key, sealing, expires_ts).map_err(|error| error.to_string())
+            }
+        },
+    };
+    let sealed = match sealed {
+        Ok(sealed) => sealed,
+        Err(text) => return over(deps, task, &text).await,
+    };
+    let draft = RequestDraft {
+        sealed: &sealed,
+        room: &task.room,
+        expires_ts,
+    };
+    let signed = match (portal, &key) {
+        (Some(portal), Some(key)) => draft.sign_as_ghost(&deps.rng, &portal.ghost.id, key),
+        _ => draft.sign_as_bot(&deps.rng, &deps.bot.user, &server_key),
+    };
+    let asking = Asking {
+        content: signed.content.to_string(),
+        id: signed.asked.request_id,
+        hash: signed.asked.request_hash,
+        server: signed.asked.server,
+        expires: expires_ts,
+    };
+    task.whom = Whom::Sealed(sealed.to_string());
+    let begun = serde_json::to_string(&asking).map_err(StoreError::from)?;
+    let begun = deps.once(&task.report.command, begun).await?;
+    task.request = begun.and_then(|asking| serde_json::from_str(&asking).ok());
+    Ok(match task.request {
+        Some(_) => Outcome::Again,
+        None => Outcome::Done,
+    })
+}
+
+/// Invites the ghost, or tells whoever is to invite it.
+async fn invite(
+    deps: &Deps,
+    task: &mut InviteTask,
+    portal: Option<&Portal>,
+    actor: &Actor,
+    ghost: &UserId,
+    server: &ServerName,
+) -> Result<Outcome, PortalError> {
+    let now = deps.clock.now();
+    let expires = task.request.as_ref().map_or(now, |asking| asking.expires);
+    let Some(portal) = portal else {
+        let text = words::handed_over(ghost, &task.room, expires.saturating_sub(now));
+        return over(deps, task, &text).await;
+    };
+    let nick = SenderKeyId::of_ghost(ghost).map_or_else(|| ghost.to_string(), |key| nick_of(&key));
+    if !task.noted {
+        let invite = SentInvite {
+            ghost: ghost.to_owned(),
+            nick,
+            server: server.to_string(),
+            sent: now,
+            expires,
+            report: task.report.clone(),
+        };
+        sent::note(deps, portal.id, &invite).await?;
+        task.noted = true;
+        return Ok(Outcome::Again);
+    }
+    match deps.homeserver.invite(actor, &task.room, ghost).await {
+        Ok(()) => {
+            let text = format!("invited as {nick}; waiting for an answer from {server}.");
+            over(deps, task, &text).await
+        }
+        Err(error) if error.class() == Class::GiveUp => {
+            sent::drop_note(deps, portal.id, ghost).await?;
+            over(deps, task, &words::forbidden(&error)).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An ordinary invite, which hides nothing.
+async fn openly(
+    deps: &Deps,
+    task: &mut InviteTask,
+    actor: &Actor,
+    user: &UserId,
+) -> Result<Outcome, PortalError> {
+    let text = match deps.homeserver.invite(actor, &task.room, user).await {
+        Ok(()) => words::invited_openly(user.server_name()),
+        Err(error) if error.class() == Class::GiveUp => words::forbidden(&error),
+        Err(error) => return Err(error.into()),
+    };
+    over(deps, task, &text).await
+}
+
+/// The last word.
+async fn over(deps: &Deps, task: &mut InviteTask, text: &str) -> Result<Outcome, PortalError> {
+    deps.report_if_possible(&mut task.report, "over", text)
+        .await?;
+    deps.no_more(&task.report.command).await?;
+    Ok(Outcome::Done)
+}
+
+/// A step failed: it is done again later, or that is it.
+async fn failed(
+    deps: &Deps,
+    task: &mut InviteTask,
+    attempts: u32,
+    error: PortalError,
+) -> Result<Outcome, PortalError> {
+    let mends = error.lost_device().is_some();
+    if mends || matches!(error, PortalError::Store(_) | PortalError::Gone) {
+        return Err(error);
+    }
+    if error.class() == Class::Retry && attempts + 1 < TRIES {
+        return Err(error);
+    }
+    tracing::warn!(class = ?error.class(), "an invite was given up");
+    if let (true, Some(portal), Some(ghost)) = (task.noted, task.portal, &task.ghost) {
+        sent::drop_note(deps, portal, ghost).await?;
+    }
+    over(deps, task, words::FAILED).await
+}

@@ -1,0 +1,113 @@
+//! How much others may ask for in a day. What is counted is one small note for each who is counted, so a server that asks more
+//! than it may cannot fill the database: beyond its quota nothing is written at all.
+
+use ruma::{OwnedUserId, ServerName, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::UnixMillis,
+    portal::{Deps, PortalError},
+    sealed::Inviter,
+    store::Note,
+};
+
+const DAY: UnixMillis = 24 * 60 * 60 * 1000;
+/// Requests of all servers together that are looked into in a day: names of servers cost little, and each has its own quota.
+const ALL: u32 = 50_000;
+
+/// How often something happened on a day. Found by the day, and by whose it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Count {
+    count: u32,
+}
+
+impl Note for Count {
+    const KIND: i64 = 5;
+}
+
+/// Who is counted, on the day of a request.
+#[derive(Clone)]
+pub struct Quotas {
+    day: u64,
+    all: Vec<u8>,
+    peer: Vec<u8>,
+    inviter: Vec<u8>,
+    invitee: Vec<u8>,
+    /// A bot asks for many: then its server alone is counted.
+    by_ghost: bool,
+}
+
+/// Who has used up what they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The inviter's server, or all servers together. Then nothing is written down.
+    pub peer: bool,
+    /// The inviter.
+    pub inviter: bool,
+    /// The invitee.
+    pub invitee: bool,
+}
+
+impl Quotas {
+    /// Of a request by `inviter` that names `user`.
+    #[must_use]
+    pub fn of(inviter: &Inviter, user: &UserId, now: UnixMillis) -> Self {
+        let day = now / DAY;
+        let server = inviter.user().server_name();
+        Self {
+            day,
+            all: key(day, "all", &[]),
+            peer: peer(day, server),
+            inviter: key(day, "inviter", inviter.user().as_bytes()),
+            invitee: key(day, "invitee", user.as_bytes()),
+            by_ghost: matches!(inviter, Inviter::Ghost(..)),
+        }
+    }
+
+    /// Looks at all of them.
+    pub async fn look(&self, deps: &Deps) -> Result<Over, PortalError> {
+        let limits = &deps.config.invites;
+        let by_all = used(deps, &self.all).await?;
+        let by_peer = used(deps, &self.peer).await?;
+        let by_inviter = used(deps, &self.inviter).await?;
+        let to_user = used(deps, &self.invitee).await?;
+        Ok(Over {
+            peer: by_peer >= limits.per_peer_day || by_all >= ALL,
+            inviter: self.by_ghost && by_inviter >= limits.per_inviter_day,
+            invitee: to_user >= limits.per_invitee_day,
+        })
+    }
+
+    /// Counts a request. What leads nowhere does not count for the invitee, lest somebody use up what others may, but
+    /// for `nobody`.
+    pub async fn count(
+        &self,
+        deps: &Deps,
+        real: bool,
+        nobody: &OwnedUserId,
+    ) -> Result<(), PortalError> {
+        let nobody = key(self.day, "invitee", nobody.as_bytes());
+        let invitee = if real { &self.invitee } else { &nobody };
+        for key in [&self.all, &self.peer, &self.inviter, invitee] {
+            let due = Some((self.day + 1) * DAY);
+            let more = |count: Option<Count>| Count {
+                count: count.unwrap_or_default().count.saturating_add(1),
+            };
+            deps.store.change_note(key, due, more).await?;
+        }
+        Ok(())
+    }
+}
+
+fn peer(day: u64, server: &ServerName) -> Vec<u8> {
+    key(day, "peer", server.as_bytes())
+}
+
+fn key(day: u64, what: &str, who: &[u8]) -> Vec<u8> {
+    [&day.to_be_bytes(), what.as_bytes(), b" ", who].concat()
+}
+
+async fn used(deps: &Deps, key: &[u8]) -> Result<u32, PortalError> {
+    let count: Option<Count> = deps.store.note(key).await?;
+    Ok(count.unwrap_or_default().count)
+}

@@ -1,0 +1,358 @@
+//! Requests to invite somebody: whoever it is, the answer, what is asked of the homeserver and what is written are alike.
+
+use std::collections::BTreeSet;
+
+use ruma::UserId;
+use serde_json::Value;
+use vizard::{
+    invite::{contacts::Contact, whisper},
+    portal::Offered,
+    pseudonym::SenderKey,
+    rng::Rng,
+    sealed::Sealing,
+    store::{Address, KeptOut, Note, Task},
+};
+
+use crate::{
+    inviter::{CAROL, HOUR, Inviter, ghost, offered, sealed},
+    steps::{enter, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+/// Requests of one server.
+const FLOOD: u64 = 10_000;
+
+/// The keys and the lengths of all texts.
+fn shape(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let fields: BTreeSet<String> = map
+                .iter()
+                .map(|(key, value)| {
+                    // Signatures are named by keys, which differ.
+                    let name = if key.len() == 43 { "KEY" } else { key };
+                    format!("{name}:{}", shape(value))
+                })
+                .collect();
+            format!("{fields:?}")
+        }
+        Value::String(text) => text.len().to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// What was asked of the homeserver since, whoever it was about; not what happens at all times.
+fn asked(world: &World, since: usize, user: &str) -> Vec<String> {
+    let always = ["sync", "ping", "set_profile", "messages", "account_data"];
+    world.fake.requests()[since..]
+        .iter()
+        .filter(|seen| {
+            !always.contains(&seen.endpoint) && !seen.line.contains("org.vizard.server_keys")
+        })
+        .map(|seen| {
+            let line = seen
+                .line
+                .replace(&user.replace('@', "%40").replace(':', "%3A"), "USER");
+            let line = line.replace(user, "USER");
+            line.split("sendToDevice").next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+fn update(world: &World, user: &str, change: impl Fn(&mut vizard::store::User) + Send + Sync) {
+    let (deps, user) = (world.deps(), UserId::parse(user).unwrap());
+    world.ask(deps.store.update_user(&user, change)).unwrap();
+}
+
+#[test]
+fn nothing_tells_one_invitee_from_another() {
+    let names = [
+        "carol", "blocks", "closes", "full", "gone", "forgot", "often",
+    ];
+    let allowed: Vec<String> = names
+        .iter()
+        .map(|name| format!("@{name}:a.example"))
+        .collect();
+    let world = World::with_settings("12", |config| {
+        config.access.users = [allowed.clone(), vec![ALICE.to_owned()]].concat();
+        config.access.max_pseudonyms = 1;
+        config.invites.per_invitee_day = 1;
+    });
+    for user in &allowed {
+        world.fake.user(user, "Somebody");
+    }
+    world.fake.user("@stranger:a.example", "Somebody");
+    let mut inviter = Inviter::new(&world, 1);
+    inviter.room = world.room.as_str().try_into().unwrap();
+    let (chat, _) = enter(&world, "@gone:a.example", &world.room);
+    world
+        .fake
+        .text("@gone:a.example", &chat, "leave 1")
+        .unwrap();
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    enter(&world, "@full:a.example", &library);
+    update(&world, "@blocks:a.example", |user| {
+        user.kept_out = vec![KeptOut::User(inviter.id.clone())];
+    });
+    update(&world, "@closes:a.example", |user| {
+        user.kept_out = vec![KeptOut::Server(inviter.id.server_name().to_owned())];
+    });
+    let deps = world.deps();
+    let forgot = UserId::parse("@forgot:a.example").unwrap();
+    world
+        .ask(deps.store.mark_forgotten(&forgot, &inviter.room))
+        .unwrap();
+    inviter.ghost_of(&world, "@often:a.example");
+    wait(&world, "one has left", |world| {
+        let deps = world.deps();
+        let gone = UserId::parse("@gone:a.example").unwrap();
+        let user = world.ask(deps.store.user(&gone)).unwrap().unwrap();
+        let portal = world
+            .ask(deps.store.portal(user.pseudonyms[0].portal))
+            .unwrap();
+        portal.unwrap().state == vizard::store::PortalState::Left
+    });
+    handled(&world);
+
+    let mut seen: Option<(String, Vec<String>, u64)> = None;
+    for (user, real) in [
+        (CAROL, true),
+        ("@unknown:a.example", false),
+        ("@stranger:a.example", false),
+        ("@blocks:a.example", false),
+        ("@closes:a.example", false),
+        ("@full:a.example", false),
+        ("@gone:a.example", false),
+        ("@forgot:a.example", false),
+        ("@often:a.example", false),
+        (ALICE, false),
+    ] {
+        let request = inviter.request(&world, &inviter.seal(&world, user));
+        let before = world.fake.requests().len();
+        let notes = world.ask(deps.store.count_notes::<Offered>()).unwrap();
+        let answer = inviter.ask(&world, &request).unwrap();
+        let notes = world.ask(deps.store.count_notes::<Offered>()).unwrap() - notes;
+        let now = (shape(&answer.content), asked(&world, before, user), notes);
+        assert_eq!(now.1.len(), 2, "{user}: {:?}", now.1);
+        assert_eq!(*seen.get_or_insert_with(|| now.clone()), now, "{user}");
+        let offered = offered(&world, &ghost(&answer.content)).unwrap();
+        assert_eq!(offered.decoy, !real, "{user}");
+    }
+}
+
+#[test]
+fn a_request_is_answered_again_and_cannot_be_moved() {
+    let world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let (inviter, other) = (Inviter::new(&world, 1), Inviter::new(&world, 2));
+    let address = inviter.seal(&world, CAROL);
+    let request = inviter.request(&world, &address);
+    let first = inviter.ask(&world, &request).unwrap();
+    let deps = world.deps();
+    world.ask(deps.clock.sleep(std::time::Duration::from_secs(1)));
+    let again = inviter.ask(&world, &request).unwrap();
+    assert_eq!(again.content, first.content);
+    assert_ne!(again.txn_id, first.txn_id, "the first may have been lost");
+    let before = offered(&world, &ghost(&first.content)).unwrap();
+
+    // Another request with the same address is about the same ghost; what was noted first stays.
+    let second = inviter
+        .ask(&world, &inviter.request(&world, &address))
+        .unwrap();
+    assert_eq!(second.content["ghost"], first.content["ghost"]);
+    assert_eq!(offered(&world, &ghost(&first.content)), Some(before));
+
+    let refused = |answer: Option<crate::fake::post::Posted>| {
+        answer.unwrap().content["error"] == "org.vizard.refused"
+    };
+    assert!(refused(other.ask(&world, &other.request(&world, &address))));
+    let mut elsewhere = Inviter::new(&world, 1);
+    assert_ne!(elsewhere.room, inviter.room);
+    let moved = elsewhere.request(&world, &address);
+    assert!(refused(elsewhere.ask(&world, &moved)));
+    elsewhere.id = other.id.clone();
+    assert!(
+        refused(elsewhere.ask(&world, &request)),
+        "sent by somebody else"
+    );
+    let mut changed = request.clone();
+    changed["expires_ts"] = 1.into();
+    assert!(refused(inviter.ask(&world, &changed)));
+    changed.as_object_mut().unwrap().remove("request_id");
+    assert_eq!(inviter.ask(&world, &changed), None);
+}
+
+/// What is counted, as it is stored.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Count {
+    count: u32,
+}
+
+impl Note for Count {
+    const KIND: i64 = 5;
+}
+
+/// Offered ghosts, notes of what was counted, and all that was counted.
+fn written(world: &World) -> (u64, usize, u32) {
+    let deps = world.deps();
+    let offered = world.ask(deps.store.count_notes::<Offered>()).unwrap();
+    let counts: Vec<Count> = world.ask(deps.store.notes()).unwrap();
+    let all = counts.iter().map(|count| count.count).sum();
+    (offered, counts.len(), all)
+}
+
+#[test]
+fn a_flood_writes_little() {
+    const LIMIT: u32 = 20;
+    let mut world = World::with_settings("12", |config| {
+        config.invites.per_peer_day = LIMIT;
+        config.invites.answer_after_ms = 0;
+    });
+    world.fake.user(CAROL, "Carol");
+    let user = UserId::parse(CAROL).unwrap();
+    let address = sealed(&world, Sealing::Contact { user: &user });
+    let day = |world: &World| world.deps().clock.now() / (24 * HOUR);
+    let (began, before) = (day(&world), world.stored("notes"));
+    for number in 0..FLOOD {
+        // Another inviter each time, and so another ghost.
+        let key = SenderKey::generate(&Rng::seeded(number));
+        let name = key.id().to_localpart();
+        let inviter = Inviter {
+            key,
+            id: UserId::parse(format!("@_vizard_{name}:b.example")).unwrap(),
+            room: world.room.as_str().try_into().unwrap(),
+        };
+        let answer = inviter
+            .ask(&world, &inviter.request(&world, &address))
+            .unwrap();
+        assert!(answer.content["ghost"].is_string());
+    }
+    // Beyond the quota nothing is written at all. The clock runs fast: it may be the next day by now.
+    let days = i64::try_from(day(&world) - began + 1).unwrap();
+    let limit = days * i64::from(LIMIT);
+    let (offered, counts, all) = written(&world);
+    assert!(offered.cast_signed() <= limit, "{offered} ghosts");
+    assert!(i64::from(all) <= 4 * limit, "{all} counted");
+    // The server, all servers, and of each request the ghost, the inviter and, whatever it is, the invitee.
+    let now = world.stored("notes");
+    let (rows, bytes) = (now.0 - before.0, now.1 - before.1);
+    println!("{FLOOD} requests: {rows} rows of {bytes} bytes, of them {counts} counters");
+    assert!(rows <= 2 * days + 3 * limit, "{rows} rows");
+    assert!(bytes <= 1100 * rows, "{bytes} bytes in {rows} rows");
+    world.goes_on();
+}
+
+#[test]
+fn who_is_there_already_is_told_privately_and_once() {
+    let mut world = World::new();
+    let mut inviter = Inviter::new(&world, 1);
+    inviter.room = world.room.as_str().try_into().unwrap();
+    for _ in 0..3 {
+        let ghost = inviter.ghost_of(&world, ALICE);
+        assert!(offered(&world, &ghost).unwrap().decoy);
+    }
+    let deps = world.deps();
+    let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 100)).unwrap();
+    let tell: Vec<_> = jobs
+        .iter()
+        .filter_map(|job| match &job.task {
+            Task::Tell(task) => Some((task.clone(), job.due)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tell.len(), 1);
+    assert!(tell[0].1 > deps.clock.now());
+    let told = |world: &World| {
+        let said = world.fake.messages(&world.chat);
+        said.into_iter()
+            .filter(|(_, text)| {
+                text.contains("has invited you to “Tearoom”, where you are already")
+            })
+            .count()
+    };
+    assert_eq!(told(&world), 0);
+    for _ in 0..2 {
+        world.ask(whisper::run(&deps, &tell[0].0)).unwrap();
+    }
+    assert_eq!(told(&world), 1);
+    world.goes_on();
+}
+
+#[test]
+fn contact_addresses_lead_to_their_owner_while_they_work() {
+    let world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let (deps, owner) = (world.deps(), UserId::parse(CAROL).unwrap());
+    let now = deps.clock.now();
+    let address = |number, label: &str, hours, revoked| Address {
+        id: [number; 16],
+        label: label.to_owned(),
+        created: now,
+        expires: now + hours * HOUR,
+        revoked,
+    };
+    update(&world, CAROL, |user| {
+        user.addresses = vec![
+            address(1, "Blog", 200, false),
+            address(2, "Old", 200, true),
+            address(3, "Late", 0, false),
+            address(4, "Spam", 200, false),
+        ];
+        user.kept_out = vec![KeptOut::Address([4; 16])];
+    });
+    let inviter = Inviter::new(&world, 1);
+    for (number, label) in [
+        (1, Some("Blog")),
+        (1, Some("Blog")),
+        (2, None),
+        (3, None),
+        (4, None),
+        (5, None),
+    ] {
+        let id = [number; 16];
+        if number < 5 {
+            let contact = Contact {
+                owner: owner.clone(),
+            };
+            world.ask(deps.store.set_note(&id, None, &contact)).unwrap();
+        }
+        let sealing = Sealing::Address {
+            server: owner.server_name(),
+            id,
+        };
+        let request = inviter.request(&world, &sealed(&world, sealing));
+        let offered = offered(
+            &world,
+            &ghost(&inviter.ask(&world, &request).unwrap().content),
+        );
+        let offered = offered.unwrap();
+        assert_eq!(offered.decoy, label.is_none(), "{number}");
+        assert_eq!(offered.single_until, None);
+        if let Some(label) = label {
+            assert_eq!(offered.address.unwrap().1, label);
+        }
+    }
+}
+
+#[test]
+fn requests_reach_the_bot_by_post() {
+    let world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let request = inviter.request(&world, &inviter.seal(&world, CAROL));
+    let id = inviter.id.as_str();
+    world.fake.post(
+        id,
+        "@vizard:a.example",
+        "org.vizard.invite_request",
+        request,
+    );
+    wait(&world, "there is an answer", |world| {
+        let posted = world.fake.posted();
+        posted.iter().any(|one| {
+            one.to == id
+                && one.kind == "org.vizard.invite_response"
+                && one.content["ghost"].is_string()
+        })
+    });
+}

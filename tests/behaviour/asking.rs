@@ -1,0 +1,419 @@
+//! Inviting somebody by way of their own server's Vizard: what is asked, what is made of the answer, and what a crash changes.
+
+use std::{thread::sleep, time::Duration};
+
+use ruma::{RoomId, ServerName, UserId};
+use serde_json::{Value, json};
+use vizard::{
+    pseudonym::{Namespace, ServerKey, nick_of},
+    rng::Rng,
+    sealed::{
+        InviteRequest, InviteSecret, RESPONSE_TYPE, Sealing, Target, UnverifiedRequest, answer,
+        seal,
+    },
+    store::{InviteTask, Job, Report, Task, Whom},
+};
+
+use crate::{
+    fake::{Keys, faults::Fault, post::Posted},
+    peer::{Peer, progress, request, requests, settings, told, world},
+    steps::{command, ghosts, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+const DORA: &str = "@dora:b.example";
+const CAROL: &str = "@carol:a.example";
+/// Seconds that are as good as for ever: they are counted by a fast clock.
+const LONG: u64 = 6000;
+
+fn invite(world: &World, text: &str) -> String {
+    let asked = world.fake.text(ALICE, &world.portal, text).unwrap();
+    asked.to_string()
+}
+
+fn jobs(world: &World) -> Vec<Job> {
+    let deps = world.deps();
+    world.ask(async { deps.store.due_jobs(u64::MAX >> 2, 100).await.unwrap() })
+}
+
+/// Whom the room's members invited, and by whom.
+fn invited(world: &World) -> Vec<(String, String)> {
+    let events = world.fake.events(&world.room);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    events
+        .iter()
+        .filter(|event| event["content"]["membership"] == "invite")
+        .map(|event| (text(&event["sender"]), text(&event["state_key"])))
+        .collect()
+}
+
+fn nick(world: &World, ghost: &UserId) -> String {
+    let key = world.deps().namespace.sender_key(ghost).unwrap();
+    nick_of(&key)
+}
+
+fn asked_and_invited(keys: Keys) {
+    let (world, peer) = world(keys, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let posted = request(&world, 1);
+    assert_eq!(posted.to, "@vizard:b.example");
+    assert_eq!(posted.sender, ghosts(&world, &world.room)[0]);
+    let (_, opened) = peer.read(&world, &posted);
+    assert_eq!(
+        opened.target,
+        Target::User(UserId::parse(DORA).unwrap()),
+        "and nobody else can open it"
+    );
+    // What is stored while the answer is waited for.
+    let waiting = jobs(&world);
+    let [Task::Invite(task)] = &waiting.iter().map(|job| &job.task).collect::<Vec<_>>()[..] else {
+        panic!("{waiting:?}");
+    };
+    let stored = serde_json::to_string(task).unwrap();
+    assert!(!stored.contains("dora"), "{stored}");
+    told(&world, &world.portal, &asked, "sealed for b.example");
+
+    let ghost = peer.answers(&world, &posted);
+    let name = nick(&world, &ghost);
+    told(&world, &world.portal, &asked, &format!("invited as {name}"));
+    assert_eq!(invited(&world), [(posted.sender, ghost.to_string())]);
+    let listed = command(&world, "!vizard invites");
+    assert!(
+        listed.contains(&name) && listed.contains("for b.example"),
+        "{listed}"
+    );
+    let chat = world.fake.text(ALICE, &world.chat, "invites").unwrap();
+    let listed = world.answer(&world.chat, chat.as_str());
+    assert!(
+        listed.contains(&name) && listed.contains("Tearoom"),
+        "{listed}"
+    );
+
+    world.fake.user(&ghost, "Sly Cat");
+    world.fake.join(&ghost, &world.room).unwrap();
+    told(
+        &world,
+        &world.portal,
+        &asked,
+        "Sly Cat (invited for b.example) joined",
+    );
+    wait(&world, "nothing waits", |world| {
+        command(world, "!vizard invites").contains("No invite waits")
+    });
+    assert_eq!(requests(&world).len(), 1);
+    let said = world.fake.messages(&world.room);
+    assert!(
+        said.iter().all(|(_, body)| !body.contains("dora")),
+        "{said:?}"
+    );
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let said = progress(&world, &world.portal, &asked);
+    assert_eq!(said.len(), 4, "{said:?}");
+}
+
+#[test]
+fn it_is_asked_answered_and_invited() {
+    asked_and_invited(Keys::Unused);
+}
+
+#[test]
+fn the_same_with_encryption() {
+    asked_and_invited(Keys::Taken);
+}
+
+#[test]
+fn who_can_read_the_command_is_said() {
+    let (world, _peer) = world(Keys::Unused, 3);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    told(&world, &world.portal, &asked, "did not answer in 3 s");
+    let said = world.fake.messages(&world.portal);
+    let said = said.iter().find(|(_, body)| body.contains("can read whom"));
+    let (_, said) = said.expect("that the homeserver can read it");
+    assert!(said.contains("https://b.example/seal"), "{said}");
+    assert!(invited(&world).is_empty());
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    assert_eq!(requests(&world).len(), 3);
+}
+
+#[test]
+fn a_refusal_is_told() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    peer.refuses(&world, &request(&world, 1));
+    told(
+        &world,
+        &world.portal,
+        &asked,
+        "b.example refused the request",
+    );
+    assert!(invited(&world).is_empty());
+}
+
+#[test]
+fn a_lost_question_is_asked_again() {
+    let (world, peer) = world(Keys::Unused, 900);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let third = request(&world, 3);
+    let all = requests(&world);
+    assert!(all.iter().all(|one| one.content == third.content));
+    assert!(all[0].txn_id != all[1].txn_id && all[1].txn_id != all[2].txn_id);
+    peer.answers(&world, &third);
+    told(&world, &world.portal, &asked, "invited as");
+}
+
+/// Each must be ignored, and must not end the waiting.
+#[test]
+fn what_others_answer_changes_nothing() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let posted = request(&world, 1);
+    let (ghost, good) = peer.answer(&world, &posted);
+    let with = |field: &str, value: Value| {
+        let mut content = good.clone();
+        content[field] = value;
+        content
+    };
+    let now = world.deps().clock.now();
+    let elsewhere = Peer::new("c.example", 8, now);
+    let impostor = Peer::new("b.example", 9, now);
+    let signed_by = |peer: &Peer| {
+        let request = read_by_anybody(&world, &posted);
+        let namespace = Namespace::new(peer.document().server(), "_vizard_", "vizard").unwrap();
+        let secret = InviteSecret::generate(&Rng::seeded(1));
+        let key = ServerKey::generate(&Rng::seeded(2));
+        answer(&request, &secret, &namespace, &key).content
+    };
+    let b = "@vizard:b.example";
+    for (sender, content) in [
+        ("@vizard:c.example", good.clone()),
+        ("@mallory:b.example", good.clone()),
+        (b, with("ghost", json!("@_vizard_x:b.example"))),
+        (b, with("request_hash", json!("x"))),
+        (b, with("signatures", json!({}))),
+        (b, with("more", json!(1))),
+        (b, json!({"request_id": good["request_id"]})),
+        (b, signed_by(&impostor)),
+        (b, signed_by(&elsewhere)),
+        ("@vizard:c.example", signed_by(&elsewhere)),
+        (b, with("request_id", json!("AAAAAAAAAAAAAAAAAAAAAA"))),
+    ] {
+        world
+            .fake
+            .post(sender, &posted.sender, RESPONSE_TYPE, content);
+        sleep(Duration::from_millis(20));
+    }
+    // To somebody who did not ask.
+    let bot = "@vizard:a.example";
+    world.fake.post(b, bot, RESPONSE_TYPE, good.clone());
+    sleep(Duration::from_millis(300));
+    assert!(invited(&world).is_empty());
+    assert_eq!(jobs(&world).len(), 1, "it still waits");
+    peer.says(&world, &posted, good);
+    told(&world, &world.portal, &asked, "invited as");
+    assert_eq!(invited(&world)[0].1, ghost.as_str());
+}
+
+/// The request, as whoever has it can read it.
+fn read_by_anybody(world: &World, posted: &Posted) -> InviteRequest {
+    let sender = UserId::parse(&posted.sender).unwrap();
+    let server = ServerName::parse(posted.content["to"].as_str().unwrap()).unwrap();
+    let content = posted.content.to_string();
+    let now = world.deps().clock.now();
+    let request = UnverifiedRequest::parse(content.as_bytes(), &sender, &server, now).unwrap();
+    request.verify(None).unwrap()
+}
+
+#[test]
+fn keys_may_be_replaced_meanwhile() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let posted = request(&world, 1);
+    let newer = peer.rotated(world.deps().clock.now());
+    newer.publishes(&world);
+    newer.answers(&world, &posted);
+    told(&world, &world.portal, &asked, "invited as");
+}
+
+#[test]
+fn a_crash_asks_the_same_and_invites_once() {
+    let (mut world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let first = request(&world, 1);
+    handled(&world);
+    world.kill();
+    world.start(|config| settings(config, LONG));
+    let second = request(&world, 2);
+    assert_eq!(first.content, second.content);
+    for _ in 0..20 {
+        world.fake.fail_next("invite", Fault::ErrorAfter);
+    }
+    peer.answers(&world, &second);
+    wait(&world, "it is invited", |world| !invited(world).is_empty());
+    world.kill();
+    world.fake.forget_faults();
+    world.start(|config| settings(config, LONG));
+    told(&world, &world.portal, &asked, "invited as");
+    wait(&world, "it is over", |world| jobs(world).is_empty());
+    assert_eq!(invited(&world).len(), 1);
+    let said = progress(&world, &world.portal, &asked);
+    assert_eq!(said.len(), 3, "{said:?}");
+
+    // The command is handled once more, as after a crash before that was noted.
+    let deps = world.deps();
+    let ghost = UserId::parse(invited(&world)[0].1.clone()).unwrap();
+    let task = InviteTask {
+        user: UserId::parse(ALICE).unwrap(),
+        portal: world.ask(async { deps.store.portal_ids().await.unwrap().pop() }),
+        room: RoomId::parse(&world.room).unwrap(),
+        whom: Whom::User(UserId::parse(DORA).unwrap()),
+        request: None,
+        ghost: None,
+        noted: false,
+        report: Report {
+            room: RoomId::parse(&world.portal).unwrap(),
+            command: asked.as_str().try_into().unwrap(),
+            portal: world.ask(async { deps.store.portal_ids().await.unwrap().pop() }),
+            unasked: false,
+            message: None,
+        },
+    };
+    let again = Task::Invite(Box::new(task));
+    world
+        .ask(deps.add_job(&asked, deps.clock.now(), again))
+        .unwrap();
+    wait(&world, "that is over too", |world| jobs(world).is_empty());
+    assert_eq!(requests(&world).len(), 2);
+    assert_eq!(invited(&world).len(), 1);
+    world.fake.join(&ghost, &world.room).unwrap();
+    told(&world, &world.portal, &asked, "joined");
+}
+
+#[test]
+fn what_did_not_come_reads_the_same() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let mut said = Vec::new();
+    for (number, end) in ["leave", "kick", "ban"].into_iter().enumerate() {
+        let asked = invite(&world, &format!("!vizard invite @d{number}:b.example"));
+        let ghost = peer.answers(&world, &request(&world, number + 1));
+        told(&world, &world.portal, &asked, "invited as");
+        match end {
+            "leave" => world.fake.leave(&ghost, &world.room),
+            "kick" => world.fake.kick(BOB, &world.room, &ghost),
+            _ => world.fake.ban(BOB, &world.room, &ghost),
+        }
+        .unwrap();
+        let text = told(&world, &world.portal, &asked, "did not come");
+        said.push(text.replace(&nick(&world, &ghost), "X"));
+    }
+    assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
+    assert!(command(&world, "!vizard invites").contains("No invite waits"));
+}
+
+#[test]
+fn a_room_may_forbid_it() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let mut levels = world
+        .fake
+        .state_of(&world.room, "m.room.power_levels", "")
+        .unwrap();
+    levels["invite"] = 50.into();
+    world
+        .fake
+        .send_state(BOB, &world.room, "m.room.power_levels", "", levels)
+        .unwrap();
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    peer.answers(&world, &request(&world, 1));
+    told(&world, &world.portal, &asked, "may not invite anybody here");
+    assert!(command(&world, "!vizard invites").contains("No invite waits"));
+    let asked = invite(&world, &format!("!vizard invite {DORA} --plain"));
+    told(&world, &world.portal, &asked, "may not invite anybody here");
+}
+
+#[test]
+fn without_a_vizard_there_is_an_ordinary_invite() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, "!vizard invite @dan:127.0.0.1:1");
+    let text = told(&world, &world.portal, &asked, "no keys of 127.0.0.1:1");
+    assert!(
+        text.contains("--plain") && text.contains("no Vizard"),
+        "{text}"
+    );
+    assert!(requests(&world).is_empty());
+    let asked = invite(&world, "!vizard invite @dan:d.example --plain");
+    told(&world, &world.portal, &asked, "invited openly");
+    assert_eq!(invited(&world)[0].1, "@dan:d.example");
+}
+
+#[test]
+fn a_sealed_address_is_asked_for_as_it_is() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let now = world.deps().clock.now();
+    let dora = UserId::parse(DORA).unwrap();
+    let key = peer.document().sealing_key(now).unwrap();
+    let sealing = Sealing::Contact { user: &dora };
+    let address = seal(&Rng::seeded(3), &key, sealing, now + 3_600_000_000).unwrap();
+    let asked = invite(&world, &format!("!vizard invite {address}"));
+    let posted = request(&world, 1);
+    assert_eq!(posted.content["sealed"], address.to_string());
+    peer.answers(&world, &posted);
+    told(&world, &world.portal, &asked, "invited as");
+    let damaged = &address.to_string()[..400];
+    assert!(command(&world, &format!("!vizard invite {damaged}")).contains("damaged"));
+    let openly = format!("!vizard invite {address} --plain");
+    assert!(command(&world, &openly).contains("cannot be invited openly"));
+}
+
+#[test]
+fn somebody_of_the_own_server_is_asked_for_in_the_same_way() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {CAROL}"));
+    let posted = request(&world, 1);
+    assert_eq!(posted.to, "@vizard:a.example");
+    let deps = world.deps();
+    let read = read_by_anybody(&world, &posted);
+    let (keys, namespace) = (&deps.keys, &deps.namespace);
+    let prepared = answer(&read, keys.invite_secret(), namespace, &keys.server_key());
+    let bot = namespace.bot().as_str();
+    world
+        .fake
+        .post(bot, &posted.sender, RESPONSE_TYPE, prepared.content);
+    told(&world, &world.portal, &asked, "invited as");
+    assert_eq!(invited(&world)[0].1, prepared.ghost.as_str());
+}
+
+#[test]
+fn whoever_is_no_pseudonym_is_told_whom_to_invite() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let say = |text: &str| {
+        world
+            .fake
+            .text(ALICE, &world.chat, text)
+            .unwrap()
+            .to_string()
+    };
+    world.fake.alias("#tea:b.example", &world.room);
+    let asked = say(&format!("invite {DORA} to #tea:b.example"));
+    let posted = request(&world, 1);
+    assert_eq!(posted.sender, "@vizard:a.example");
+    assert_eq!(posted.content["room_id"], world.room);
+    let (_, opened) = peer.read(&world, &posted);
+    assert_eq!(opened.target, Target::User(UserId::parse(DORA).unwrap()));
+    let ghost = peer.answers(&world, &posted);
+    let text = told(&world, &world.chat, &asked, "Now invite");
+    assert!(
+        text.contains(ghost.as_str()) && text.contains("71 hours"),
+        "{text}"
+    );
+    assert!(invited(&world).is_empty());
+
+    // The other words.
+    let answer = |text: &str| world.answer(&world.chat, &say(text));
+    assert!(answer(&format!("invite {DORA}")).contains("Into which room?"));
+    assert!(answer("invite nobody @x:b.example").contains("None of your pseudonyms"));
+    assert!(answer("invite @dora:b.example to #none:b.example").contains("not known"));
+    assert!(answer(&format!("invite 1 {ALICE}")).contains("That is you"));
+    let asked = say(&format!("invite 1 {DORA}"));
+    peer.answers(&world, &request(&world, 2));
+    told(&world, &world.chat, &asked, "invited as");
+    assert_eq!(invited(&world).len(), 1);
+}

@@ -1,0 +1,216 @@
+//! Other servers that ask too much, ring too often or change their keys, and homes in disorder of which nobody outside must notice.
+
+use std::time::Duration;
+
+use ruma::UserId;
+use serde_json::json;
+use vizard::{
+    invite::withdraw,
+    portal::{Offered, Outcome},
+    pseudonym::SenderKey,
+    rng::Rng,
+    sealed::{REQUEST_TYPE, RESPONSE_TYPE, Sealing},
+};
+
+use crate::{
+    fake::faults::Fault,
+    inviter::{CAROL, HOUR, Inviter, ghost, offered, portals, sealed, withdrawal},
+    peer::{Peer, settings},
+    steps::{handled, wait},
+    world::World,
+};
+
+/// Requests of one server that come by post.
+const MANY: u64 = 10_000;
+/// So many at once.
+const BURST: u64 = 250;
+
+#[test]
+fn ten_thousand_letters_cost_little() {
+    let mut world = World::with_settings("12", |config| config.invites.per_peer_day = 20);
+    world.fake.user(CAROL, "Carol");
+    let user = UserId::parse(CAROL).unwrap();
+    let address = sealed(&world, Sealing::Contact { user: &user });
+    let answers = |world: &World| {
+        let posted = world.fake.posted();
+        posted
+            .iter()
+            .filter(|one| one.kind == RESPONSE_TYPE)
+            .count()
+    };
+    let deps = world.deps();
+    let (began, before) = (deps.clock.now(), world.fake.requests().len());
+    for number in 0..MANY {
+        let key = SenderKey::generate(&Rng::seeded(number));
+        let name = key.id().to_localpart();
+        let inviter = Inviter {
+            key,
+            id: UserId::parse(format!("@_vizard_{name}:b.example")).unwrap(),
+            room: world.room.as_str().try_into().unwrap(),
+        };
+        let request = inviter.request(&world, &address);
+        let id = inviter.id.as_str();
+        world
+            .fake
+            .post(id, "@vizard:a.example", REQUEST_TYPE, request);
+        if number % BURST == BURST - 1 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let mut last = 0;
+    while last != answers(&world) || last == 0 {
+        last = answers(&world);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    // A hundred in an hour; the clock runs fast.
+    let hours = (deps.clock.now() - began) / HOUR + 2;
+    let answered = answers(&world) as u64;
+    assert!(
+        answered > 0 && answered <= 100 * hours,
+        "{answered} answers"
+    );
+    let offered = world.ask(deps.store.count_notes::<Offered>()).unwrap();
+    assert!(offered <= 20 + 8 * hours.div_ceil(24), "{offered} notes");
+    // Two for each answer, and the syncs.
+    let asked = (world.fake.requests().len() - before) as u64;
+    assert!(
+        asked < 2 * answered + MANY / 10,
+        "{asked} requests to the homeserver"
+    );
+    world.goes_on();
+}
+
+#[test]
+fn an_invite_under_another_name_does_not_ring_again() {
+    let mut world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        portals(world, CAROL).len() == 1
+    });
+    handled(&world);
+    let portal = portals(&world, CAROL).into_keys().next().unwrap();
+    let rings = |world: &World| {
+        let events = world.fake.events(&portal);
+        let rung = events.iter().filter(|event| {
+            event["state_key"] == CAROL && event["content"]["membership"] == "invite"
+        });
+        rung.count()
+    };
+    assert_eq!(rings(&world), 1);
+    for name in ["Pay me", "At once", "Or else"] {
+        let content = json!({ "name": name });
+        world
+            .fake
+            .send_state(&inviter.id, &inviter.room, "m.room.name", "", content)
+            .unwrap();
+        inviter.invite(&world, &ghost);
+        handled(&world);
+    }
+    assert_eq!(rings(&world), 1);
+    world.goes_on();
+}
+
+#[test]
+fn what_was_missed_ends_at_other_times() {
+    let mut world = World::new();
+    let inviter = Inviter::new(&world, 1);
+    let deps = world.deps();
+    let mut times = Vec::new();
+    for number in 0..8 {
+        let ghost = inviter.ghost_of(&world, &format!("@nobody{number}:a.example"));
+        inviter.invite(&world, &ghost);
+        wait(&world, "its end is set", |world| {
+            withdrawal(world, &ghost).is_some()
+        });
+        let (_, task) = withdrawal(&world, &ghost).unwrap();
+        let mut missed = offered(&world, &ghost).unwrap();
+        missed.leave_at = deps.clock.now() - HOUR;
+        world
+            .ask(deps.store.set_note(ghost.as_bytes(), None, &missed))
+            .unwrap();
+        let now = deps.clock.now();
+        match world.ask(withdraw::run(&deps, &task, 0)).unwrap() {
+            Outcome::At(at) => times.push(at.saturating_sub(now)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            world.ask(withdraw::run(&deps, &task, 1)).unwrap(),
+            Outcome::Done
+        );
+        assert_eq!(membership(&world, &inviter, &ghost), "leave");
+    }
+    let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    assert!(last - first > HOUR / 4, "{times:?}");
+    world.goes_on();
+}
+
+fn membership(world: &World, inviter: &Inviter, ghost: &UserId) -> String {
+    world.fake.look(|rooms| {
+        let room = &rooms.rooms[inviter.room.as_str()];
+        room.membership(ghost.as_str()).to_owned()
+    })
+}
+
+#[test]
+fn a_ghost_leaves_whatever_fails_at_home() {
+    let mut world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        portals(world, CAROL).len() == 1
+    });
+    handled(&world);
+    let (_, task) = withdrawal(&world, &ghost).unwrap();
+    let deps = world.deps();
+    for _ in 0..50 {
+        world.fake.fail_next("kick", Fault::ErrorBefore);
+    }
+    assert!(world.ask(withdraw::run(&deps, &task, 0)).is_err());
+    assert_eq!(membership(&world, &inviter, &ghost), "leave");
+    assert_eq!(portals(&world, CAROL).len(), 1, "it could not be closed");
+    world.fake.forget_faults();
+    assert_eq!(
+        world.ask(withdraw::run(&deps, &task, 1)).unwrap(),
+        Outcome::Done
+    );
+    assert!(portals(&world, CAROL).is_empty());
+    world.goes_on();
+}
+
+#[test]
+fn a_bot_may_have_new_keys() {
+    let mut world = World::with_settings("12", |config| settings(config, 60));
+    world.fake.user(CAROL, "Carol");
+    let deps = world.deps();
+    let old = Peer::new("b.example", 7, deps.clock.now());
+    old.publishes(&world);
+    let inviter = Inviter {
+        id: old.bot(),
+        ..Inviter::new(&world, 1)
+    };
+    let user = UserId::parse(CAROL).unwrap();
+    let asks = |world: &World, peer: &Peer| {
+        let address = sealed(world, Sealing::Contact { user: &user });
+        let request = peer.asks(world, &address, &inviter.room);
+        inviter.ask(world, &request).unwrap().content
+    };
+    let first = ghost(&asks(&world, &old));
+    assert!(!offered(&world, &first).unwrap().decoy);
+    // A key that is in no document.
+    let new = old.rotated(deps.clock.now());
+    assert_eq!(asks(&world, &new)["error"], "org.vizard.refused");
+    // It is published, and looked for: not at once, lest strangers have us fetch all the time.
+    new.publishes(&world);
+    world.ask(deps.clock.sleep(Duration::from_secs(61)));
+    let second = ghost(&asks(&world, &new));
+    assert_ne!(first, second);
+    // Somebody else's key is refused still.
+    let impostor = Peer::new("b.example", 9, deps.clock.now());
+    assert_eq!(asks(&world, &impostor)["error"], "org.vizard.refused");
+    world.goes_on();
+}

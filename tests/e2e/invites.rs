@@ -1,0 +1,395 @@
+//! Sealed invites between two Vizards over stock homeservers: three people meet, and no homeserver learns of whom it need not.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use vizard::{
+    rng::Rng,
+    sealed::{KeyDocument, Sealing, seal},
+};
+
+use crate::{
+    encrypted::{bot_of, heard},
+    testkit::{
+        audit::{Needle, Report as Audit, audit},
+        browser::Browser,
+        client::Client,
+        e2ee::{E2eeClient, Options, Report},
+        site::Site,
+        synapse::{Options as Stock, Synapse},
+        vizard::Vizard,
+    },
+    world::{PATIENCE, Side, World},
+};
+
+/// Two homeservers without any experimental setting, each with a Vizard that takes the other's keys through its homeserver.
+pub async fn peers(label: &str, portals: &str) -> Result<World> {
+    World::peers(label, |vizard| {
+        vizard
+            .set("encryption.portal", portals)
+            .set("keys.anchor", "federation")
+            .set("log.level", "debug");
+    })
+    .await
+}
+
+/// The key document of a Vizard, as its page has it.
+pub async fn document(vizard: &Vizard, server: &Synapse) -> Result<KeyDocument> {
+    let address = format!("{}/_vizard/v1/server_keys", vizard.url());
+    let json = crate::testkit::http()
+        .get(address)
+        .send()
+        .await?
+        .bytes()
+        .await?;
+    let name = <&ruma::ServerName>::try_from(server.server_name())?;
+    Ok(KeyDocument::parse(&json, name, now())?)
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    vizard::clock::Clock::system().now()
+}
+
+/// Seals a Matrix ID for whoever gets the address.
+pub fn seal_contact(document: &KeyDocument, user: &str) -> Result<String> {
+    let user = ruma::UserId::parse(user)?;
+    let key = document.sealing_key(now()).context("no key to seal to")?;
+    let sealing = Sealing::Contact { user: &user };
+    Ok(seal(&Rng::os(), &key, sealing, now() + 86_400_000)?.to_string())
+}
+
+/// Seals a Matrix ID as somebody else does: in a browser, on the page that the Vizard of that server shows.
+async fn seal_on_page(vizard: &Vizard, user: &str) -> Result<String> {
+    let (page, user) = (format!("{}/seal", vizard.url()), user.to_owned());
+    tokio::task::spawn_blocking(move || Browser::shared()?.seal(&page, &user)).await?
+}
+
+/// Invites somebody, and waits until the ghosts that were named so far are `count`.
+async fn invites(user: &E2eeClient, portal: &str, whom: &str, count: usize) -> Result<()> {
+    user.say(portal, &format!("!vizard invite {whom}")).await?;
+    let named = |one: &&Report| one.body().contains("invited as ");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while user.timeline(portal).iter().filter(named).count() < count {
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "no ghost number {count}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// A stock client in an encrypted direct chat with the bot of its homeserver.
+pub async fn acquainted(server: &Synapse, localpart: &str) -> Result<(E2eeClient, String)> {
+    let user = E2eeClient::register_with(server, localpart, Options::default()).await?;
+    let bot = bot_of(&user);
+    let chat = user
+        .create_room(json!({
+            "preset": "trusted_private_chat", "is_direct": true, "invite": [bot],
+            "initial_state": [{
+                "type": "m.room.encryption", "state_key": "",
+                "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+            }],
+        }))
+        .await?;
+    let greeting = |one: &Report| one.room == chat && one.body().starts_with("Hello, I am Vizard");
+    user.wait_for("the greeting", greeting, PATIENCE).await?;
+    Ok((user, chat))
+}
+
+/// Waits for something that Vizard says in a room.
+pub async fn told(user: &E2eeClient, room: &str, parts: &[&str]) -> Result<Report> {
+    let fits = |one: &Report| {
+        one.room == room
+            && one.sender != user.id()
+            && parts.iter().all(|part| one.body().contains(part))
+    };
+    user.wait_for(&format!("{parts:?}"), fits, PATIENCE).await
+}
+
+/// The ghost that `whoami` names.
+pub async fn ghost_of(user: &E2eeClient, portal: &str) -> Result<String> {
+    user.say(portal, "!vizard whoami").await?;
+    let answer = told(user, portal, &["Matrix ID: "]).await?;
+    let (_, rest) = answer.body().split_once("Matrix ID: ").context("a ghost")?;
+    let ghost: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || "@_.:-".contains(*c))
+        .collect();
+    Ok(ghost.trim_end_matches(['.', ':']).to_owned())
+}
+
+/// All that runs in a process, as far as it can be read.
+fn memory_of(vizard: &Vizard) -> Result<PathBuf> {
+    use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+    let id = vizard.id().context("it does not run")?;
+    let into = vizard.directory().join("memory");
+    std::fs::create_dir_all(&into)?;
+    let mut dump = std::fs::File::create(into.join("dump"))?;
+    let mut memory = std::fs::File::open(format!("/proc/{id}/mem"))?;
+    let maps = std::fs::read_to_string(format!("/proc/{id}/maps"))?;
+    let mut read = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(range), Some(rights)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (from, to) = range.split_once('-').context("a range")?;
+        let (from, to) = (u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?);
+        memory.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        // What is mapped and not there cannot be read.
+        let _ = (&mut memory).take(to - from).read_to_end(&mut bytes);
+        dump.write_all(&bytes)?;
+        read += bytes.len();
+    }
+    ensure!(read > 1 << 20, "only {read} bytes of memory were read");
+    Ok(into)
+}
+
+/// What is on the disk of a Vizard, and in its memory.
+fn evidence_of(vizard: &Vizard, with_memory: bool) -> Result<crate::testkit::audit::Evidence> {
+    let mut directories = Vec::new();
+    if with_memory {
+        directories.push(memory_of(vizard)?);
+    }
+    Ok(crate::testkit::audit::Evidence {
+        databases: vec![vizard.directory().join("vizard.db")],
+        directories,
+        logs: vec![vizard.log()],
+    })
+}
+
+async fn clean(evidence: &crate::testkit::audit::Evidence, needles: &[Needle]) -> Result<Audit> {
+    let report = audit(evidence, needles).await?;
+    report.assert_clean();
+    Ok(report)
+}
+
+#[cfg_attr(not(target_os = "linux"), ignore = "reads a process's memory")]
+#[tokio::test(flavor = "multi_thread")]
+async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()> {
+    let mut world = peers("invites", "always").await?;
+    let stock = Stock::default();
+    let third = Synapse::start(Site::reserve("invites-C")?, &stock);
+    let (a, b) = (&world.servers.a, &world.servers.b);
+    let (alice, chat) = acquainted(a, "alicelapwing").await?;
+    // They have never heard of Vizard.
+    let bob = E2eeClient::register_with(b, "bobbittern", Options::default()).await?;
+    let carol = E2eeClient::register_with(b, "carolcurlew", Options::default()).await?;
+    // One whose Matrix ID is known, one who was sealed where neither homeserver nor Vizard of the inviter could look.
+    let other = &world.other.as_ref().context("B")?.vizard;
+    let sealed = seal_on_page(other, carol.id()).await?;
+
+    alice.say(&chat, "create Secret garden --encrypted").await?;
+    told(&alice, &chat, &["created", " as "]).await?;
+    let portal = alice.accept_invite(PATIENCE).await?;
+    alice.await_encryption(&portal).await?;
+    let mask = ghost_of(&alice, &portal).await?;
+
+    invites(&alice, &portal, bob.id(), 1).await?;
+    invites(&alice, &portal, &sealed, 2).await?;
+
+    let bobs = bob.accept_invite(PATIENCE).await?;
+    let carols = carol.accept_invite(PATIENCE).await?;
+    for (user, place) in [(&bob, &bobs), (&carol, &carols)] {
+        user.await_encryption(place).await?;
+        told(user, place, &["joined as "]).await?;
+    }
+    told(&alice, &portal, &["joined"]).await?;
+    let (bob_mask, carol_mask) = (
+        ghost_of(&bob, &bobs).await?,
+        ghost_of(&carol, &carols).await?,
+    );
+    ensure!(bob_mask != carol_mask, "one mask for two");
+
+    let everybody = [(&alice, &portal), (&bob, &bobs), (&carol, &carols)];
+    for (number, (speaker, place)) in everybody.into_iter().enumerate() {
+        let text = format!("word {number} of the garden");
+        speaker.say(place, &text).await?;
+        for (listener, there) in everybody {
+            if listener.id() != speaker.id() {
+                heard(listener, there, &text).await?.assert_trusted();
+            }
+        }
+    }
+
+    // Who is in the room already is answered for like anybody, by a ghost that nobody will be: nothing comes of it.
+    invites(&alice, &portal, bob.id(), 3).await?;
+    let reason = "vizard_invite_requests_total{outcome=\"decoy\",reason=\"in_room\"} 1";
+    ensure!(other.metrics().await?.contains(reason), "no decoy");
+
+    // Nobody's name where it need not be.
+    let invitees = [bob.id(), carol.id()]
+        .map(|id| Needle::user("an invitee", id))
+        .concat();
+    let mut inviter = Needle::user("the inviter", alice.id());
+    inviter.extend(Needle::id("the inviter's portal", &portal));
+    inviter.extend(Needle::id("the inviter's chat", &chat));
+    inviter.push(Needle::text("the inviter's device", alice.device()));
+    clean(&a.evidence(), &invitees).await?;
+    clean(&b.evidence(), &inviter).await?;
+    // Who was sealed elsewhere is not known to the inviter's Vizard either: not on its disk, not in its memory.
+    let hers = Needle::user("who sealed herself", carol.id());
+    clean(&evidence_of(&world.vizard, true)?, &hers).await?;
+    clean(&evidence_of(other, true)?, &inviter).await?;
+
+    // A homeserver without Vizard comes in by an ordinary invite.
+    let third = third.await?;
+    let dave = Client::register(&third, "davedotterel").await?;
+    alice
+        .say(&portal, &format!("!vizard invite {} --plain", dave.id()))
+        .await?;
+    let invite = dave
+        .wait_for(
+            "the invite",
+            |one| one.event["state_key"] == dave.id() && one.sender() == mask,
+            PATIENCE,
+        )
+        .await?;
+    let room = dave.join(&invite.room, &[]).await?;
+    let mut members = dave.joined_members(&room).await?;
+    members.sort();
+    let mut expected = vec![dave.id().to_owned(), mask, bob_mask, carol_mask];
+    expected.sort();
+    ensure!(members == expected, "others are in the room: {members:?}");
+    bob.say(&bobs, "and who are you").await?;
+    let came = |one: &crate::testkit::client::Received| {
+        one.room == room && one.kind() == "m.room.encrypted"
+    };
+    dave.wait_for("a message", came, PATIENCE).await?;
+    // The second invite reached B by now, and opened no second portal.
+    ensure!(
+        !bob.is_invited(),
+        "who is in the room was invited once more"
+    );
+    clean(&third.evidence(), &[invitees, inviter].concat()).await?;
+    world.vizard(Side::A)?.check_alive()?;
+    world.vizard(Side::B)?.check_alive()
+}
+
+/// What a person reads who is invited, and does who does not want to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
+    let world = peers("declines", "never").await?;
+    let (alice, chat) = world.user_with_chat("alice").await?;
+    world
+        .command(&alice, &chat, "create Salon", |text| {
+            text.contains("created")
+        })
+        .await?;
+    let portal = alice
+        .accept_invite("the portal", |_| true, PATIENCE)
+        .await?;
+    let bob = Client::register(&world.servers.b, "bobbittern").await?;
+    let host = |one: &crate::testkit::client::Received| {
+        one.kind() == "m.room.member"
+            && one.event["state_key"] == bob.id()
+            && one.event["content"]["membership"] == "invite"
+            && one.sender().starts_with("@_vizard_p_")
+    };
+    // Declined: nothing happens in the room.
+    world
+        .command(
+            &alice,
+            &portal,
+            &format!("!vizard invite {}", bob.id()),
+            |text| text.contains("invited as "),
+        )
+        .await?;
+    let invite = bob.wait_for("the invite", host, PATIENCE).await?;
+    let mark = bob.mark().await;
+    bob.leave(&invite.room).await?;
+    // Until his refusal is known here, he counts as invited.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    // Invited once more, as somebody else: the first refusal does not stand in the way.
+    world
+        .command(
+            &alice,
+            &portal,
+            &format!("!vizard invite {}", bob.id()),
+            |text| text.contains("invited as "),
+        )
+        .await?;
+    let again = bob
+        .wait_after(mark, "the second invite", host, PATIENCE)
+        .await?;
+    ensure!(again.room != invite.room, "the same portal");
+    Ok(())
+}
+
+/// Prints how long a whole invite takes, from the command to the invitation that the invitee sees, beside a plain federated invite
+/// between the same servers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn what_an_invite_costs() -> Result<()> {
+    const EACH: usize = 15;
+    let world = peers("invite-costs", "never").await?;
+    let (alice, chat) = world.user_with_chat("alice").await?;
+    world
+        .command(&alice, &chat, "create Salon", |text| {
+            text.contains("created")
+        })
+        .await?;
+    let portal = alice
+        .accept_invite("the portal", |_| true, PATIENCE)
+        .await?;
+    let room = alice
+        .create_room(json!({"preset": "private_chat", "name": "Parlour"}))
+        .await?;
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for turn in 0..=EACH {
+        let bob = Client::register(&world.servers.b, &format!("bob{turn}")).await?;
+        let invited = |one: &crate::testkit::client::Received| {
+            one.event["state_key"] == bob.id() && one.event["content"]["membership"] == "invite"
+        };
+        bob.poll(Duration::ZERO).await?;
+        let began = std::time::Instant::now();
+        alice.invite(&room, bob.id()).await?;
+        bob.wait_for("a plain invite", invited, PATIENCE).await?;
+        let plain = began.elapsed();
+        let mark = bob.mark().await;
+        let began = std::time::Instant::now();
+        alice
+            .say(&portal, &format!("!vizard invite {}", bob.id()))
+            .await?;
+        let sees = bob.wait_after(mark, "a sealed invite", invited, PATIENCE);
+        let hears = async {
+            let text = |one: &crate::testkit::client::Received| {
+                one.room == portal && one.body().contains("invited as ")
+            };
+            let mark = alice.mark().await;
+            alice
+                .wait_after(mark, "the end of the command", text, PATIENCE)
+                .await?;
+            anyhow::Ok(began.elapsed())
+        };
+        let (_, sent) = tokio::try_join!(sees, hears)?;
+        // The first one also fetches keys.
+        if turn > 0 {
+            times[0].push(plain);
+            times[1].push(sent);
+            times[2].push(began.elapsed());
+        }
+    }
+    for (what, times) in ["plain", "sealed: the inviter is told", "sealed: both"]
+        .iter()
+        .zip(&mut times)
+    {
+        times.sort_unstable();
+        eprintln!(
+            "{what}: median {:?}, from {:?} to {:?}",
+            times[EACH / 2],
+            times[0],
+            times[EACH - 1]
+        );
+    }
+    Ok(())
+}
