@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruma::UserId;
+use ruma::{OwnedUserId, UserId};
 use serde_json::json;
 use vizard::{
     invite::withdraw,
@@ -80,9 +80,9 @@ fn ten_thousand_letters_cost_little() {
     world.goes_on();
 }
 
-#[test]
-fn an_invite_under_another_name_does_not_ring_again() {
-    let mut world = World::new();
+/// Somebody, and the ghost of Carol that they have invited: she has a portal for it.
+fn carol_is_invited() -> (World, Inviter, OwnedUserId) {
+    let world = World::new();
     world.fake.user(CAROL, "Carol");
     let inviter = Inviter::new(&world, 1);
     let ghost = inviter.ghost_of(&world, CAROL);
@@ -91,6 +91,12 @@ fn an_invite_under_another_name_does_not_ring_again() {
         portals(world, CAROL).len() == 1
     });
     handled(&world);
+    (world, inviter, ghost)
+}
+
+#[test]
+fn an_invite_under_another_name_does_not_ring_again() {
+    let (mut world, inviter, ghost) = carol_is_invited();
     let portal = portals(&world, CAROL).into_keys().next().unwrap();
     let rings = |world: &World| {
         let events = world.fake.events(&portal);
@@ -156,15 +162,7 @@ fn membership(world: &World, inviter: &Inviter, ghost: &UserId) -> String {
 
 #[test]
 fn a_ghost_leaves_whatever_fails_at_home() {
-    let mut world = World::new();
-    world.fake.user(CAROL, "Carol");
-    let inviter = Inviter::new(&world, 1);
-    let ghost = inviter.ghost_of(&world, CAROL);
-    inviter.invite(&world, &ghost);
-    wait(&world, "there is a portal", |world| {
-        portals(world, CAROL).len() == 1
-    });
-    handled(&world);
+    let (mut world, inviter, ghost) = carol_is_invited();
     let (_, task) = withdrawal(&world, &ghost).unwrap();
     let deps = world.deps();
     for _ in 0..50 {

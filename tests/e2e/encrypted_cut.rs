@@ -10,19 +10,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{StatusCode, header},
-    response::Response,
-};
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
     encrypted::Veiled,
     ratchets::parlour,
-    testkit::e2ee::{E2eeClient, Options, Report},
+    testkit::{
+        e2ee::{E2eeClient, Options, Report},
+        proxy::pass_on,
+    },
     world::{PATIENCE, World},
 };
 
@@ -216,24 +213,8 @@ impl Shared {
     }
 
     async fn forward(&self, request: Request) -> Result<Response> {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await?;
-        parts.headers.remove(header::HOST);
-        parts.headers.remove(header::CONTENT_LENGTH);
-        let answer = self
-            .http
-            .request(parts.method, format!("{}{}", self.to, parts.uri))
-            .headers(parts.headers)
-            .body(body)
-            .send()
-            .await?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = answer.status();
-        if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, kind.clone());
-        }
-        *response.body_mut() = answer.bytes().await?.into();
-        Ok(response)
+        pass_on(&self.http, &self.to, parts, body).await
     }
 }

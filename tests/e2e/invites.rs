@@ -274,10 +274,8 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     world.vizard(Side::B)?.check_alive()
 }
 
-/// What a person reads who is invited, and does who does not want to come.
-#[tokio::test(flavor = "multi_thread")]
-async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
-    let world = peers("declines", "never").await?;
+/// Alice, in the portal of a room that she has made.
+async fn salon(world: &World) -> Result<(Client, String)> {
     let (alice, chat) = world.user_with_chat("alice").await?;
     world
         .command(&alice, &chat, "create Salon", |text| {
@@ -287,6 +285,14 @@ async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
     let portal = alice
         .accept_invite("the portal", |_| true, PATIENCE)
         .await?;
+    Ok((alice, portal))
+}
+
+/// What a person reads who is invited, and does who does not want to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
+    let world = peers("declines", "never").await?;
+    let (alice, portal) = salon(&world).await?;
     let bob = Client::register(&world.servers.b, "bobbittern").await?;
     let host = |one: &crate::testkit::client::Received| {
         one.kind() == "m.room.member"
@@ -332,15 +338,7 @@ async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
 async fn what_an_invite_costs() -> Result<()> {
     const EACH: usize = 15;
     let world = peers("invite-costs", "never").await?;
-    let (alice, chat) = world.user_with_chat("alice").await?;
-    world
-        .command(&alice, &chat, "create Salon", |text| {
-            text.contains("created")
-        })
-        .await?;
-    let portal = alice
-        .accept_invite("the portal", |_| true, PATIENCE)
-        .await?;
+    let (alice, portal) = salon(&world).await?;
     let room = alice
         .create_room(json!({"preset": "private_chat", "name": "Parlour"}))
         .await?;

@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::Request,
-    http::{StatusCode, header},
+    http::{StatusCode, header, request::Parts},
     response::Response,
 };
 use serde_json::Value;
@@ -104,6 +104,31 @@ impl Drop for Proxy {
     }
 }
 
+/// Makes a request to another server, as it came; its answer.
+pub async fn pass_on(
+    http: &reqwest::Client,
+    to: &str,
+    mut parts: Parts,
+    body: Bytes,
+) -> Result<Response> {
+    parts.headers.remove(header::HOST);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let answer = http
+        .request(parts.method, format!("{to}{}", parts.uri))
+        .headers(parts.headers)
+        .body(body)
+        .send()
+        .await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind.clone());
+    }
+    *response.body_mut() = answer.bytes().await?.into();
+    Ok(response)
+}
+
 impl Shared {
     async fn answer(self: Arc<Self>, request: Request) -> Response {
         self.forward(request).await.unwrap_or_else(|_| {
@@ -114,21 +139,10 @@ impl Shared {
     }
 
     async fn forward(&self, request: Request) -> Result<Response> {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await?;
-        parts.headers.remove(header::HOST);
-        parts.headers.remove(header::CONTENT_LENGTH);
-        let answer = self
-            .http
-            .request(parts.method, format!("{}{}", self.to, parts.uri))
-            .headers(parts.headers)
-            .body(self.filter(&body).unwrap_or(body))
-            .send()
-            .await?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = answer.status();
-        *response.body_mut() = answer.bytes().await?.into();
-        Ok(response)
+        let body = self.filter(&body).unwrap_or(body);
+        pass_on(&self.http, &self.to, parts, body).await
     }
 
     /// The body without what is to be left out; `None`: as it is.
