@@ -102,7 +102,7 @@ impl Default for Invites {
             per_peer_day: 1000,
             per_inviter_day: 20,
             per_invitee_day: 20,
-            answer_after_ms: 100,
+            answer_after_ms: 50,
             timeout: 60,
             expire_hours: 72,
             allowed_servers: Vec::new(),

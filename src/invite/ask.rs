@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ruma::{ServerName, UserId};
+use ruma::{OwnedUserId, ServerName, UserId};
 
 use super::{exchange, words};
 use crate::{
@@ -68,7 +68,7 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
     if let Some(ghost) = task.ghost.clone() {
         return invite(deps, task, portal.as_deref(), &actor, &ghost, &server).await;
     }
-    let document = match document(deps, &server).await {
+    let document = match keys(deps, task, &server).await? {
         Ok(document) => document,
         Err(Unknown::Store(_)) => return Ok(Outcome::Later),
         Err(Unknown::Busy) if attempts + 1 < TRIES => return Ok(Outcome::Later),
@@ -87,10 +87,7 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
             let (told, answered) = tokio::join!(telling, asked);
             told?;
             match answered? {
-                Some(Reply::Ghost { ghost, .. }) => {
-                    task.ghost = Some(ghost);
-                    Ok(Outcome::Again)
-                }
+                Some(Reply::Ghost { ghost, .. }) => named(deps, task, ghost, &server).await,
                 Some(Reply::Refused) => over(deps, task, &words::refused(&server)).await,
                 None => {
                     let text = words::silent(deps, task, &server);
@@ -101,12 +98,23 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
     }
 }
 
-/// The keys of the invitee's Vizard, which may be this one.
-async fn document(deps: &Deps, server: &ServerName) -> Result<Arc<KeyDocument>, Unknown> {
+/// The keys of the invitee's Vizard, which may be this one. If they have to be fetched, that is told meanwhile.
+async fn keys(
+    deps: &Deps,
+    task: &mut InviteTask,
+    server: &ServerName,
+) -> Result<Result<Arc<KeyDocument>, Unknown>, PortalError> {
     if server == deps.namespace.server() {
-        return Ok(deps.keys.document());
+        return Ok(Ok(deps.keys.document()));
     }
-    deps.peers.document(server).await.map(Arc::new)
+    if let Ok(Some(document)) = deps.peers.at_hand(server).await {
+        return Ok(Ok(Arc::new(document)));
+    }
+    let text = format!("looking for {server}'s keys…");
+    let telling = deps.report(&mut task.report, "looking", &text);
+    let (told, document) = tokio::join!(telling, deps.peers.document(server));
+    told?;
+    Ok(document.map(Arc::new))
 }
 
 /// Seals whom it is for, if that was not done before, and signs the request.
@@ -170,6 +178,34 @@ async fn sign(
     })
 }
 
+/// Another Vizard named a ghost. That it is invited is on record before it is.
+async fn named(
+    deps: &Deps,
+    task: &mut InviteTask,
+    ghost: OwnedUserId,
+    server: &ServerName,
+) -> Result<Outcome, PortalError> {
+    if let Some(portal) = task.portal {
+        let now = deps.clock.now();
+        let invite = SentInvite {
+            nick: nick_of_ghost(&ghost),
+            ghost: ghost.clone(),
+            server: server.to_string(),
+            sent: now,
+            expires: task.request.as_ref().map_or(now, |asking| asking.expires),
+            report: task.report.clone(),
+        };
+        sent::note(deps, portal, &invite).await?;
+        task.noted = true;
+    }
+    task.ghost = Some(ghost);
+    Ok(Outcome::Again)
+}
+
+fn nick_of_ghost(ghost: &UserId) -> String {
+    SenderKeyId::of_ghost(ghost).map_or_else(|| ghost.to_string(), |key| nick_of(&key))
+}
+
 /// Invites the ghost, or tells whoever is to invite it.
 async fn invite(
     deps: &Deps,
@@ -179,26 +215,13 @@ async fn invite(
     ghost: &UserId,
     server: &ServerName,
 ) -> Result<Outcome, PortalError> {
-    let now = deps.clock.now();
-    let expires = task.request.as_ref().map_or(now, |asking| asking.expires);
     let Some(portal) = portal else {
+        let now = deps.clock.now();
+        let expires = task.request.as_ref().map_or(now, |asking| asking.expires);
         let text = words::handed_over(ghost, &task.room, expires.saturating_sub(now));
         return over(deps, task, &text).await;
     };
-    let nick = SenderKeyId::of_ghost(ghost).map_or_else(|| ghost.to_string(), |key| nick_of(&key));
-    if !task.noted {
-        let invite = SentInvite {
-            ghost: ghost.to_owned(),
-            nick,
-            server: server.to_string(),
-            sent: now,
-            expires,
-            report: task.report.clone(),
-        };
-        sent::note(deps, portal.id, &invite).await?;
-        task.noted = true;
-        return Ok(Outcome::Again);
-    }
+    let nick = nick_of_ghost(ghost);
     match deps.homeserver.invite(actor, &task.room, ghost).await {
         Ok(()) => {
             let text = format!("invited as {nick}; waiting for an answer from {server}.");
@@ -219,7 +242,12 @@ async fn openly(
     actor: &Actor,
     user: &UserId,
 ) -> Result<Outcome, PortalError> {
-    let text = match deps.homeserver.invite(actor, &task.room, user).await {
+    let text = "inviting openly, for everybody to see…";
+    let telling = deps.report(&mut task.report, "openly", text);
+    // Another server is asked, which may be slow.
+    let (told, invited) = tokio::join!(telling, deps.homeserver.invite(actor, &task.room, user));
+    told?;
+    let text = match invited {
         Ok(()) => words::invited_openly(user.server_name()),
         Err(error) if error.class() == Class::GiveUp => words::forbidden(&error),
         Err(error) => return Err(error.into()),

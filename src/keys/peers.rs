@@ -138,7 +138,12 @@ impl Peers {
         self.find(server, Need::Known).await
     }
 
-    /// The same because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
+    /// What is at hand and fresh enough: nobody has to be asked.
+    pub async fn at_hand(&self, server: &ServerName) -> Result<Option<KeyDocument>, Unknown> {
+        self.fresh(server, Need::Known, self.0.clock.now()).await
+    }
+
+    /// [`Peers::document`] because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
     /// being fetched, or if too many are new today.
     pub async fn document_for_stranger(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
         self.find(server, Need::OfStranger).await

@@ -11,7 +11,6 @@ use crate::{
     },
     homeserver::{Actor, Class},
     portal::{JoinTarget, PortalError},
-    sealed::SealedAddress,
     store::{InviteTask, PortalId, Route, Task, Whom},
 };
 
@@ -142,12 +141,10 @@ async fn queue(call: &Call<'_>, plan: Plan) -> Result<Answer, PortalError> {
         ))
         .into());
     }
-    let mut report = call.new_report();
-    deps.report(&mut report, "looking", &opening(&plan.whom))
-        .await?;
-    if let Whom::User(user) = &plan.whom {
-        warn(call, user.server_name().as_str()).await?;
-    }
+    let server = match &plan.whom {
+        Whom::User(user) => Some(user.server_name().to_owned()),
+        Whom::Plain(_) | Whom::Sealed(_) => None,
+    };
     let task = InviteTask {
         user: call.user.mxid.clone(),
         portal: plan.portal,
@@ -156,22 +153,15 @@ async fn queue(call: &Call<'_>, plan: Plan) -> Result<Answer, PortalError> {
         request: None,
         ghost: None,
         noted: false,
-        report,
+        report: call.new_report(),
     };
+    // The job says all that is to be said of how it goes.
     deps.add_job(event, deps.clock.now(), Task::Invite(Box::new(task)))
         .await?;
-    Ok(Answer::none())
-}
-
-fn opening(whom: &Whom) -> String {
-    match whom {
-        Whom::Plain(_) => "inviting openly, for everybody to see…".to_owned(),
-        Whom::User(user) => format!("looking for {}'s keys…", user.server_name()),
-        Whom::Sealed(text) => match SealedAddress::parse(text) {
-            Ok(address) => format!("looking for {}'s keys…", address.server()),
-            Err(_) => "looking for the keys…".to_owned(),
-        },
+    if let Some(server) = server {
+        warn(call, server.as_str()).await?;
     }
+    Ok(Answer::none())
 }
 
 /// Where the command can be read by the homeserver, that is said: once, beside the report, which changes.
