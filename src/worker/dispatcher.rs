@@ -42,8 +42,12 @@ impl Dispatcher {
     /// A dispatcher and the door that feeds it.
     #[must_use]
     pub fn new(deps: Deps, lanes: Arc<Lanes>) -> (Self, Intake) {
-        let (intake, arrivals) =
-            Intake::new(deps.store.clone(), deps.clock.clone(), Hints::new(&deps));
+        let (intake, arrivals) = Intake::new(
+            deps.store.clone(),
+            deps.clock.clone(),
+            deps.namespace.clone(),
+            Hints::new(&deps),
+        );
         (
             Self {
                 deps,
