@@ -8,8 +8,8 @@ use crate::run::{Direction, Outcome, Run, Way};
 const TARGET: f64 = 0.9;
 
 /// The table's first two lines.
-const HEAD: &str = "| | lanes | Vizard, sends/s | clients | bare service | ÷ clients (≥ 0.9) | ÷ service | p50, p99 ms: Vizard | clients | service | requests per message | |\n\
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
+const HEAD: &str = "| | lanes | Vizard, sends/s | clients | bare service | ÷ clients (≥ 0.9) | ÷ service | p50, p99 ms: Vizard | clients | service | Synapse's CPU per message, ms: Vizard | clients | service | requests per message | |\n\
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
 
 /// Collects outcomes.
 #[derive(Debug, Default)]
@@ -21,13 +21,14 @@ impl Report {
     /// Takes an outcome, and tells it on stderr.
     pub fn add(&mut self, run: Run, outcome: Outcome) {
         eprintln!(
-            "{} {:>2} lanes, {:?}: {:.1} sends/s, p50 {:.1} ms, p99 {:.1} ms, {}",
+            "{} {:>2} lanes, {:?}: {:.1} sends/s, p50 {:.1} ms, p99 {:.1} ms, {:.1} ms of Synapse's CPU each, {}",
             run.direction.name(),
             run.lanes,
             run.way,
             outcome.per_second,
             outcome.p50_ms,
             outcome.p99_ms,
+            outcome.cpu_ms,
             outcome.kinds
         );
         for fault in &outcome.faults {
@@ -64,13 +65,16 @@ impl Report {
                 format!("{p50:.1}, {:.1}", figure(way, |outcome| outcome.p99_ms))
             };
             println!(
-                "| {} | {lanes} | {ours:.1} | {clients:.1} | {service:.1} | {:.2} | {:.2} | {} | {} | {} | {:.3} | {} |",
+                "| {} | {lanes} | {ours:.1} | {clients:.1} | {service:.1} | {:.2} | {:.2} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.3} | {} |",
                 direction.name(),
                 ours / clients,
                 ours / service,
                 latency(Way::Vizard),
                 latency(Way::Clients),
                 latency(Way::Service),
+                figure(Way::Vizard, |outcome| outcome.cpu_ms),
+                figure(Way::Clients, |outcome| outcome.cpu_ms),
+                figure(Way::Service, |outcome| outcome.cpu_ms),
                 figure(Way::Vizard, |outcome| outcome.requests),
                 if ours >= TARGET * clients {
                     "✓"

@@ -3,9 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::{
     gate::Gate,
+    run::DEVICE,
     testkit::{
         client::{Client, Received, Source},
         site::Site,
@@ -132,6 +135,10 @@ impl World {
         alice.say(&portal, "good evening").await?;
         let ghost = hears(bob, &room, "good evening").await?;
 
+        for user in [&ghost, &mirror] {
+            self.give_device(user).await?;
+        }
+
         let person = self
             .synapse
             .register(&format!("person{number}"), "password")
@@ -161,6 +168,20 @@ impl World {
             plain_room,
             plain_portal,
         })
+    }
+
+    /// Makes the device with which the bare service speaks as `user`.
+    async fn give_device(&self, user: &str) -> Result<()> {
+        let service = Client::new(Account {
+            user_id: user.to_owned(),
+            password: String::new(),
+            access_token: self.token.clone(),
+            device_id: String::new(),
+            url: self.gate.url(),
+        });
+        let (path, query) = (["v3", "devices", DEVICE], [("user_id", user)]);
+        let made = service.call_with(Method::PUT, &path, &query, Some(json!({})));
+        made.await.map(|_| ())
     }
 
     /// A counter or gauge of Vizard's; 0 when it was never touched.
