@@ -215,7 +215,7 @@ impl World {
         let by_command = began.elapsed();
         alice.settle(Duration::from_millis(300)).await?;
 
-        let (mark, heard) = (bob.mark().await, alice.mark().await);
+        let (mark, before) = (bob.mark().await, alice.mark().await);
         let began = Instant::now();
         alice
             .say(portal, &format!("!vizard invite {}", bob.id()))
@@ -223,7 +223,7 @@ impl World {
         let told = |one: &Received| one.room == *portal && one.body().contains("invited as ");
         let hears = async {
             alice
-                .wait_after(heard, "the answer", told, PATIENCE)
+                .wait_after(before, "the answer", told, PATIENCE)
                 .await?;
             anyhow::Ok(began.elapsed())
         };
