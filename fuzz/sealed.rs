@@ -8,8 +8,8 @@ use super::{
     pseudonym::SenderKey,
     rng::Rng,
     sealed::{
-        HpkeKey, HpkeKeys, KeyDocument, MAX_ADDRESS, MAX_DOCUMENT, MAX_MESSAGE, Reply,
-        SealedAddress, UnverifiedRequest, open,
+        Asked, HpkeKey, HpkeKeys, KeyDocument, MAX_ADDRESS, MAX_DOCUMENT, MAX_MESSAGE, PLAIN,
+        Reply, SealedAddress, Target, UnverifiedRequest, open, read_plain,
     },
 };
 
@@ -36,6 +36,32 @@ pub fn address(text: &str) -> bool {
     true
 }
 
+/// Any bytes as what is inside a sealed address, which whoever seals can choose: it names somebody of this server, or nobody.
+pub fn inside(bytes: &[u8]) -> bool {
+    let mut plain = [0; PLAIN];
+    for (to, from) in plain.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    let server = server_name!("b.example");
+    let read = read_plain(&plain, server);
+    assert_eq!(read, read_plain(&plain, server));
+    match read {
+        Some((Target::User(user), _)) => {
+            assert_eq!(user.server_name(), server);
+            assert_eq!(
+                user.localpart().as_bytes(),
+                &plain[2..2 + usize::from(plain[1])]
+            );
+            true
+        }
+        Some((Target::Contact(id), _)) => {
+            assert_eq!(id, plain[2..18]);
+            true
+        }
+        None => false,
+    }
+}
+
 /// Any bytes as a key document: what is taken is signed by all its keys, and reads the same when it is written again.
 pub fn document(bytes: &[u8]) -> bool {
     let Ok(document) = KeyDocument::parse_of_any_time(bytes, server_name!("b.example")) else {
@@ -50,6 +76,34 @@ pub fn document(bytes: &[u8]) -> bool {
     let again = KeyDocument::parse_of_any_time(again.as_bytes(), document.server());
     assert_eq!(again.as_ref(), Ok(&document));
     true
+}
+
+/// Any bytes as an answer to just the question that it claims to answer, of the Vizard whose document is among the test vectors;
+/// tells whether it is one.
+pub fn reply(bytes: &[u8]) -> bool {
+    let vector = include_str!("../docs/vectors/key-document.json");
+    let vector: serde_json::Value = serde_json::from_str(vector).unwrap_or_default();
+    let server = server_name!("b.example");
+    let document = vector["document"].to_string();
+    let Ok(document) = KeyDocument::parse_of_any_time(document.as_bytes(), server) else {
+        unreachable!("the vector is a document");
+    };
+    let content: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let text = |field: &str| content[field].as_str().unwrap_or_default().to_owned();
+    let asked = Asked {
+        request_id: text("request_id"),
+        request_hash: text("request_hash"),
+        server: server.to_owned(),
+        room: room_id!("!room:a.example").to_owned(),
+    };
+    match Reply::parse(bytes, document.bot(), &asked, &document) {
+        Ok(Reply::Ghost { ghost, .. }) => {
+            assert_eq!(ghost.server_name(), server);
+            true
+        }
+        Ok(Reply::Refused) => true,
+        Err(_) => false,
+    }
 }
 
 /// Any bytes as the content of a message to a bot; tells whether it is a request that its inviter signed.

@@ -31,7 +31,7 @@ enum Source {
 
 #[derive(Debug)]
 struct Fast {
-    start: UnixMillis,
+    start: AtomicU64,
     since: std::time::Instant,
     factor: u32,
 }
@@ -56,7 +56,7 @@ impl Clock {
     #[must_use]
     pub fn fast(start: UnixMillis, factor: u32) -> Self {
         Self(Source::Fast(Arc::new(Fast {
-            start,
+            start: AtomicU64::new(start),
             since: std::time::Instant::now(),
             factor: factor.max(1),
         })))
@@ -72,7 +72,8 @@ impl Clock {
         match &self.0 {
             Source::Mock(mock) => mock.load(Ordering::SeqCst),
             Source::Fast(fast) => {
-                fast.start + millis(fast.since.elapsed().saturating_mul(fast.factor))
+                fast.start.load(Ordering::SeqCst)
+                    + millis(fast.since.elapsed().saturating_mul(fast.factor))
             }
             Source::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
@@ -92,11 +93,14 @@ impl Clock {
         }
     }
 
-    /// Moves a mock clock forward; does nothing to others.
+    /// Moves a clock for tests forward; does nothing to the machine's. Who waits does not notice.
     pub fn advance(&self, duration: Duration) {
-        if let Source::Mock(mock) = &self.0 {
-            mock.fetch_add(millis(duration), Ordering::SeqCst);
-        }
+        let now = match &self.0 {
+            Source::Mock(mock) => mock,
+            Source::Fast(fast) => &fast.start,
+            Source::System => return,
+        };
+        now.fetch_add(millis(duration), Ordering::SeqCst);
     }
 }
 

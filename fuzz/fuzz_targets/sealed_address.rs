@@ -10,4 +10,5 @@ mod checks;
 
 fuzz_target!(|data: &str| {
     checks::address(data);
+    checks::inside(data.as_bytes());
 });

@@ -10,4 +10,5 @@ mod checks;
 
 fuzz_target!(|data: &[u8]| {
     checks::message(data);
+    checks::reply(data);
 });

@@ -47,7 +47,8 @@ pub async fn invited(
     event: &EventId,
     inviter: &UserId,
 ) -> Result<(), PortalError> {
-    let may = access::may_use(&deps.config.access, &deps.namespace, inviter);
+    let may = access::may_use(&deps.config.access, &deps.namespace, inviter)
+        && !access::is_banned(&deps.config.access, inviter);
     // A stranger on another server does not get to choose rooms that this homeserver joins: a large one costs
     // it a lot. The invite is declined.
     if !may && inviter.server_name() != deps.namespace.server()

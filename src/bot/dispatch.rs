@@ -47,7 +47,8 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
     let admin = access::is_admin(&deps.config.access, &invocation.sender);
     let command = commands::find(line.name).filter(|command| command.is_for(admin));
 
-    let may = access::may_use(&deps.config.access, &deps.namespace, &invocation.sender);
+    let may = access::may_use(&deps.config.access, &deps.namespace, &invocation.sender)
+        && !access::is_banned(&deps.config.access, &invocation.sender);
     let keeps = user
         .as_ref()
         .is_some_and(|user| !user.pseudonyms.is_empty())

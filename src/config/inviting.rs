@@ -52,6 +52,8 @@ pub struct Invites {
     pub timeout: u64,
     /// Hours for which an invite is good.
     pub expire_hours: u32,
+    /// Minutes after its end within which a ghost that was not accepted leaves, each at a time of its own.
+    pub spread_minutes: u32,
     /// Servers whose Vizards may invite people here; `*` and `?` are wild. Empty: all.
     pub allowed_servers: Vec<String>,
     /// Servers whose Vizards may not; `*` and `?` are wild.
@@ -105,6 +107,7 @@ impl Default for Invites {
             answer_after_ms: 50,
             timeout: 60,
             expire_hours: 72,
+            spread_minutes: 360,
             allowed_servers: Vec::new(),
             denied_servers: Vec::new(),
         }

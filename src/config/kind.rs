@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Users,
     /// Matrix IDs.
     UserIds,
+    /// Patterns of Matrix IDs.
+    UserPatterns,
     /// Patterns of room ids and aliases.
     Rooms,
     /// Patterns of server names.
@@ -67,6 +69,7 @@ impl Kind {
                 | Self::Whole { .. }
                 | Self::Users
                 | Self::UserIds
+                | Self::UserPatterns
                 | Self::Rooms
                 | Self::Servers
         )
@@ -105,6 +108,9 @@ impl Kind {
             ),
             Self::UserIds => self.each(value, r#"["@admin:example.org"]"#, |user| {
                 UserId::parse(user).is_ok()
+            }),
+            Self::UserPatterns => self.each(value, r#"["@spam*:*", "@*:evil.example"]"#, |user| {
+                user.starts_with(['@', '*', '?']) && is_word(user)
             }),
             Self::Rooms => self.each(value, r##"["!abc:example.org", "#spam-*:*"]"##, |room| {
                 room.starts_with(['!', '#', '*', '?']) && is_word(room)

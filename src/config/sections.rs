@@ -76,6 +76,8 @@ pub struct Secrets {
 pub struct Access {
     /// Who may use Vizard: Matrix IDs, server names, or `*`. Empty: everybody on `homeserver.server_name`.
     pub users: Vec<String>,
+    /// Matrix IDs of those who may not, whatever `users` says; `*` and `?` are wild.
+    pub denied_users: Vec<String>,
     /// Matrix IDs of admins.
     pub admins: Vec<OwnedUserId>,
     /// Pseudonyms per user, those of left rooms included.
@@ -260,6 +262,7 @@ impl Default for Access {
     fn default() -> Self {
         Self {
             users: Vec::new(),
+            denied_users: Vec::new(),
             admins: Vec::new(),
             max_pseudonyms: 100,
             joins_per_hour: 20,

@@ -20,8 +20,9 @@ pub(super) async fn own(State(state): State<super::State>) -> Response {
     document(state.keys.document().json())
 }
 
-/// `GET /_vizard/v1/server_keys/{server_name}`: what is pinned for another server, and on what that rests; of this one, its
-/// document.
+/// `GET /_vizard/v1/server_keys/{server_name}`: what is pinned for another server that the admin named in the configuration, and
+/// whether more than homeservers vouches for it; of this one, its document. Of any other there is nothing to see: that it is pinned,
+/// and since when, would tell whom people here invite.
 pub(super) async fn pinned(
     State(state): State<super::State>,
     Path(server): Path<String>,
@@ -30,6 +31,9 @@ pub(super) async fn pinned(
     let own = state.keys.document();
     if own.server() == server {
         return Ok(document(&json!({ "document": own.json() })));
+    }
+    if !state.peers.is_named(server) {
+        return Err(ApiError::NotFound);
     }
     let peer = state.peers.pinned(server).await.map_err(|error| {
         tracing::error!(%error, "pinned keys could not be read");
@@ -40,8 +44,6 @@ pub(super) async fn pinned(
     Ok(document(&json!({
         "document": pinned.json(),
         "anchored": peer.anchored,
-        "since_ts": peer.since,
-        "fetched_ts": peer.fetched,
     })))
 }
 

@@ -19,11 +19,8 @@ use crate::{
         self, InviteRequest, Inviter, Opened, RESPONSE_TYPE, Rejected, RequestFault,
         UnverifiedRequest, Verdict,
     },
-    store::Portal,
+    store::{Portal, Where},
 };
-
-/// Ghosts that were not accepted leave within so long after their invite's end.
-const SPREAD: UnixMillis = 6 * 60 * 60 * 1000;
 
 /// What a request turned out to be.
 enum Checked {
@@ -35,11 +32,12 @@ enum Checked {
 
 /// Answers a request that reached the bot.
 pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
-    let mut tell = None;
+    let (mut tell, mut inviter) = (None, None);
     let content = match check(deps, mail).await {
         Checked::Good(request, opened) => {
             let (content, portal) = answered(deps, &request, &opened).await?;
-            tell = portal.map(|portal| (portal, request.inviter));
+            tell = portal.map(|portal| (portal, request.room.clone()));
+            inviter = Some(request.inviter);
             content
         }
         Checked::Wrong(rejected) => {
@@ -56,13 +54,34 @@ pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
     };
     let every = deps.config.invites.answer_after_ms;
     let wait = until_answer(mail.received, deps.clock.now(), every);
-    deps.clock.sleep(Duration::from_millis(wait)).await;
-    let sent = send(deps, mail, &content).await;
-    // Not before: it is work that other answers have not.
-    if let Some((portal, inviter)) = tell {
-        whisper::about(deps, &portal, inviter.user()).await?;
+    let answer = async {
+        deps.clock.sleep(Duration::from_millis(wait)).await;
+        let sent = send(deps, mail, &content).await;
+        // Not before: it is work that other answers have not.
+        if let (Some((portal, room)), Some(inviter)) = (tell, &inviter) {
+            let place = if portal.room == room {
+                Where::There
+            } else {
+                Where::Successor
+            };
+            whisper::about(deps, &portal, inviter.user(), &room, place).await?;
+        }
+        sent
+    };
+    let (answered, ()) = tokio::join!(answer, acquaint(deps, inviter.as_ref()));
+    answered
+}
+
+/// Looks for the keys of a pseudonym's server, which has to vouch for it when its invite comes: for every request, whatever it is
+/// worth, so that looking tells nothing. The answer does not wait for it.
+async fn acquaint(deps: &Deps, inviter: Option<&Inviter>) {
+    let Some(Inviter::Ghost(inviter, ..)) = inviter else {
+        return;
+    };
+    let server = inviter.server_name();
+    if server != deps.namespace.server() && deps.config.invites.admits(server) {
+        let _ = deps.peers.document_for_stranger(server).await;
     }
-    sent
 }
 
 /// In this order: shape, sender, server, expiry, signature, address.
@@ -129,14 +148,19 @@ async fn answered(
     let told = matches!(verdict, Verdict::Decoy(reason) if reason.is_told_to_the_user());
     // Who is in the room because this ghost was real needs not be told of it. Who is told is told once, however often is asked.
     let told = told && before.as_ref().is_none_or(|before| before.decoy);
-    // What was offered before stays as it was, and costs nobody anything.
-    if before.is_none() && !gathered.over.peer {
+    let real = verdict == Verdict::Real;
+    let seed = prepared.key.seed();
+    let offered = offered(deps, request, opened, &gathered, seed, !real);
+    // What was offered before stays as it was, and costs nobody anything, however many ask at once.
+    if gathered.over.peer || gathered.over.inviter {
+        if before.is_none() {
+            let server = request.inviter.user().server_name();
+            let now = deps.clock.now();
+            deps.beyond.add(&prepared.ghost, server, &offered, now);
+        }
+    } else if offered.note(deps, &prepared.ghost).await? {
         let nobody = facts::nobody(deps);
-        let real = verdict == Verdict::Real;
         gathered.quotas.count(deps, real, &nobody).await?;
-        let seed = prepared.key.seed();
-        let offered = offered(deps, request, opened, &gathered, seed, !real);
-        offered.note(deps, &prepared.ghost).await?;
     }
     Ok((prepared.content, gathered.portal.filter(|_| told)))
 }
@@ -166,10 +190,15 @@ fn offered(
         single_until: opened.is_single_use().then_some(opened.expires_ts),
         address,
         expires: request.expires_ts,
-        leave_at: request.expires_ts + deps.rng.below(SPREAD),
+        leave_at: request.expires_ts + deps.rng.below(spread(deps)),
         declined: false,
         shown: 0,
     }
+}
+
+/// Ghosts that were not accepted leave within so long after their invite's end.
+pub(super) fn spread(deps: &Deps) -> UnixMillis {
+    u64::from(deps.config.invites.spread_minutes) * 60 * 1000
 }
 
 async fn send(deps: &Deps, mail: &Mail, content: &Value) -> Result<(), PortalError> {

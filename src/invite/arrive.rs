@@ -1,17 +1,22 @@
 //! An invite has come for a ghost that was offered. Handled in one lane per room, so that an invite and its end keep their order;
 //! each step is idempotent, and after a crash the invite is handled again.
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, RoomId, RoomOrAliasId, UserId};
 
-use super::facts::{is_one_of, keeps_out};
+use super::{
+    answer,
+    facts::{is_one_of, keeps_out},
+    quota, whisper,
+};
 use crate::{
     event::Event,
     portal::{
-        Deps, Offered, PortalError, UsedAddress,
+        Deps, Offered, PortalError, UsedAddress, WasHere, access,
         invited::{self, count},
     },
     pseudonym::Role,
-    store::{Created, KeptOut, PortalState, Task, User, WithdrawTask},
+    sealed::MAX_REQUEST_AHEAD_MS,
+    store::{Created, KeptOut, PortalState, Task, User, Where, WithdrawTask},
 };
 
 /// How often an invite of one ghost is shown. Who takes it back and invites again may have erred, or wants to annoy.
@@ -39,20 +44,14 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
         return Ok(());
     }
     let Some(offered) = Offered::of(deps, &ghost).await? else {
-        count("unoffered");
-        return Ok(());
+        return stray(deps, &ghost, event).await;
     };
     if offered.room != event.room_id {
         count("mismatched");
         return Ok(());
     }
     // Whatever it is worth: all leave at a time that was drawn in the same way.
-    let task = Task::Withdraw(WithdrawTask {
-        ghost: ghost.clone(),
-        room: offered.room.clone(),
-    });
-    let source = format!("withdraw {ghost}");
-    deps.add_job(&source, offered.leave_at, task).await?;
+    leaves(deps, &ghost, event, offered.leave_at).await?;
     if offered.by_ghost && offered.inviter != event.sender {
         count("mismatched");
         return Ok(());
@@ -84,6 +83,46 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     }
 }
 
+/// Nothing is on record of the ghost: a quota was used up when it was asked for, or nobody ever asked, which cannot be told once
+/// Vizard was restarted. It leads nowhere, and leaves as all others do: when it was to leave, as far as that is remembered, and else
+/// so late as any may.
+async fn stray(deps: &Deps, ghost: &OwnedUserId, event: &Event) -> Result<(), PortalError> {
+    let known = deps.beyond.of(ghost);
+    if known.as_ref().is_some_and(|it| it.room != event.room_id) {
+        count("mismatched");
+        return Ok(());
+    }
+    count("unoffered");
+    let now = deps.clock.now();
+    if deps.has_job(&source_of(ghost)).await?
+        || !quota::may_leave(deps, event.sender.server_name(), now).await?
+    {
+        return Ok(());
+    }
+    let latest = || now + MAX_REQUEST_AHEAD_MS + deps.rng.below(answer::spread(deps));
+    let leave_at = known.map_or_else(latest, |it| it.leave_at);
+    leaves(deps, ghost, event, leave_at).await
+}
+
+/// Queues the end of an invite.
+async fn leaves(
+    deps: &Deps,
+    ghost: &OwnedUserId,
+    event: &Event,
+    leave_at: u64,
+) -> Result<(), PortalError> {
+    let task = Task::Withdraw(WithdrawTask {
+        ghost: ghost.clone(),
+        room: event.room_id.clone(),
+        leave_at: Some(leave_at),
+    });
+    deps.add_job(&source_of(ghost), leave_at, task).await
+}
+
+fn source_of(ghost: &OwnedUserId) -> String {
+    format!("withdraw {ghost}")
+}
+
 /// Somebody removed a ghost of ours from a room, or took its invite back.
 pub async fn taken_back(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     let Some(ghost) = ghost_of(deps, event) else {
@@ -106,37 +145,59 @@ async fn is_welcome(deps: &Deps, offered: &Offered, event: &Event) -> Result<boo
     let replaced = invited::replaced(event);
     let user = deps.store.user(&offered.user).await?;
     let user = user.unwrap_or_else(|| User::new(offered.user.clone()));
-    let is_there = |room: &ruma::RoomId| is_one_of(room, &offered.room, replaced.as_ref());
-    if user.pseudonyms.iter().any(|known| is_there(&known.room)) {
+    if !is_admitted(deps, offered, event, &user) {
+        return Ok(false);
+    }
+    let is_there = |room: &RoomId| is_one_of(room, &offered.room, replaced.as_ref());
+    if let Some(known) = user.pseudonyms.iter().find(|it| is_there(&it.room)) {
+        // Which room this one replaces was not known when it was asked for, so that they were not told.
+        if known.room != offered.room {
+            let portal = deps.portals.get(known.portal).await?;
+            let (who, place) = (&event.sender, Where::Predecessor);
+            whisper::about(deps, &portal, who, &offered.room, place).await?;
+        }
         return Ok(false);
     }
     for room in [Some(&offered.room), replaced.as_ref()]
         .into_iter()
         .flatten()
     {
-        if deps.store.is_forgotten(&user.mxid, room).await? {
+        if deps.store.is_forgotten(&user.mxid, room).await?
+            || WasHere::of(deps, &user.mxid, room).await?.is_some()
+        {
             return Ok(false);
         }
     }
     // They take up pseudonyms that the user may want for other rooms.
     let most = (deps.config.access.max_pseudonyms / 4).clamp(1, MOST_AT_ONCE);
-    if unanswered(deps, &user).await? >= most {
-        return Ok(false);
-    }
-    let id = offered.address.as_ref().map(|(id, _)| *id);
+    Ok(unanswered(deps, &user).await? < most)
+}
+
+/// Whether neither the admin nor the user has anything against it by now.
+fn is_admitted(deps: &Deps, offered: &Offered, event: &Event, user: &User) -> bool {
+    let (access, settings) = (&deps.config.access, &deps.config.invites);
     let servers = [&event.sender, &offered.inviter].map(|who| who.server_name().to_owned());
+    let room = <&RoomOrAliasId>::from(&*offered.room);
+    let denied = servers
+        .iter()
+        .any(|server| access.denial(room, std::slice::from_ref(server)).is_some());
+    let id = offered.address.as_ref().map(|(id, _)| *id);
     let [theirs, asked] = servers.map(KeptOut::Server);
-    let kept_out = keeps_out(&user, &KeptOut::User(event.sender.clone()))
-        || keeps_out(&user, &KeptOut::User(offered.inviter.clone()))
-        || keeps_out(&user, &theirs)
-        || keeps_out(&user, &asked)
-        || id.is_some_and(|id| keeps_out(&user, &KeptOut::Address(id)))
+    let kept_out = keeps_out(user, &KeptOut::User(event.sender.clone()))
+        || keeps_out(user, &KeptOut::User(offered.inviter.clone()))
+        || keeps_out(user, &theirs)
+        || keeps_out(user, &asked)
+        || id.is_some_and(|id| keeps_out(user, &KeptOut::Address(id)))
         || user
             .addresses
             .iter()
             .any(|address| Some(address.id) == id && address.revoked);
-    let settings = &deps.config.invites;
-    Ok(!kept_out && settings.enabled && settings.admits(event.sender.server_name()))
+    !kept_out
+        && !denied
+        && access::may_use(access, &deps.namespace, &user.mxid)
+        && !access::is_banned(access, &user.mxid)
+        && settings.enabled
+        && settings.admits(event.sender.server_name())
 }
 
 /// How many invites a user has not answered.

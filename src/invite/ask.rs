@@ -80,8 +80,10 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
     match task.request.clone() {
         None => sign(deps, task, portal.as_deref(), &document).await,
         Some(asking) => {
-            let text = format!("sealed for {server}; asking its Vizard…");
-            let telling = deps.report(&mut task.report, "asking", &text);
+            let telling = async {
+                let text = words::asking(deps, &server).await;
+                deps.report(&mut task.report, "asking", &text).await
+            };
             let asked = Box::pin(exchange::ask(deps, &actor, &task.room, &asking, document));
             // The question does not wait for the words about it.
             let (told, answered) = tokio::join!(telling, asked);

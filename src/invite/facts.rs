@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     contacts::Contact,
-    quota::{Over, Quotas},
+    quota::{self, Over, Quotas},
 };
 use crate::{
     clock::UnixMillis,
     homeserver::{Class, Error},
-    portal::{Deps, PortalError, UsedAddress, access},
+    portal::{Deps, PortalError, UsedAddress, WasHere, access},
     sealed::{AddressState, Facts, InviteRequest, Opened, Target},
     store::{Address, KeptOut, Portal, PortalId, PortalState, User},
 };
@@ -64,10 +64,12 @@ pub async fn gather(
     let spent = UsedAddress::of(deps, &payload).await?.is_some();
     let exists = exists(deps, &user).await?;
     let forgotten = deps.store.is_forgotten(&user, room).await?;
-    let quotas = Quotas::of(&request.inviter, &user, now);
+    let strange = quota::is_strange(deps, inviter.server_name()).await?;
+    let quotas = Quotas::of(&request.inviter, strange, &user, now);
     let over = quotas.look(deps).await?;
     let known = record.clone().unwrap_or_else(|| User::new(user.clone()));
-    let portal = portal_into(deps, &known, room).await?;
+    let moved = WasHere::of(deps, &user, room).await?;
+    let portal = portal_into(deps, &known, room, moved.as_ref()).await?;
 
     let address = known.addresses.iter().find(|address| address.id == id);
     let server = inviter.server_name();
@@ -82,8 +84,7 @@ pub async fn gather(
         address: address_state(opened, address, spent, now),
         user_exists: record.is_some() || exists,
         may_use: access::may_use(&deps.config.access, &deps.namespace, &user),
-        // Whom an admin does not want is on no list of `access.users`.
-        user_banned: false,
+        user_banned: access::is_banned(&deps.config.access, &user),
         room_denied: denial.is_some(),
         peer_denied: !deps.config.invites.admits(server),
         blocks_inviter: keeps_out(&known, &KeptOut::User(inviter.to_owned())),
@@ -93,8 +94,8 @@ pub async fn gather(
         inviter_over_quota: over.inviter,
         invitee_over_quota: over.invitee || capped,
         forgotten,
-        was_in_room: outside,
-        in_room: state.is_some() && !outside,
+        was_in_room: outside || moved.is_some(),
+        in_room: state.is_some() && !outside && moved.is_none(),
     };
     Ok(Gathered {
         facts,
@@ -128,20 +129,26 @@ fn address_state(
     }
 }
 
-/// The user's portal into a room. One that does not exist is looked for where there is none.
+/// The user's portal into a room, or the one that has moved on from it. One that does not exist is looked for where there is none.
 async fn portal_into(
     deps: &Deps,
     user: &User,
     room: &RoomId,
+    moved: Option<&WasHere>,
 ) -> Result<Option<Portal>, PortalError> {
     let mut pseudonyms = user.pseudonyms.iter();
     let known = pseudonyms.find(|pseudonym| pseudonym.room == room);
-    let id = known.map_or(PortalId([0; 16]), |pseudonym| pseudonym.portal);
-    Ok(deps.store.portal(id).await?)
+    let known = known.map(|pseudonym| pseudonym.portal);
+    let id = known.or(moved.map(|moved| moved.portal));
+    Ok(deps.store.portal(id.unwrap_or(PortalId([0; 16]))).await?)
 }
 
-/// Whether the homeserver has such a user. One that does not say may have.
+/// Whether the homeserver has such a user. One that does not say may have. Whoever is on another server, and may own a contact
+/// address nevertheless, has a record here; their server is not asked, lest it learn of the request, and of that it takes longer.
 async fn exists(deps: &Deps, user: &UserId) -> Result<bool, PortalError> {
+    let is_ours = user.server_name() == deps.namespace.server();
+    let nobody = nobody(deps);
+    let user = if is_ours { user } else { &nobody };
     match deps.homeserver.profile(&deps.bot, user).await {
         Err(error) if error.class() == Class::Retry => Err(error.into()),
         Ok(_) | Err(Error::Refused { status: 403, .. }) => Ok(true),

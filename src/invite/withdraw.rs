@@ -16,9 +16,11 @@ const SPREAD: UnixMillis = 2 * 60 * 60 * 1000;
 /// The ghost leaves, unless its invite was accepted.
 pub async fn run(deps: &Deps, task: &WithdrawTask, attempts: u32) -> Result<Outcome, PortalError> {
     let now = deps.clock.now();
+    let offered = Offered::of(deps, &task.ghost).await?;
+    let leave_at = offered.map(|offered| offered.leave_at).or(task.leave_at);
     if attempts == 0
-        && let Some(offered) = Offered::of(deps, &task.ghost).await?
-        && now > offered.leave_at.saturating_add(MISSED)
+        && let Some(leave_at) = leave_at
+        && now > leave_at.saturating_add(MISSED)
     {
         return Ok(Outcome::At(now + deps.rng.below(SPREAD)));
     }
@@ -38,6 +40,7 @@ pub async fn run(deps: &Deps, task: &WithdrawTask, attempts: u32) -> Result<Outc
     }
     expired?;
     Offered::forget(deps, &task.ghost).await?;
+    deps.beyond.forget(&task.ghost);
     Ok(Outcome::Done)
 }
 

@@ -17,6 +17,16 @@ pub(super) const OUTSIDE: &str =
 /// The homeserver did not do what it was asked to.
 pub(super) const FAILED: &str = "Your homeserver did not do it, although it was asked several times. Try the same command again later; if it keeps failing, tell its admin.";
 
+/// It is sealed, and on whose word.
+pub(super) async fn asking(deps: &Deps, server: &ServerName) -> String {
+    let pinned = deps.peers.pinned(server).await.ok().flatten();
+    let word = match pinned {
+        Some(peer) if !peer.anchored => " (for its keys there is the word of homeservers alone)",
+        _ => "",
+    };
+    format!("sealed for {server}{word}; asking its Vizard…")
+}
+
 /// There are no keys of the invitee's server.
 pub(super) fn no_keys(
     deps: &Deps,

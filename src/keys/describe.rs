@@ -55,10 +55,13 @@ pub fn pinned(peer: &PinnedPeer, by_hand: Option<ServerKeyId>, now: UnixMillis) 
     for key in document.verify_keys() {
         let _ = writeln!(text, "  {}  {}", key.name(), fingerprint(key.as_bytes()));
     }
-    let rests = match (by_hand, peer.anchored) {
-        (Some(key), _) => format!("pinned by hand ({})", key.name()),
-        (None, true) => "seen at the server itself, over TLS".to_owned(),
-        (None, false) => "NOT ANCHORED: your own homeserver's word alone".to_owned(),
+    let rests = match (by_hand, peer.only, peer.anchored) {
+        (Some(key), ..) => format!("pinned by hand ({})", key.name()),
+        (None, Some(place), _) => {
+            format!("accepted as it is {place}; the other place does not count")
+        }
+        (None, None, true) => "seen at the server itself, over TLS".to_owned(),
+        (None, None, false) => "NOT ANCHORED: your own homeserver's word alone".to_owned(),
     };
     let _ = writeln!(
         text,

@@ -6,17 +6,20 @@
 //! them. Called by `portal`, `invite`, `http`, `bot` and `cli`. Publishes nothing by itself: that is `invite`.
 
 pub mod describe;
+mod effort;
 mod peers;
 mod pinned;
 mod record;
+mod unknown;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ruma::{OwnedServerName, OwnedUserId};
 
-pub use peers::{Peers, Unknown};
+pub use peers::Peers;
 pub use pinned::PinnedPeer;
 pub use record::Rotate;
+pub use unknown::Unknown;
 
 use record::{OWN, Own};
 

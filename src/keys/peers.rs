@@ -1,7 +1,8 @@
 //! The key documents of other Vizards: looked for at both places, compared, pinned, and used until they are out of date.
 //!
 //! Strangers can make this ask (a request that another Vizard's bot signed needs that Vizard's keys), so the work is bounded: a few
-//! fetches at once, one for each server at a time, and what failed is not tried again for a minute.
+//! fetches at once, one for each server at a time, and what failed is not tried again for a minute; names that nobody knows have
+//! fewer, so many in an hour, and longer to wait. Whoever is known loses nothing by them: what is pinned serves on while it is good.
 
 use std::{
     collections::HashMap,
@@ -10,62 +11,32 @@ use std::{
 };
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
-use tokio::sync::Semaphore;
 
-use super::{PROFILE_FIELD, pinned::PinnedPeer};
+use super::{
+    PROFILE_FIELD, Unknown,
+    effort::{Effort, Who},
+    pinned::PinnedPeer,
+};
 use crate::{
     clock::{Clock, UnixMillis},
     config::{Anchor, Config},
     homeserver::{Actor, Homeserver},
-    peer::{FetchError, Fetcher},
+    peer::Fetcher,
     pseudonym::ServerKeyId,
-    sealed::{self, Anchored, Change, Found, KeyDocument, Pin, Refusal, Trust, accept},
+    sealed::{self, Anchored, Change, Found, KeyDocument, Pin, Place, Refusal, Trust, accept},
     store::{Store, StoreError},
 };
 
-const AT_ONCE: usize = 4;
-/// A failure is remembered for so long.
-const FAILED: UnixMillis = 60_000;
-/// Failures that are remembered at most.
-const MOST: usize = 1_000;
-/// Servers of which nothing was known and that are pinned in a day because they asked.
-const NEW_A_DAY: u32 = 200;
+/// For a fetch that is under way.
+const SOON: Duration = Duration::from_secs(10);
 /// What was pinned because its server asked is forgotten when it was not fetched again for so long.
 const UNASKED: UnixMillis = 30 * DAY;
 /// For what one's own homeserver says of another's.
 const RELAY: Duration = Duration::from_secs(15);
-const DAY: UnixMillis = 24 * 60 * 60 * 1000;
+const MINUTE: UnixMillis = 60 * 1000;
+const DAY: UnixMillis = 24 * 60 * MINUTE;
 /// A document is looked for anew after so long, even if it is still good: keys may have been replaced.
 const FRESH: UnixMillis = DAY;
-
-/// Why there are no keys of a server.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Unknown {
-    /// What was found is not to be relied on.
-    #[error("{refusal}{}", because(tls.as_ref()))]
-    Refused {
-        /// Why.
-        refusal: Refusal,
-        /// Why there was nothing over TLS, if there was not.
-        tls: Option<FetchError>,
-    },
-    /// Too many servers are asked at the moment.
-    #[error("too many servers are being asked for their keys; try again in a minute")]
-    Busy,
-    /// The database.
-    #[error("{0}")]
-    Store(Arc<StoreError>),
-}
-
-fn because(tls: Option<&FetchError>) -> String {
-    tls.map_or(String::new(), |error| format!(" (over TLS: {error})"))
-}
-
-impl From<StoreError> for Unknown {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
-    }
-}
 
 /// For what a document is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +45,8 @@ enum Need {
     Known,
     /// The same, and not what is known.
     Now,
+    /// An admin takes what is there, from the one place alone if it is named.
+    Accepting(Option<Place>),
     /// That server asked for something.
     OfStranger,
     /// The same, and what is known does not do.
@@ -83,6 +56,11 @@ enum Need {
 impl Need {
     fn is_of_stranger(self) -> bool {
         matches!(self, Self::OfStranger | Self::NewerOfStranger)
+    }
+
+    /// Whether nothing that is remembered will do.
+    fn is_of_admin(self) -> bool {
+        matches!(self, Self::Now | Self::Accepting(_))
     }
 }
 
@@ -98,12 +76,7 @@ struct Inner {
     clock: Clock,
     bot: Actor,
     fetcher: Fetcher,
-    slots: Semaphore,
-    /// For what strangers give cause to: it takes nothing from what people here wait for.
-    slots_of_strangers: Semaphore,
-    /// How many strangers were pinned on which day.
-    new: Mutex<(UnixMillis, u32)>,
-    failed: Mutex<HashMap<OwnedServerName, (UnixMillis, Unknown)>>,
+    effort: Effort,
     asking: Mutex<HashMap<OwnedServerName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -125,10 +98,7 @@ impl Peers {
             clock,
             bot,
             fetcher,
-            slots: Semaphore::new(AT_ONCE),
-            slots_of_strangers: Semaphore::new(AT_ONCE),
-            new: Mutex::default(),
-            failed: Mutex::default(),
+            effort: Effort::default(),
             asking: Mutex::default(),
         }))
     }
@@ -159,6 +129,24 @@ impl Peers {
         self.find(server, Need::Now).await
     }
 
+    /// Forgets what is pinned, and pins what is found now as the first, from one place alone if that is named. Where none is and
+    /// the two contradict each other, the server itself counts. The place that counts does so until the next time.
+    pub async fn accept_now(
+        &self,
+        server: &ServerName,
+        place: Option<Place>,
+    ) -> Result<KeyDocument, Unknown> {
+        self.accept(server).await?;
+        match self.find(server, Need::Accepting(place)).await {
+            Err(Unknown::Refused { refusal, .. })
+                if place.is_none() && refusal.is_about_the_places() =>
+            {
+                self.find(server, Need::Accepting(Some(Place::Tls))).await
+            }
+            found => found,
+        }
+    }
+
     async fn find(&self, server: &ServerName, need: Need) -> Result<KeyDocument, Unknown> {
         let now = self.0.clock.now();
         if let Some(known) = self.fresh(server, need, now).await? {
@@ -170,7 +158,10 @@ impl Peers {
             asking.entry(server.to_owned()).or_default().clone()
         };
         let _one = if need.is_of_stranger() {
-            asking.try_lock().map_err(|_| Unknown::Busy)?
+            match asking.try_lock() {
+                Ok(one) => one,
+                Err(_) => return self.held_while_busy(server, need).await,
+            }
         } else {
             asking.lock().await
         };
@@ -179,33 +170,35 @@ impl Peers {
             return Ok(known);
         }
         let pinned = self.pinned(server).await?;
-        if let Some(error) = self.failure(server, now).filter(|_| need != Need::Now) {
+        let who = match (need.is_of_stranger(), &pinned) {
+            (false, _) => Who::Us,
+            (true, Some(_)) => Who::Stranger,
+            (true, None) => Who::UnheardOf,
+        };
+        let failed = self.0.effort.failure(server, who, now);
+        if let Some(error) = failed.filter(|_| !need.is_of_admin()) {
             return self.held(need, pinned.as_ref(), error, now);
         }
-        let _slot = if need.is_of_stranger() {
-            if pinned.is_none() && self.new_today(now, 0) >= NEW_A_DAY {
-                return Err(Unknown::Busy);
-            }
-            let slot = self.0.slots_of_strangers.try_acquire();
-            slot.map_err(|_| Unknown::Busy)?
-        } else {
-            let slot = tokio::time::timeout(Duration::from_secs(5), self.0.slots.acquire()).await;
-            let Ok(Ok(slot)) = slot else {
-                return Err(Unknown::Busy);
-            };
-            slot
+        let Some(_slot) = self.0.effort.slot(who, now).await else {
+            return self.held(need, pinned.as_ref(), Unknown::Busy, now);
         };
         let held = pinned.clone();
         let result = self.fetch(server, need, pinned, now).await;
         if let Err(error) = &result {
-            metrics::counter!("vizard_failures_total", "class" => "peer_keys").increment(1);
-            let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            if failed.len() >= MOST {
-                failed.clear();
-            }
-            failed.insert(server.to_owned(), (now, error.clone()));
+            metrics::counter!("vizard_peer_keys_refused_total", "why" => error.name()).increment(1);
+            self.0.effort.failed(server, error, now);
         }
         result.or_else(|error| self.held(need, held.as_ref(), error, now))
+    }
+
+    /// What is pinned, if it is still good, while somebody else looks for what is newer.
+    async fn held_while_busy(
+        &self,
+        server: &ServerName,
+        need: Need,
+    ) -> Result<KeyDocument, Unknown> {
+        let pinned = self.pinned(server).await?;
+        self.held(need, pinned.as_ref(), Unknown::Busy, self.0.clock.now())
     }
 
     /// What was found before, if it is still good and only cannot be found just now: a server that is away for a while does not
@@ -219,12 +212,13 @@ impl Peers {
     ) -> Result<KeyDocument, Unknown> {
         let away = matches!(
             &error,
-            Unknown::Refused {
-                refusal: Refusal::NotFound | Refusal::NotAnchored,
-                ..
-            }
+            Unknown::Busy
+                | Unknown::Refused {
+                    refusal: Refusal::NotFound | Refusal::NotAnchored,
+                    ..
+                }
         );
-        let asks_anew = matches!(need, Need::Now | Need::NewerOfStranger);
+        let asks_anew = need.is_of_admin() || need == Need::NewerOfStranger;
         let enough =
             |peer: &&PinnedPeer| peer.anchored || self.0.config.keys.anchor == Anchor::Federation;
         let held = pinned.filter(enough).and_then(|peer| peer.valid(now));
@@ -233,18 +227,8 @@ impl Peers {
 
     /// Forgets what is pinned, so that the next document is taken as the first. Whether anything was pinned.
     pub async fn accept(&self, server: &ServerName) -> Result<bool, StoreError> {
-        self.0
-            .failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(server);
+        self.0.effort.forget(server);
         PinnedPeer::forget(&self.0.store, server).await
-    }
-
-    fn failure(&self, server: &ServerName, now: UnixMillis) -> Option<Unknown> {
-        let failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, error) = failed.get(server)?;
-        (now.saturating_sub(*at) < FAILED).then(|| error.clone())
     }
 
     /// What is pinned, if that is fresh enough.
@@ -256,23 +240,13 @@ impl Peers {
     ) -> Result<Option<KeyDocument>, Unknown> {
         let for_so_long = match need {
             Need::Known | Need::OfStranger => FRESH,
-            Need::NewerOfStranger => FAILED,
-            Need::Now => return Ok(None),
+            Need::NewerOfStranger => MINUTE,
+            Need::Now | Need::Accepting(_) => return Ok(None),
         };
         let pinned = self.pinned(server).await?;
         Ok(pinned
             .filter(|peer| now.saturating_sub(peer.fetched) < for_so_long)
             .and_then(|peer| peer.valid(now)))
-    }
-
-    /// How many strangers were pinned today, and so many more.
-    fn new_today(&self, now: UnixMillis, more: u32) -> u32 {
-        let mut new = self.0.new.lock().unwrap_or_else(PoisonError::into_inner);
-        if new.0 != now / DAY {
-            *new = (now / DAY, 0);
-        }
-        new.1 = new.1.saturating_add(more);
-        new.1
     }
 
     async fn fetch(
@@ -301,7 +275,12 @@ impl Peers {
             federation: self.relayed(server, &bot, now).await,
         };
         let pin = before.as_ref().map(Pin::of);
+        let only = match need {
+            Need::Accepting(place) => place,
+            _ => pinned.as_ref().and_then(|peer| peer.only),
+        };
         let trust = Trust {
+            only,
             anchor: match self.0.config.keys.anchor {
                 Anchor::Tls => sealed::Anchor::Tls,
                 Anchor::Federation => sealed::Anchor::Federation,
@@ -313,7 +292,7 @@ impl Peers {
             accept(trust, found).map_err(|refusal| Unknown::Refused { refusal, tls: why })?;
         let anchored = match accepted.anchored {
             Anchored::Pin => pinned.as_ref().is_some_and(|peer| peer.anchored),
-            Anchored::ByHand | Anchored::Tls => true,
+            Anchored::ByHand | Anchored::Chosen | Anchored::Tls => true,
             Anchored::Federation => false,
         };
         if accepted.change != Change::None {
@@ -321,7 +300,7 @@ impl Peers {
         }
         let unasked = need.is_of_stranger() && pinned.as_ref().is_none_or(|pinned| pinned.unasked);
         if unasked && pinned.is_none() {
-            self.new_today(now, 1);
+            self.0.effort.pinned_one(now);
         }
         let peer = PinnedPeer {
             server: server.to_owned(),
@@ -330,6 +309,7 @@ impl Peers {
             since: pinned.map_or(now, |peer| peer.since),
             fetched: now,
             anchored,
+            only,
         };
         let due = unasked.then_some(now + UNASKED);
         self.0.store.set_note(server.as_bytes(), due, &peer).await?;
@@ -339,6 +319,24 @@ impl Peers {
     /// What is pinned of a server.
     pub async fn pinned(&self, server: &ServerName) -> Result<Option<PinnedPeer>, StoreError> {
         self.0.store.note(server.as_bytes()).await
+    }
+
+    /// The same; if its keys are being fetched just now, that is waited for a moment.
+    pub async fn pinned_soon(&self, server: &ServerName) -> Result<Option<PinnedPeer>, StoreError> {
+        let asking = {
+            let asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            asking.get(server).cloned()
+        };
+        if let Some(asking) = asking {
+            let _ = tokio::time::timeout(SOON, asking.lock()).await;
+        }
+        self.pinned(server).await
+    }
+
+    /// Whether the admin named a server in the configuration.
+    #[must_use]
+    pub fn is_named(&self, server: &ServerName) -> bool {
+        self.0.config.peers.contains_key(server)
     }
 
     /// All that is pinned.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::UnixMillis,
-    sealed::KeyDocument,
+    sealed::{KeyDocument, Place},
     store::{Note, Store, StoreError},
 };
 
@@ -25,6 +25,9 @@ pub struct PinnedPeer {
     /// Whether nobody but that server itself has given cause to look for it so far: then it is not kept forever.
     #[serde(default)]
     pub unasked: bool,
+    /// The one place that counts, because an admin said so when the two differed.
+    #[serde(default)]
+    pub only: Option<Place>,
 }
 
 impl PinnedPeer {

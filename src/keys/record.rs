@@ -278,6 +278,7 @@ mod tests {
             }
             assert!(document.hpke_keys().len() <= 2);
             let trust = Trust {
+                only: None,
                 anchor: Anchor::Tls,
                 by_hand: None,
                 pin: pin.as_ref(),
@@ -316,6 +317,7 @@ mod tests {
         assert_eq!(next.hpke.len(), 2);
         let document = next.document(&server).unwrap();
         let trust = Trust {
+            only: None,
             anchor: Anchor::Tls,
             by_hand: None,
             pin: Some(&pin),
@@ -327,6 +329,7 @@ mod tests {
         assert!(accept(trust, tls(document.clone())).is_ok());
         let pin = Pin::of(&document);
         let trust = Trust {
+            only: None,
             anchor: Anchor::Tls,
             by_hand: None,
             pin: Some(&pin),

@@ -1,8 +1,11 @@
-//! Who may use Vizard (`access.users`, `access.admins`).
+//! Who may use Vizard (`access.users`, `access.denied_users`, `access.admins`).
 
 use ruma::UserId;
 
-use crate::{config::Access, pseudonym::Namespace};
+use crate::{
+    config::{Access, matches_glob},
+    pseudonym::Namespace,
+};
 
 /// Whether a user may use Vizard: admins always, members of the namespace never, else whom the list names;
 /// an empty list means everybody on the homeserver.
@@ -20,6 +23,12 @@ pub fn may_use(access: &Access, namespace: &Namespace, user: &UserId) -> bool {
         .users
         .iter()
         .any(|entry| entry == "*" || entry == user.as_str() || entry == user.server_name().as_str())
+}
+
+/// Whether an admin does not let a user use Vizard (`access.denied_users`), whoever else may. Admins always may.
+pub fn is_banned(access: &Access, user: &UserId) -> bool {
+    let mut patterns = access.denied_users.iter();
+    !is_admin(access, user) && patterns.any(|pattern| matches_glob(pattern, user.as_str()))
 }
 
 /// Whether somebody, who may use Vizard, has the commands of an admin too.
@@ -61,5 +70,25 @@ mod tests {
             assert!(!may_use(&access, &namespace, bot));
             assert!(!may_use(&access, &namespace, other));
         }
+    }
+
+    #[test]
+    fn who_is_banned() {
+        let mut access = Access {
+            denied_users: vec!["@b*:b.example".to_owned(), "@eve:*".to_owned()],
+            ..Access::default()
+        };
+        for (user, expected) in [
+            ("@alice:a.example", false),
+            ("@bob:b.example", true),
+            ("@Bob:b.example", true),
+            ("@bob:a.example", false),
+            ("@eve:a.example", true),
+        ] {
+            let user = UserId::parse(user).expect("a user");
+            assert_eq!(is_banned(&access, &user), expected, "{user}");
+        }
+        access.admins = vec![user_id!("@eve:a.example").to_owned()];
+        assert!(!is_banned(&access, user_id!("@eve:a.example")));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::{OwnedServerName, RoomId, UserId};
 use serde_json::json;
 
-use super::{Deps, PortalError};
+use super::{Deps, PortalError, WasHere};
 use crate::{
     homeserver::Actor,
     pseudonym::{Mapping, SenderKey, nick_of},
@@ -21,6 +21,11 @@ pub(super) async fn pseudonym(
 ) -> Result<Option<Arc<Portal>>, PortalError> {
     let id = match existing(deps, task, room).await? {
         Some(id) => id,
+        None if WasHere::of(deps, &task.user, room).await?.is_some() => {
+            let text = "Your pseudonym was in this room and went along to the one that replaced it. There is no second one here, ever.";
+            deps.report(&mut task.report, "moved", text).await?;
+            return Ok(None);
+        }
         None if at_cap(deps, task).await? => {
             let text = format!(
                 "You have {} pseudonyms, as many as this Vizard allows. `forget` one to make room.",

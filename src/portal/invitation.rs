@@ -42,9 +42,9 @@ fn inviter(received: &Received) -> String {
         (Some(name), true, Some(_)) => format!("“{name}”, a pseudonym on {server},"),
         (None, true, Some(_)) => format!("A pseudonym on {server}"),
         (Some(name), true, None) => {
-            format!("“{name}” ({id}), for whom the Vizard of {server} vouches,")
+            format!("“{name}” ({id}), for whose server the Vizard of {server} asked,")
         }
-        (None, true, None) => format!("{id}, for whom the Vizard of {server} vouches,"),
+        (None, true, None) => format!("{id}, for whose server the Vizard of {server} asked,"),
         (Some(name), false, _) => format!("“{name}” ({id}), for whom no Vizard vouches,"),
         (None, false, _) => format!("{id}, for whom no Vizard vouches,"),
     }
@@ -78,7 +78,7 @@ mod tests {
         };
         let text = topic(&portal, &received, "Tea\nroom");
         for part in [
-            "“Alice” (@alice:a.example), for whom the Vizard of a.example vouches, invites you to “Tea room”",
+            "“Alice” (@alice:a.example), for whose server the Vizard of a.example asked, invites you to “Tea room”",
             "through your contact address “Blog”",
             "you appear there as Quiet Heron",
             "until 14 Nov 2023 22:13 UTC.",

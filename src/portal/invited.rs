@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use ruma::{EventId, OwnedUserId};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 pub use super::invitation::whose;
@@ -19,10 +21,14 @@ use super::{
 use crate::{
     event::Event,
     homeserver::Class,
-    pseudonym::SenderKey,
+    pseudonym::{Mapping, SenderKey, SenderKeyId},
     rewrite::{Scrubbed, clean_name},
+    sealed::KeyDocument,
     store::{Created, JoinTask, Portal, PortalId, PortalState, Received, Report, Task},
 };
+
+/// Where a member event carries the mapping.
+const MAPPING: &str = "org.matrix.msc4014.mxid_mapping";
 
 /// Counts what becomes of invites.
 pub fn count(outcome: &'static str) {
@@ -36,14 +42,14 @@ pub async fn create(
     event: &Event,
 ) -> Result<(PortalId, Created), PortalError> {
     let key = SenderKey::from_seed(&offered.seed);
+    let vouched = is_vouched_for(deps, offered, event).await?;
     let mut portal = new_portal(deps, &offered.user, &offered.room, &key, None);
     portal.via = vec![event.sender.server_name().to_owned()];
     portal.state = PortalState::Invited;
     portal.received = Some(Received {
         inviter: event.sender.clone(),
         inviter_name: inviter_name(event),
-        // Their own Vizard asked for them; whoever else invites is on nobody's word.
-        vouched: event.sender.server_name() == offered.inviter.server_name(),
+        vouched,
         address: offered.address.as_ref().map(|(_, label)| label.clone()),
         expires: offered.expires,
         event: Some(event.event_id.clone()),
@@ -55,15 +61,47 @@ pub async fn create(
     Ok((portal.id, created))
 }
 
-/// The inviter's display name in the room.
-fn inviter_name(event: &Event) -> Option<String> {
+/// The inviter's membership in the room.
+fn inviter_member<T: DeserializeOwned>(event: &Event) -> Option<T> {
     let members = event.invite_state();
     let member = members.iter().find(|stripped| {
         stripped.kind == "m.room.member" && stripped.state_key == event.sender.as_str()
     })?;
-    let profile: super::MemberProfile = serde_json::from_str(member.content.get()).ok()?;
+    serde_json::from_str(member.content.get()).ok()
+}
+
+/// The inviter's display name in the room.
+fn inviter_name(event: &Event) -> Option<String> {
+    let profile: super::MemberProfile = inviter_member(event)?;
     let name = clean_name(&profile.displayname?);
     (!name.is_empty()).then_some(name)
+}
+
+/// Whether the Vizard of the inviter's server vouches: for a pseudonym by its mapping for this room, which has to be signed with a
+/// key that is pinned of that server; for anybody else by having asked for this invite. Nothing is fetched for it here, as that
+/// would be seen: what can be known was looked for when the request came.
+async fn is_vouched_for(
+    deps: &Deps,
+    offered: &Offered,
+    event: &Event,
+) -> Result<bool, PortalError> {
+    let (sender, server) = (&event.sender, event.sender.server_name());
+    if SenderKeyId::of_ghost(sender).is_none() {
+        return Ok(server == offered.inviter.server_name());
+    }
+    let document = if server == deps.namespace.server() {
+        Some(KeyDocument::clone(&deps.keys.document()))
+    } else {
+        let pinned = deps.peers.pinned_soon(server).await?;
+        pinned.and_then(|pinned| pinned.document())
+    };
+    let member: Option<Value> = inviter_member(event);
+    let (Some(document), Some(member)) = (document, member) else {
+        return Ok(false);
+    };
+    let (prefix, keys) = (document.prefix(), document.mapping_keys());
+    let verified = Mapping::verify(&member[MAPPING], sender, &event.room_id, prefix, &keys);
+    Ok(verified.is_ok())
 }
 
 /// Opens the portal room, in which the user is invited, and reads outside what the invite is.
@@ -214,14 +252,18 @@ pub async fn expire(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalErro
     Ok(true)
 }
 
-/// Whether a ghost has a portal whose invite was accepted.
+/// Whether a ghost has a portal whose invite was accepted. One that has left its room since, or never came, has no business there:
+/// nothing is lost if it leaves once more, and an invite that could not be brought to its end ends.
 pub async fn is_accepted(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalError> {
     let Some(id) = deps.store.portal_of_ghost(ghost).await? else {
         return Ok(false);
     };
     match deps.portals.get(id).await {
         Err(PortalError::Gone) => Ok(false),
-        other => Ok(other?.state != PortalState::Invited),
+        other => Ok(!matches!(
+            other?.state,
+            PortalState::Invited | PortalState::Left
+        )),
     }
 }
 
@@ -249,6 +291,22 @@ pub(super) async fn gone(
     // A device without a pseudonym is of no use, and does no harm either.
     let _ = deps.homeserver.delete_device(&ghost).await;
     // Who is in the portal already keeps it, to read what was said.
+    let reason = (!portal.user_joined).then_some(why);
+    close(deps, portal, reason).await?;
+    count("gone");
+    Ok(Outcome::Done)
+}
+
+/// The invite may not be accepted any more: that is explained. It stays at home as if it was declined, as nothing was done of it.
+pub(super) async fn refused(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+    why: &str,
+) -> Result<Outcome, PortalError> {
+    deps.report_if_possible(&mut task.report, "denied", why)
+        .await?;
+    Offered::decline(deps, &portal.ghost.id).await?;
     let reason = (!portal.user_joined).then_some(why);
     close(deps, portal, reason).await?;
     count("gone");

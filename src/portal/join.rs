@@ -6,14 +6,13 @@
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
-    Deps, PortalError,
+    Deps, PortalError, WasHere,
     ghost::{existing, member_extra, pseudonym, ready_ghost, set_out},
     invited, refusal, room,
     state::RoomState,
 };
 use crate::{
     clock::UnixMillis,
-    config::Denial,
     homeserver::{self, Actor, Class},
     store::{JoinTask, Link, Portal, PortalId, PortalState},
 };
@@ -49,9 +48,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
     };
-    if let Some(text) = denied(deps, &target, &via) {
-        deps.report(&mut task.report, "denied", text).await?;
-        return Ok(Outcome::Done);
+    if let Some(text) = refusal::denied(deps, &target, &via) {
+        return refusal::deny(deps, task, &target, text).await;
     }
     let Some(portal) = pseudonym(deps, task, &target, &via).await? else {
         return Ok(Outcome::Done);
@@ -105,6 +103,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if moved {
         // An upgrade was followed. Nobody would hear the old room any more; that it could not be left is no reason to stay.
         let _ = deps.homeserver.leave(&ghost, &portal.room).await;
+        // Before the record forgets it: there is never a second pseudonym there.
+        WasHere::note(deps, &portal.user, &portal.room, portal.id).await?;
     }
     let portal = deps
         .portals
@@ -251,20 +251,6 @@ async fn resolve(
     let (room, mut via) = deps.homeserver.resolve_alias(&deps.bot, alias).await?;
     via.truncate(10);
     Ok((room, via))
-}
-
-/// Whether the admin denies the room to which the target led.
-fn denied(deps: &Deps, room: &RoomId, via: &[OwnedServerName]) -> Option<&'static str> {
-    match deps
-        .config
-        .access
-        .denial(<&RoomOrAliasId>::from(room), via)?
-    {
-        Denial::Room => Some("The admin of this Vizard does not allow joining that room."),
-        Denial::Server => {
-            Some("The admin of this Vizard does not allow joining rooms of that server.")
-        }
-    }
 }
 
 fn with_inviters(portal: &Portal, mut via: Vec<OwnedServerName>) -> Vec<OwnedServerName> {

@@ -7,6 +7,7 @@
 
 pub mod access;
 mod answers;
+mod beyond;
 pub mod create;
 mod departure;
 mod device;
@@ -31,6 +32,7 @@ pub mod room;
 pub mod sent;
 mod state;
 mod target;
+mod was_here;
 
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, User
 use tokio_util::sync::CancellationToken;
 
 pub use answers::{Answering, Answers};
+pub use beyond::{Beyond, Unnoted};
 pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
@@ -48,6 +51,7 @@ pub use offered::{Offered, UsedAddress};
 pub use portals::Portals;
 pub use state::RoomState;
 pub use target::{JoinTarget, ParseTargetError};
+pub use was_here::WasHere;
 
 use crate::{
     clock::{Clock, UnixMillis},
@@ -87,6 +91,8 @@ pub struct Deps {
     pub rekeyed: Arc<tokio::sync::Notify>,
     /// Who waits for another Vizard's answer.
     pub answers: Answers,
+    /// What others were answered with beyond their quotas.
+    pub beyond: Beyond,
     /// The bot and its device.
     pub bot: Actor,
     /// Portal records.
@@ -228,11 +234,9 @@ impl Deps {
         due: UnixMillis,
         task: Task,
     ) -> Result<(), PortalError> {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
         self.store
             .add_job(&Job {
-                id,
+                id: self.job_id(source),
                 due,
                 attempts: 0,
                 task,
@@ -240,6 +244,17 @@ impl Deps {
             .await?;
         self.jobs.notify_one();
         Ok(())
+    }
+
+    /// Whether the job of this `source` is queued.
+    pub async fn has_job(&self, source: &str) -> Result<bool, PortalError> {
+        Ok(self.store.job(self.job_id(source)).await?.is_some())
+    }
+
+    fn job_id(&self, source: &str) -> [u8; 16] {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
+        id
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is

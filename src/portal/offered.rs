@@ -64,11 +64,10 @@ impl Offered {
         Ok(deps.store.note(ghost.as_bytes()).await?)
     }
 
-    /// Writes it down, unless the same ghost was offered before: that stays.
-    pub async fn note(&self, deps: &Deps, ghost: &UserId) -> Result<(), PortalError> {
+    /// Writes it down, unless the same ghost was offered before: that stays. Whether it was written.
+    pub async fn note(&self, deps: &Deps, ghost: &UserId) -> Result<bool, PortalError> {
         let due = Some(self.due());
-        deps.store.add_note(ghost.as_bytes(), due, self).await?;
-        Ok(())
+        Ok(deps.store.add_note(ghost.as_bytes(), due, self).await?)
     }
 
     /// The user declined: whoever invites the same ghost once more asks in vain.

@@ -1,7 +1,10 @@
 //! Why a room could not be joined, in words that say what to do next.
 
-use super::Deps;
+use ruma::{OwnedServerName, RoomId, RoomOrAliasId};
+
+use super::{Deps, PortalError, ghost::existing, invited, join::Outcome};
 use crate::{
+    config::Denial,
     homeserver::Error,
     store::{JoinTask, Portal},
 };
@@ -180,6 +183,38 @@ pub(super) fn typed(deps: &Deps, task: &JoinTask, command: &str) -> String {
         Some(_) => format!("{} {command}", deps.config.portal.command_prefix),
         None => command.to_owned(),
     }
+}
+
+/// Whether the admin denies the room to which the target led.
+pub(super) fn denied(deps: &Deps, room: &RoomId, via: &[OwnedServerName]) -> Option<&'static str> {
+    match deps
+        .config
+        .access
+        .denial(<&RoomOrAliasId>::from(room), via)?
+    {
+        Denial::Room => Some("The admin of this Vizard does not allow joining that room."),
+        Denial::Server => {
+            Some("The admin of this Vizard does not allow joining rooms of that server.")
+        }
+    }
+}
+
+/// An invite that was accepted ends with it: left as it is it would neither come to anything nor end.
+pub(super) async fn deny(
+    deps: &Deps,
+    task: &mut JoinTask,
+    room: &RoomId,
+    text: &str,
+) -> Result<Outcome, PortalError> {
+    if let Some(id) = existing(deps, task, room).await? {
+        let _alone = deps.portals.alone(id).await;
+        let portal = deps.portals.get(id).await?;
+        if portal.received.is_some() {
+            return invited::refused(deps, task, &portal, text).await;
+        }
+    }
+    deps.report(&mut task.report, "denied", text).await?;
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

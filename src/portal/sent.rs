@@ -1,6 +1,7 @@
 //! Invites that a portal's ghost sent and that wait: what `invites` lists, and what becomes of each.
 //!
-//! `invite` writes an invite down before it is sent ([`note`]); `relay` says what it hears of who comes and goes ([`heard`]). That a
+//! `invite` writes an invite down before it is sent ([`note`]); `relay` says what it hears of who comes and goes ([`heard`]); and of
+//! those of whom nothing was heard long after their end, upkeep has it said that they did not come ([`give_up`]). That a
 //! ghost did not come reads the same whatever the reason is: a refusal, a decoy and an invite that ran out are not to be told apart,
 //! and nothing here could.
 
@@ -22,7 +23,8 @@ use crate::{
 /// Invites of one portal that are remembered; the oldest goes.
 const MOST: usize = 50;
 /// For so long after its end an invite may still be told of: ghosts leave some hours after it, each at a time of its own.
-const LINGER: UnixMillis = 12 * 60 * 60 * 1000;
+const LINGER: UnixMillis = DAY / 2;
+const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 
 /// An invite that was sent.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,9 @@ impl std::fmt::Debug for SentInvite {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sent {
     invites: Vec<SentInvite>,
+    /// Whose they are.
+    #[serde(default)]
+    portal: Option<PortalId>,
 }
 
 impl Note for Sent {
@@ -58,9 +63,8 @@ impl Note for Sent {
 }
 
 impl Sent {
-    fn add(mut self, invite: &SentInvite, now: UnixMillis) -> Self {
-        self.invites
-            .retain(|other| other.ghost != invite.ghost && other.expires + LINGER > now);
+    fn add(mut self, invite: &SentInvite) -> Self {
+        self.invites.retain(|other| other.ghost != invite.ghost);
         self.invites.push(invite.clone());
         let too_many = self.invites.len().saturating_sub(MOST);
         self.invites.drain(..too_many);
@@ -75,8 +79,7 @@ impl Sent {
 
 /// Writes an invite down, in the place of an earlier one of the same ghost.
 pub async fn note(deps: &Deps, portal: PortalId, invite: &SentInvite) -> Result<(), PortalError> {
-    let now = deps.clock.now();
-    change(deps, portal, |sent| sent.add(invite, now)).await
+    change(deps, portal, |sent| sent.add(invite)).await
 }
 
 /// Forgets an invite.
@@ -95,9 +98,12 @@ async fn change(
     portal: PortalId,
     change: impl Fn(Sent) -> Sent + Send + Sync,
 ) -> Result<(), PortalError> {
-    // No invite lasts longer.
-    let due = deps.clock.now() + MAX_REQUEST_AHEAD_MS + LINGER;
-    let change = |sent: Option<Sent>| change(sent.unwrap_or_default());
+    // No invite lasts longer, and what became of it is said within a day.
+    let due = deps.clock.now() + MAX_REQUEST_AHEAD_MS + LINGER + DAY;
+    let change = |sent: Option<Sent>| Sent {
+        portal: Some(portal),
+        ..change(sent.unwrap_or_default())
+    };
     deps.store.change_note(&portal.0, Some(due), change).await?;
     Ok(())
 }
@@ -144,6 +150,22 @@ pub async fn heard(
     deps.report_if_possible(&mut invite.report, step, &text)
         .await?;
     drop_note(deps, portal, member).await
+}
+
+/// Says of all invites that are long over that nobody came. Their ghosts may never have left, or nobody may have heard it.
+pub async fn give_up(deps: &Deps) -> Result<(), PortalError> {
+    let now = deps.clock.now();
+    for sent in deps.store.notes::<Sent>().await? {
+        let Some(portal) = sent.portal else { continue };
+        let over = |invite: &SentInvite| invite.expires.saturating_add(LINGER) <= now;
+        for mut invite in sent.invites.into_iter().filter(over) {
+            let text = did_not_come(&invite);
+            deps.report_if_possible(&mut invite.report, "gone", &text)
+                .await?;
+            drop_note(deps, portal, &invite.ghost).await?;
+        }
+    }
+    Ok(())
 }
 
 fn did_not_come(invite: &SentInvite) -> String {
@@ -198,21 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_forgets_what_is_over() {
+    fn it_is_bounded() {
         let mut sent = Sent::default();
         for number in 0..2 * MOST {
-            sent = sent.add(&invite(number, 1000), 0);
-            sent = sent.add(&invite(number, 1000), 0);
+            sent = sent.add(&invite(number, 1000));
+            sent = sent.add(&invite(number, 1000));
         }
         assert_eq!(sent.invites.len(), MOST);
         assert_eq!(sent.invites[0], invite(MOST, 1000), "the oldest went");
         let ghost = invite(MOST, 0).ghost;
         sent = sent.without(&ghost);
         assert_eq!(sent.invites.len(), MOST - 1);
-        sent = sent.add(&invite(1, LINGER + 5000), LINGER + 1001);
-        assert_eq!(sent.invites.len(), 1);
-        let ghost = invite(1, 0).ghost;
-        assert!(sent.without(&ghost).invites.is_empty());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Whether a fetched key document is to be relied on: what was found at the two places, compared with each other and
 //! with what was pinned before.
 
+use serde::{Deserialize, Serialize};
+
 use super::{DocumentError, KeyDocument};
 use crate::pseudonym::ServerKeyId;
 
 /// Where a document was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// At the server itself, over TLS.
     Tls,
@@ -70,6 +73,8 @@ pub struct Trust<'a> {
     pub anchor: Anchor,
     /// The server key that the admin wrote into the configuration.
     pub by_hand: Option<ServerKeyId>,
+    /// The one place that counts, because an admin said so when the two differed.
+    pub only: Option<Place>,
     /// What was accepted before, unless an admin removed it.
     pub pin: Option<&'a Pin>,
 }
@@ -79,12 +84,14 @@ pub struct Trust<'a> {
 pub enum Refusal {
     /// There is none.
     #[error(
-        "that server publishes no key document, so it has no Vizard, or one that cannot be reached; an ordinary invite \
-         (`invite --plain`) shows the invitee's Matrix ID to everybody in the room"
+        "that server publishes no key document, so it has no Vizard, or one that cannot be reached; its admin can tell"
     )]
     NotFound,
     /// What is there is no valid one.
-    #[error("the key document {place} is not valid: {error}; its admin has to mend that")]
+    #[error(
+        "the key document {place} is not valid: {error}; its admin has to mend that, or yours can say `keys accept SERVER tls` or \
+         `keys accept SERVER profile`, whichever place is right, after comparing fingerprints"
+    )]
     Invalid {
         /// Where.
         place: Place,
@@ -107,7 +114,8 @@ pub enum Refusal {
     /// The two places say different things.
     #[error(
         "that server and its homeserver publish different keys; one of them may have been tampered with; if it does not \
-         end within the hour, ask its admin"
+         end within the hour, ask its admin; then yours can say `keys accept SERVER tls` or `keys accept SERVER profile`, whichever \
+         place is right"
     )]
     PlacesDiffer,
     /// It is older than the one that was accepted before.
@@ -154,13 +162,20 @@ impl Refusal {
         }
     }
 
-    /// Whether `keys accept` (removing the pin) is what an admin can do about it.
+    /// Whether `keys accept` (removing the pin, or saying which place counts) is what an admin can do about it.
     #[must_use]
-    pub fn is_about_the_pin(&self) -> bool {
-        matches!(
-            self,
-            Self::RolledBack { .. } | Self::Changed { .. } | Self::KeyChanged
-        )
+    pub fn can_be_accepted(&self) -> bool {
+        self.is_about_the_places()
+            || matches!(
+                self,
+                Self::RolledBack { .. } | Self::Changed { .. } | Self::KeyChanged
+            )
+    }
+
+    /// Whether it ends when an admin says which of the two places counts.
+    #[must_use]
+    pub fn is_about_the_places(&self) -> bool {
+        matches!(self, Self::PlacesDiffer | Self::Invalid { .. })
     }
 }
 
@@ -171,6 +186,8 @@ pub enum Anchored {
     Pin,
     /// The admin wrote its key into the configuration.
     ByHand,
+    /// The admin said which place counts.
+    Chosen,
     /// It was seen for the first time, over TLS from the server itself.
     Tls,
     /// It was seen for the first time, through one's own homeserver, which might have put in its own keys.
@@ -209,6 +226,7 @@ pub fn accept(trust: Trust<'_>, found: Found) -> Result<Accepted, Refusal> {
             .transpose()
             .map_err(|error| Refusal::Invalid { place, error })
     };
+    let found = chosen(&trust, found)?;
     // Something invalid at one place is not passed over for the other: it may be what somebody could not forge better.
     let tls = valid(found.tls, Place::Tls)?;
     let federation = valid(found.federation, Place::Federation)?;
@@ -218,27 +236,55 @@ pub fn accept(trust: Trust<'_>, found: Found) -> Result<Accepted, Refusal> {
         (Some(document), None) | (None, Some(document)) => document,
         (Some(one), Some(other)) => newer(one, other)?,
     };
-    if let Some(key) = trust.by_hand {
-        if !document.signers().contains(&key) {
-            return Err(Refusal::NotByHand);
-        }
-    } else if trust.anchor == Anchor::Tls && !over_tls {
+    let vouched = trust.by_hand.is_some() || trust.only.is_some();
+    if !vouched && trust.anchor == Anchor::Tls && !over_tls {
         return Err(Refusal::NotAnchored);
     }
     let change = match trust.pin {
         None => Change::First,
         Some(pin) => follows(pin, &document)?,
     };
-    let anchored = match (trust.by_hand, change, over_tls) {
+    let anchored = match (trust.by_hand, trust.only, change) {
         (Some(_), ..) => Anchored::ByHand,
-        (None, Change::First, true) => Anchored::Tls,
-        (None, Change::First, false) => Anchored::Federation,
-        (None, ..) => Anchored::Pin,
+        (None, Some(_), _) => Anchored::Chosen,
+        (None, None, Change::First) if over_tls => Anchored::Tls,
+        (None, None, Change::First) => Anchored::Federation,
+        (None, None, _) => Anchored::Pin,
     };
     Ok(Accepted {
         document,
         anchored,
         change,
+    })
+}
+
+/// What is left when the admin has spoken: of a key written by hand, the documents that it signed; of a place, what is there. What
+/// somebody puts at the other place is no reason to refuse then.
+fn chosen(trust: &Trust<'_>, found: Found) -> Result<Found, Refusal> {
+    if let Some(key) = trust.by_hand {
+        let signed = |found: &Option<Result<KeyDocument, _>>| matches!(found, Some(Ok(document)) if document.signers().contains(&key));
+        let (tls, federation) = (signed(&found.tls), signed(&found.federation));
+        let is_document = |found: &Option<Result<_, _>>| matches!(found, Some(Ok(_)));
+        if !tls && !federation {
+            // Of those that cannot be read it is said what is wrong with them.
+            return if is_document(&found.tls) || is_document(&found.federation) {
+                Err(Refusal::NotByHand)
+            } else {
+                Ok(found)
+            };
+        }
+        return Ok(Found {
+            tls: found.tls.filter(|_| tls),
+            federation: found.federation.filter(|_| federation),
+        });
+    }
+    Ok(match trust.only {
+        None => found,
+        Some(Place::Tls) => Found {
+            federation: None,
+            ..found
+        },
+        Some(Place::Federation) => Found { tls: None, ..found },
     })
 }
 

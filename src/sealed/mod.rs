@@ -44,7 +44,7 @@ pub use ghost::InviteSecret;
 pub use hpke_key::{HpkeKey, HpkeKeys, HpkePublicKey, SUITE, fingerprint};
 pub use inviter::{Inviter, InviterKey};
 pub use open::{OpenError, Opened, open};
-pub use plain::{CONTACT_ID, Target};
+pub use plain::{CONTACT_ID, PLAIN, Target, decode as read_plain};
 pub use request::{
     Asked, MAX_MESSAGE, MAX_REQUEST_AHEAD_MS, REQUEST_TYPE, RequestDraft, SignedRequest,
 };

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::fields::MAX_NUMBER;
 
 /// The bytes of the plaintext.
-pub(super) const PLAIN: usize = 280;
+pub const PLAIN: usize = 280;
 /// The room for a name.
 const NAME: usize = 254;
 /// The bytes of a contact address's id.
@@ -55,8 +55,9 @@ pub(super) fn encode(
     Some(plain)
 }
 
-/// Reads a plaintext, for users of `server`; gives the target and when it expires.
-pub(super) fn decode(plain: &[u8; PLAIN], server: &ServerName) -> Option<(Target, u64)> {
+/// Reads a plaintext, for users of `server`; gives the target and when it expires. Whoever seals can put anything there.
+#[must_use]
+pub fn decode(plain: &[u8; PLAIN], server: &ServerName) -> Option<(Target, u64)> {
     let len = usize::from(plain[1]);
     let (name, padding) = plain[2..2 + NAME].split_at_checked(len)?;
     let padded = padding.iter().fold(0, |all, byte| all | byte) == 0;

@@ -16,7 +16,8 @@ pub struct Received {
     /// Their display name there.
     #[serde(default)]
     pub inviter_name: Option<String>,
-    /// Whether their server's Vizard signed the request: the inviter is a pseudonym whose key signed it, or that Vizard's bot asked.
+    /// Whether their server's Vizard vouches: it signed the mapping of the pseudonym that invites, or its bot asked for an invite by
+    /// somebody of that server.
     #[serde(default)]
     pub vouched: bool,
     /// The label of the contact address through which it came.
@@ -158,6 +159,9 @@ pub struct WithdrawTask {
     pub ghost: OwnedUserId,
     /// The room to which it was invited.
     pub room: OwnedRoomId,
+    /// When it was to leave, where nothing else is on record of it.
+    #[serde(default)]
+    pub leave_at: Option<UnixMillis>,
 }
 
 impl fmt::Debug for WithdrawTask {
@@ -173,6 +177,22 @@ pub struct TellTask {
     pub portal: PortalId,
     /// Who asked.
     pub inviter: OwnedUserId,
+    /// Where their pseudonym is.
+    #[serde(default)]
+    pub place: Where,
+}
+
+/// Where a user's pseudonym is, seen from the room to which somebody invited them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Where {
+    /// In that room, or it was.
+    #[default]
+    There,
+    /// In the room that replaced it.
+    Successor,
+    /// In the room that it replaces.
+    Predecessor,
 }
 
 impl fmt::Debug for TellTask {

@@ -71,6 +71,10 @@ fn describe() {
         "Failures, by class: retry, give_up, inbound, outbound, job, device, avatar, user_limit, wrong_token"
     );
     describe_counter!(
+        "vizard_peer_keys_refused_total",
+        "Keys of other servers that were looked for and not had, by why: not_found, invalid, not_anchored, not_by_hand, places_differ, rolled_back, changed, key_changed, store"
+    );
+    describe_counter!(
         "vizard_invite_answers_ignored_total",
         "Answers to invites that were not taken, by why: shape, other_sender, other_request, signature, other_ghost, mapping"
     );

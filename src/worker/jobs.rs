@@ -26,11 +26,12 @@ const GIVE_UP: u32 = 100;
 
 /// Runs jobs until cancelled; then waits for those under way.
 pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
-    let turns = Turns::default();
+    // Invites wait for other servers, perhaps for a minute each: what only waits for this one does not wait for them.
+    let (turns, abroad) = (Turns::default(), Turns::default());
     let tasks = TaskTracker::new();
     while !stop.is_cancelled() {
         let now = deps.clock.now();
-        let begun = begin(&deps, &lanes, &stop, &turns, &tasks, now).await;
+        let begun = begin(&deps, &lanes, &stop, [&turns, &abroad], &tasks, now).await;
         // What is due and has no turn is looked at when a turn ends.
         let wait = match (begun, deps.store.next_job_after(now).await) {
             (Ok(()), Ok(next)) => next.map_or(LOOK, |due| {
@@ -57,19 +58,26 @@ async fn begin(
     deps: &Deps,
     lanes: &Arc<Lanes>,
     stop: &CancellationToken,
-    turns: &Turns,
+    [turns, abroad]: [&Turns; 2],
     tasks: &TaskTracker,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     let mut last = None;
     // All that is due: those whose users have no turn left may be many, and before the others.
-    while !turns.are_out() && !stop.is_cancelled() {
+    while !(stop.is_cancelled() || turns.are_out() && abroad.are_out()) {
         let due = deps.store.due_jobs_after(now, last.as_ref(), PAGE).await?;
         last = due.last().cloned();
         if last.is_none() {
             break;
         }
-        for job in due.into_iter().filter(|job| !turns.has(job.id)) {
+        for job in due {
+            let turns = match job.task {
+                Task::Invite(_) => abroad,
+                _ => turns,
+            };
+            if turns.has(job.id) {
+                continue;
+            }
             let Some(turn) = turns.take(job.id, user_of(deps, &job).await) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::Lanes;
-use crate::portal::Deps;
+use crate::portal::{Deps, sent};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -154,6 +154,9 @@ async fn prune(deps: &Deps) {
             deps.store.prune_links(now.saturating_sub(keep)).await
         };
         let escrow = deps.store.prune_escrow(now).await;
+        if let Err(error) = sent::give_up(deps).await {
+            tracing::warn!(class = ?error.class(), "the end of invites could not be told; trying again");
+        }
         let notes = deps.store.prune_notes(now).await;
         for error in [links, escrow, notes].into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old records could not be deleted");

@@ -10,11 +10,12 @@ use vizard::{
     pseudonym::SenderKey,
     rng::Rng,
     sealed::Sealing,
-    store::{Address, KeptOut, Note, Task},
+    store::{Address, KeptOut, Task},
 };
 
 use crate::{
     inviter::{CAROL, HOUR, Inviter, ghost, offered, sealed},
+    quotas::Count,
     steps::{enter, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -67,7 +68,7 @@ fn update(world: &World, user: &str, change: impl Fn(&mut vizard::store::User) +
 #[test]
 fn nothing_tells_one_invitee_from_another() {
     let names = [
-        "carol", "blocks", "closes", "full", "gone", "forgot", "often",
+        "carol", "blocks", "closes", "full", "gone", "forgot", "often", "banned",
     ];
     let allowed: Vec<String> = names
         .iter()
@@ -76,6 +77,9 @@ fn nothing_tells_one_invitee_from_another() {
     let world = World::with_settings("12", |config| {
         config.access.users = [allowed.clone(), vec![ALICE.to_owned()]].concat();
         config.access.max_pseudonyms = 1;
+        config.access.denied_users = vec!["@ban*:*".to_owned()];
+        config.access.denied_servers = vec!["d.example".to_owned()];
+        config.invites.denied_servers = vec!["e.example".to_owned()];
         config.invites.per_invitee_day = 1;
     });
     for user in &allowed {
@@ -114,29 +118,47 @@ fn nothing_tells_one_invitee_from_another() {
     });
     handled(&world);
 
-    let mut seen: Option<(String, Vec<String>, u64)> = None;
-    for (user, real) in [
-        (CAROL, true),
-        ("@unknown:a.example", false),
-        ("@stranger:a.example", false),
-        ("@blocks:a.example", false),
-        ("@closes:a.example", false),
-        ("@full:a.example", false),
-        ("@gone:a.example", false),
-        ("@forgot:a.example", false),
-        ("@often:a.example", false),
-        (ALICE, false),
+    let of = |seed, server: &str| Inviter {
+        room: inviter.room.clone(),
+        ..Inviter::of(&world, seed, server)
+    };
+    let (much, room, peer) = (of(2, "b.example"), of(1, "d.example"), of(1, "e.example"));
+    crate::quotas::set(&world, "inviter", much.id.as_str(), 20);
+    let mut seen: Option<(String, Vec<String>)> = None;
+    for (inviter, user, real) in [
+        (&inviter, "@unknown:a.example", false),
+        (&inviter, "@stranger:a.example", false),
+        (&inviter, "@blocks:a.example", false),
+        (&inviter, "@closes:a.example", false),
+        (&inviter, "@full:a.example", false),
+        (&inviter, "@gone:a.example", false),
+        (&inviter, "@forgot:a.example", false),
+        (&inviter, "@often:a.example", false),
+        (&inviter, "@banned:a.example", false),
+        (&inviter, ALICE, false),
+        // It is the inviter, their server or the room that is not wanted.
+        (&much, CAROL, false),
+        (&room, CAROL, false),
+        (&peer, CAROL, false),
+        (&inviter, CAROL, true),
     ] {
         let request = inviter.request(&world, &inviter.seal(&world, user));
         let before = world.fake.requests().len();
         let notes = world.ask(deps.store.count_notes::<Offered>()).unwrap();
         let answer = inviter.ask(&world, &request).unwrap();
         let notes = world.ask(deps.store.count_notes::<Offered>()).unwrap() - notes;
-        let now = (shape(&answer.content), asked(&world, before, user), notes);
+        // Beyond the quota of an inviter nothing is written at all.
+        let is_over = inviter.id == much.id;
+        assert_eq!(notes, u64::from(!is_over), "{user}");
+        let now = (shape(&answer.content), asked(&world, before, user));
         assert_eq!(now.1.len(), 2, "{user}: {:?}", now.1);
         assert_eq!(*seen.get_or_insert_with(|| now.clone()), now, "{user}");
-        let offered = offered(&world, &ghost(&answer.content)).unwrap();
-        assert_eq!(offered.decoy, !real, "{user}");
+        let offered = offered(&world, &ghost(&answer.content));
+        assert_eq!(
+            offered.map(|it| it.decoy),
+            (!is_over).then_some(!real),
+            "{user}"
+        );
     }
 }
 
@@ -180,16 +202,6 @@ fn a_request_is_answered_again_and_cannot_be_moved() {
     assert!(refused(inviter.ask(&world, &changed)));
     changed.as_object_mut().unwrap().remove("request_id");
     assert_eq!(inviter.ask(&world, &changed), None);
-}
-
-/// What is counted, as it is stored.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Count {
-    count: u32,
-}
-
-impl Note for Count {
-    const KIND: i64 = 5;
 }
 
 /// Offered ghosts, notes of what was counted, and all that was counted.

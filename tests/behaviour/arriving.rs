@@ -4,7 +4,7 @@ use ruma::UserId;
 use serde_json::json;
 use vizard::{
     invite::arrive,
-    sealed::{REQUEST_TYPE, Sealing},
+    sealed::{REQUEST_TYPE, SealedAddress, Sealing},
 };
 
 use crate::{
@@ -60,7 +60,8 @@ fn an_invite_is_shown_and_accepted() {
     for text in [&topic["topic"], &invite["reason"]] {
         let text = text.as_str().unwrap();
         for part in [
-            "“Amber Finch”, a pseudonym on b.example, invites you to “Salon”",
+            "“Amber Finch” (@_vizard_",
+            ":b.example), for whom no Vizard vouches, invites you to “Salon”",
             "Join",
             "Decline",
             "good until",
@@ -334,6 +335,15 @@ fn commands_answer_invites_too() {
         list.contains("in Salon – invited, not answered yet"),
         "{list}"
     );
+    let waits = ask(&world, "invites");
+    for part in [
+        "Received",
+        "Salon, from ",
+        "Amber Finch (@_vizard_",
+        "no Vizard vouches",
+    ] {
+        assert!(waits.contains(part), "{part} is not in: {waits}");
+    }
     let declined = ask(&world, "leave 2");
     assert!(
         declined.contains("Declined: the invite to “Salon”"),
@@ -362,6 +372,40 @@ fn commands_answer_invites_too() {
         membership(world, inviter.room.as_str(), ghost.as_str()) == "join"
     });
     world.goes_on();
+}
+
+#[test]
+fn an_invite_through_an_address_says_so() {
+    let world = World::new();
+    let ask = |text: &str| {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str())
+    };
+    let answer = ask("address create Conference");
+    let text = answer.lines().find(|line| line.starts_with("vz1:"));
+    let address = SealedAddress::parse(text.unwrap()).unwrap();
+    let inviter = Inviter::new(&world, 1);
+    let request = inviter.request(&world, &address);
+    let ghost = inviter::ghost(&inviter.ask(&world, &request).unwrap().content);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        portals(world, ALICE).len() == 2
+    });
+    handled(&world);
+    let mut both = portals(&world, ALICE);
+    both.remove(&world.portal);
+    let portal = both.into_keys().next().unwrap();
+    let invite = world.fake.state_of(&portal, "m.room.member", ALICE);
+    let reason = invite.unwrap()["reason"].to_string();
+    assert!(
+        reason.contains("through your contact address “Conference”"),
+        "{reason}"
+    );
+    let waits = ask("invites");
+    assert!(
+        waits.contains("through your address") && waits.contains("Conference"),
+        "{waits}"
+    );
 }
 
 #[test]
@@ -396,7 +440,7 @@ fn for_whoever_is_no_pseudonym_their_vizard_asks() {
     for (who, words) in [
         (
             BOB,
-            Some("“Bob” (@bob:b.example), for whom the Vizard of b.example vouches, invites"),
+            Some("“Bob” (@bob:b.example), for whose server the Vizard of b.example asked, invites"),
         ),
         (
             eve,

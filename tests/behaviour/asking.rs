@@ -5,6 +5,7 @@ use std::{thread::sleep, time::Duration};
 use ruma::{RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 use vizard::{
+    portal::sent,
     pseudonym::{Namespace, ServerKey, nick_of},
     rng::Rng,
     sealed::{
@@ -71,7 +72,9 @@ fn asked_and_invited(keys: Keys) {
     };
     let stored = serde_json::to_string(task).unwrap();
     assert!(!stored.contains("dora"), "{stored}");
-    told(&world, &world.portal, &asked, "sealed for b.example");
+    // Nothing but homeservers vouches for that server's keys here, and that is said.
+    let words = "sealed for b.example (for its keys there is the word of homeservers alone)";
+    told(&world, &world.portal, &asked, words);
 
     let ghost = peer.answers(&world, &posted);
     let name = nick(&world, &ghost);
@@ -164,6 +167,7 @@ fn a_lost_question_is_asked_again() {
 /// Each must be ignored, and must not end the waiting.
 #[test]
 fn what_others_answer_changes_nothing() {
+    let metrics = vizard::telemetry::metrics();
     let (world, peer) = world(Keys::Unused, LONG);
     let asked = invite(&world, &format!("!vizard invite {DORA}"));
     let posted = request(&world, 1);
@@ -208,6 +212,18 @@ fn what_others_answer_changes_nothing() {
     sleep(Duration::from_millis(300));
     assert!(invited(&world).is_empty());
     assert_eq!(jobs(&world).len(), 1, "it still waits");
+    // The admin can see of what kind they were.
+    let counted = metrics.render();
+    for why in [
+        "shape",
+        "other_sender",
+        "other_request",
+        "signature",
+        "other_recipient",
+    ] {
+        let line = format!("vizard_invite_answers_ignored_total{{why=\"{why}\"}}");
+        assert!(counted.contains(&line), "{line} is not in\n{counted}");
+    }
     peer.says(&world, &posted, good);
     told(&world, &world.portal, &asked, "invited as");
     assert_eq!(invited(&world)[0].1, ghost.as_str());
@@ -221,6 +237,44 @@ fn read_by_anybody(world: &World, posted: &Posted) -> InviteRequest {
     let now = world.deps().clock.now();
     let request = UnverifiedRequest::parse(content.as_bytes(), &sender, &server, now).unwrap();
     request.verify(None).unwrap()
+}
+
+/// As many as there are turns, of several users, wait for a server that says nothing.
+#[test]
+fn who_waits_for_other_servers_holds_up_nobody_else() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let deps = world.deps();
+    for number in 0..40 {
+        let command = format!("$waits{number}");
+        let task = InviteTask {
+            user: UserId::parse(format!("@u{}:a.example", number / 4)).unwrap(),
+            portal: None,
+            room: RoomId::parse(&world.room).unwrap(),
+            whom: Whom::User(UserId::parse(DORA).unwrap()),
+            request: None,
+            ghost: None,
+            noted: false,
+            report: Report {
+                room: RoomId::parse(&world.chat).unwrap(),
+                command: command.as_str().try_into().unwrap(),
+                portal: None,
+                unasked: true,
+                message: None,
+            },
+        };
+        let task = Task::Invite(Box::new(task));
+        world
+            .ask(deps.add_job(&command, deps.clock.now(), task))
+            .unwrap();
+    }
+    request(&world, 32);
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    let asked = world
+        .fake
+        .text(ALICE, &world.chat, &format!("join {library} b.example"))
+        .unwrap();
+    told(&world, &world.chat, asked.as_str(), "joined as");
+    assert!(jobs(&world).len() >= 32, "they wait still");
 }
 
 #[test]
@@ -307,6 +361,31 @@ fn what_did_not_come_reads_the_same() {
     }
     assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
     assert!(command(&world, "!vizard invites").contains("No invite waits"));
+}
+
+/// A ghost may stay for ever, or Vizard not hear that it has left.
+#[test]
+fn that_somebody_did_not_come_is_told_in_any_case() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    peer.answers(&world, &request(&world, 1));
+    told(&world, &world.portal, &asked, "invited as");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let deps = world.deps();
+    world.ask(sent::give_up(&deps)).unwrap();
+    assert!(!command(&world, "!vizard invites").contains("No invite waits"));
+    let of_it = |step: &str| {
+        let said = progress(&world, &world.portal, &asked);
+        said.iter().filter(|text| text.contains(step)).count()
+    };
+    assert_eq!(of_it("did not come"), 0);
+    // Three days, and half a day for the ghost.
+    deps.clock.advance(Duration::from_hours(72 + 12));
+    for _ in 0..2 {
+        world.ask(sent::give_up(&deps)).unwrap();
+    }
+    told(&world, &world.portal, &asked, "did not come");
+    assert_eq!(of_it("did not come"), 1);
 }
 
 #[test]
@@ -412,6 +491,10 @@ fn whoever_is_no_pseudonym_is_told_whom_to_invite() {
     assert!(answer("invite nobody @x:b.example").contains("None of your pseudonyms"));
     assert!(answer("invite @dora:b.example to #none:b.example").contains("not known"));
     assert!(answer(&format!("invite 1 {ALICE}")).contains("That is you"));
+    // Who is no pseudonym needs nobody's help to invite openly.
+    let asked = say("invite @dan:127.0.0.1:1 to #tea:b.example");
+    let text = told(&world, &world.chat, &asked, "no keys of 127.0.0.1:1");
+    assert!(!text.contains("--plain"), "{text}");
     let asked = say(&format!("invite 1 {DORA}"));
     peer.answers(&world, &request(&world, 2));
     told(&world, &world.chat, &asked, "invited as");

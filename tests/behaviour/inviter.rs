@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, server_name};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Value, json, value::to_raw_value};
 use vizard::{
     e2ee::Mail,
@@ -28,8 +28,14 @@ pub struct Inviter {
 impl Inviter {
     /// In a room of their own that nobody can join unasked.
     pub fn new(world: &World, seed: u64) -> Self {
+        Self::of(world, seed, "b.example")
+    }
+
+    /// The same on this server.
+    pub fn of(world: &World, seed: u64, server: &str) -> Self {
         let key = SenderKey::generate(&Rng::seeded(seed));
-        let namespace = Namespace::new(server_name!("b.example"), "_vizard_", "vizard").unwrap();
+        let server = server.try_into().unwrap();
+        let namespace = Namespace::new(server, "_vizard_", "vizard").unwrap();
         let id = namespace.ghost(&key.id());
         world.fake.user(&id, "Amber Finch");
         let body = json!({"preset": "private_chat", "name": "Salon", "topic": "Their topic"});
@@ -59,17 +65,23 @@ impl Inviter {
         signed.content
     }
 
-    /// Hands a request to Vizard; the answer, once it is sent.
-    pub fn ask(&self, world: &World, request: &Value) -> Option<Posted> {
+    /// A request as Vizard gets it.
+    pub fn mail(&self, world: &World, request: &Value) -> Mail {
         let deps = world.deps();
-        let before = world.fake.look(|rooms| rooms.posted.len());
-        let mail = Mail {
+        Mail {
             to: deps.bot.user.clone(),
             sender: self.id.clone(),
             kind: "org.vizard.invite_request".to_owned(),
             content: to_raw_value(request).unwrap(),
             received: deps.clock.now(),
-        };
+        }
+    }
+
+    /// Hands a request to Vizard; the answer, once it is sent.
+    pub fn ask(&self, world: &World, request: &Value) -> Option<Posted> {
+        let deps = world.deps();
+        let before = world.fake.look(|rooms| rooms.posted.len());
+        let mail = self.mail(world, request);
         world
             .ask(vizard::invite::answer::request(&deps, &mail))
             .unwrap();

@@ -120,6 +120,22 @@ fn own_keys_are_shown_and_replaced() {
 }
 
 #[test]
+fn keys_are_signed_anew_on_schedule() {
+    let world = admins();
+    wait(&world, "it is published", |world| {
+        published(world).is_some()
+    });
+    assert_eq!(published(&world).unwrap()["sequence"], 1);
+    // Half of a document's seven days are over; nobody says anything.
+    let deps = world.deps();
+    deps.clock.advance(std::time::Duration::from_hours(4 * 24));
+    wait(&world, "the next one is", |world| {
+        published(world).unwrap()["sequence"] == 2
+    });
+    assert_eq!(published(&world).as_ref(), Some(document(&world).json()));
+}
+
+#[test]
 fn a_peer_that_was_installed_anew_is_accepted_again() {
     let world = admins();
     let fetch = format!("keys fetch {PEER}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use vizard::{
     config::{Anchor, Config, Peer as Known},
     keys::PROFILE_FIELD,
-    pseudonym::{Namespace, ServerKey},
+    pseudonym::{Mapping, Namespace, SenderKey, ServerKey},
     rng::Rng,
     sealed::{
         DocumentDraft, HpkeKey, HpkeKeys, InviteRequest, InviteSecret, KeyDocument, ListedKey,
@@ -76,6 +76,11 @@ impl Peer {
     pub fn publishes(&self, world: &World) {
         let document = self.document.json().clone();
         world.fake.set_profile(self.bot(), PROFILE_FIELD, document);
+    }
+
+    /// What stands in the member event of a pseudonym of this server.
+    pub fn mapping(&self, key: &SenderKey, room: &RoomId) -> Value {
+        Mapping::sign(key, &self.server, room, &self.server_key)
     }
 
     pub fn document(&self) -> &KeyDocument {

@@ -48,7 +48,6 @@ fn only_what_was_asked_for_arrives() {
     inviter.invite(&world, &never);
     handled(&world);
     assert!(portals(&world, CAROL).is_empty());
-    assert!(withdrawal(&world, &never).is_none());
     assert_eq!(requests_as(&world, &never), (false, vec![]));
     world.goes_on();
 }

@@ -121,6 +121,7 @@ async fn a_peer_is_forgotten() {
         since: now,
         fetched: now,
         anchored: true,
+        only: None,
     };
     store.set_note(b"b.example", None, &peer).await.unwrap();
     store.close().await;

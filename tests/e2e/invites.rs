@@ -237,7 +237,14 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     clean(&b.evidence(), &inviter).await?;
     // Who was sealed elsewhere is not known to the inviter's Vizard either: not on its disk, not in its memory.
     let hers = Needle::user("who sealed herself", carol.id());
-    clean(&evidence_of(&world.vizard, true)?, &hers).await?;
+    let hers_at_a = evidence_of(&world.vizard, true)?;
+    clean(&hers_at_a, &hers).await?;
+    // The same search finds who is in that memory.
+    let own = audit(&hers_at_a, &[Needle::text("the inviter", alice.id())]).await?;
+    ensure!(
+        !own.findings.is_empty(),
+        "the search finds nobody in memory"
+    );
     clean(&evidence_of(other, true)?, &inviter).await?;
 
     // A homeserver without Vizard comes in by an ordinary invite.
@@ -292,7 +299,11 @@ async fn salon(world: &World) -> Result<(Client, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
     let world = peers("declines", "never").await?;
-    let (alice, portal) = salon(&world).await?;
+    let (alice, chat) = world.user_with_chat("alice").await?;
+    // She invites as herself, so that she sees what becomes of it.
+    let room = alice
+        .create_room(json!({"preset": "private_chat", "name": "Salon"}))
+        .await?;
     let bob = Client::register(&world.servers.b, "bobbittern").await?;
     let host = |one: &crate::testkit::client::Received| {
         one.kind() == "m.room.member"
@@ -300,33 +311,41 @@ async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
             && one.event["content"]["membership"] == "invite"
             && one.sender().starts_with("@_vizard_p_")
     };
+    let asks = async || -> Result<String> {
+        let command = format!("invite {} to {room}", bob.id());
+        let answer = world
+            .command(&alice, &chat, &command, |text| text.contains("Now invite"))
+            .await?;
+        let ghost = answer.body().split('`').nth(1).context("no ghost")?;
+        alice.invite(&room, ghost).await?;
+        Ok(ghost.to_owned())
+    };
     // Declined: nothing happens in the room.
-    world
-        .command(
-            &alice,
-            &portal,
-            &format!("!vizard invite {}", bob.id()),
-            |text| text.contains("invited as "),
-        )
-        .await?;
+    let ghost = asks().await?;
     let invite = bob.wait_for("the invite", host, PATIENCE).await?;
     let mark = bob.mark().await;
     bob.leave(&invite.room).await?;
-    // Until his refusal is known here, he counts as invited.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let member = alice.state(&room, "m.room.member", &ghost).await?;
+    let member = member.context("the ghost's membership")?;
+    ensure!(member["membership"] == "invite", "it shows: {member}");
 
-    // Invited once more, as somebody else: the first refusal does not stand in the way.
-    world
-        .command(
-            &alice,
-            &portal,
-            &format!("!vizard invite {}", bob.id()),
-            |text| text.contains("invited as "),
-        )
-        .await?;
+    // Invited once more, as somebody else: the first refusal does not stand in the way. Taken back before he answers: he reads it.
+    let ghost = asks().await?;
     let again = bob
         .wait_after(mark, "the second invite", host, PATIENCE)
         .await?;
     ensure!(again.room != invite.room, "the same portal");
+    alice.kick(&room, &ghost, "").await?;
+    let gone = |one: &crate::testkit::client::Received| {
+        one.room == again.room
+            && one.event["state_key"] == bob.id()
+            && one.event["content"]["membership"] == "leave"
+    };
+    let gone = bob
+        .wait_after(mark, "the end of the invite", gone, PATIENCE)
+        .await?;
+    let reason = gone.event["content"]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("was taken back"), "{reason}");
     Ok(())
 }

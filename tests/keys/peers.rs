@@ -1,5 +1,7 @@
 //! Which documents of another server are believed, for how long, and what ends it.
 
+use std::time::Duration;
+
 use assert_matches::assert_matches;
 use serde_json::{Value, json};
 use vizard::{
@@ -10,6 +12,7 @@ use vizard::{
 };
 
 use crate::{
+    fake::faults::Fault,
     instance::{Asking, DAY, HOUR, Published, pass},
     site::{Answer, Site},
 };
@@ -199,6 +202,7 @@ async fn documents_that_are_not_sound_are_refused() {
 
 #[tokio::test]
 async fn going_back_and_other_keys_are_refused_until_an_admin_accepts() {
+    let metrics = vizard::telemetry::metrics();
     let world = World::new().await;
     let server = world.site.server();
     let first = body(&world.b.json());
@@ -215,7 +219,7 @@ async fn going_back_and_other_keys_are_refused_until_an_admin_accepts() {
             found: 1
         }
     );
-    assert!(refusal.is_about_the_pin());
+    assert!(refusal.can_be_accepted());
     assert_eq!(
         world.pinned().await.unwrap().document().unwrap().sequence(),
         2
@@ -251,6 +255,12 @@ async fn going_back_and_other_keys_are_refused_until_an_admin_accepts() {
     );
     assert!(world.a.peers.accept(&server).await.unwrap());
     assert!(!world.a.peers.accept(&server).await.unwrap());
+    // Each is counted for the admin.
+    let counted = metrics.render();
+    for why in ["rolled_back", "changed", "key_changed"] {
+        let line = format!("vizard_peer_keys_refused_total{{why=\"{why}\"}}");
+        assert!(counted.contains(&line), "{line} is not in\n{counted}");
+    }
 }
 
 #[tokio::test]
@@ -377,6 +387,94 @@ async fn one_place_may_lag_behind_and_one_may_be_closed() {
     world.publish();
     world.a.relays(&server, &Value::Null);
     assert_eq!(world.ask_anew().await.unwrap().sequence(), 2);
+}
+
+/// A homeserver that lets nobody look at profiles is as one without.
+#[tokio::test]
+async fn a_homeserver_that_forbids_looking() {
+    let world = World::new().await;
+    world.a.relays(&world.site.server(), &world.b.json());
+    world.a.fake.fail_next("profile", Fault::Forbidden);
+    assert_eq!(world.ask().await.unwrap(), *world.b.keys.document());
+    world.site.set(Answer::Status(404));
+    world.a.peers.accept(&world.site.server()).await.unwrap();
+    world.a.fake.fail_next("profile", Fault::Forbidden);
+    assert_eq!(world.refusal_anew().await, Refusal::NotFound);
+}
+
+/// `[peers."b.example"] url`: what is asked in the place of the server.
+#[tokio::test]
+async fn another_place_may_be_named() {
+    let site = Site::new(Answer::Status(404));
+    let url = format!("https://{}/vizard", site.server());
+    let server: ruma::OwnedServerName = "b.example".try_into().unwrap();
+    let a = Asking::with(|config| {
+        let peer = Peer {
+            server_key: None,
+            url: Some(url.parse().unwrap()),
+        };
+        config.peers.insert(server.clone(), peer);
+    })
+    .await;
+    let b = Published::new(server.clone(), &a.clock).await;
+    site.set(body(&b.json()));
+    assert_eq!(a.peers.document(&server).await.unwrap(), *b.keys.document());
+    assert_eq!(site.paths(), ["/vizard/_vizard/v1/server_keys"]);
+    assert!(a.peers.pinned(&server).await.unwrap().unwrap().anchored);
+}
+
+/// Others whose names lead nowhere take nothing from a server that is known.
+#[tokio::test]
+async fn strangers_do_not_crowd_out_whom_one_knows() {
+    let world = World::new().await;
+    let server = world.site.server();
+    let peers = &world.a.peers;
+    world.ask().await.unwrap();
+    pass(&world.a.clock, 2 * DAY);
+    let stuck: Vec<_> = (0..8).map(|_| Site::new(Answer::Silent)).collect();
+    let names: Vec<_> = stuck.iter().map(Site::server).collect();
+    let many = names.iter().map(|name| peers.document_for_stranger(name));
+    let many = futures_util::future::join_all(many);
+    let known = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        peers.document_for_stranger(&server).await
+    };
+    let known = tokio::select! {
+        known = known => known,
+        many = many => panic!("none of them waits: {many:?}"),
+    };
+    assert_eq!(known.unwrap(), *world.b.keys.document());
+    assert_eq!(world.asked(), 2, "it was looked for anew");
+    let asked: u32 = stuck.iter().map(Site::connections).sum();
+    assert!(asked <= 2, "{asked}");
+}
+
+/// Where the two places contradict each other, or one is damaged, an admin can end it.
+#[tokio::test]
+async fn an_admin_says_which_place_counts() {
+    let world = World::new().await;
+    let server = world.site.server();
+    let peers = &world.a.peers;
+    let middle = Published::new(server.clone(), &world.a.clock).await;
+    let damaged = json!({"type": "server_keys"});
+    for there in [damaged, middle.json()] {
+        world.a.relays(&server, &there);
+        assert!(world.refusal_anew().await.is_about_the_places());
+        // Nothing is said: the server itself counts, and goes on to.
+        let found = peers.accept_now(&server, None).await.unwrap();
+        assert_eq!(found, *world.b.keys.document());
+        let pinned = world.pinned().await.unwrap();
+        assert_eq!((pinned.anchored, pinned.only), (true, Some(Place::Tls)));
+        assert_eq!(world.ask_anew().await.unwrap(), found);
+        peers.accept(&server).await.unwrap();
+    }
+    let profile = Some(Place::Federation);
+    let found = peers.accept_now(&server, profile).await.unwrap();
+    assert_eq!(found, *middle.keys.document());
+    assert_eq!(world.ask_anew().await.unwrap(), found);
+    // Until the next time.
+    let found = peers.accept_now(&server, Some(Place::Tls)).await.unwrap();
+    assert_eq!(found, *world.b.keys.document());
 }
 
 #[tokio::test]

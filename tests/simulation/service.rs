@@ -1,7 +1,8 @@
 //! The whole library in this process: started, stopped, and killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use ruma::OwnedServerName;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 use vizard::{
@@ -9,7 +10,7 @@ use vizard::{
     clock::Clock,
     config::{
         Abuse, Access, AppService, Config, Database, EncryptPortals, Encryption, Hidden,
-        Homeserver, Log, Metrics, Portal, Privacy, Relay, Secrets,
+        Homeserver, Log, Metrics, Peer, Portal, Privacy, Relay, Secrets,
     },
     crypto::MasterKey,
     http,
@@ -134,6 +135,17 @@ impl Service {
     }
 }
 
+/// Other servers, of which nothing can be fetched: their names would have to be looked up outside.
+fn nowhere() -> BTreeMap<OwnedServerName, Peer> {
+    let peer = Peer {
+        server_key: None,
+        url: Some("http://127.0.0.1:1".parse().unwrap()),
+    };
+    ["b.example", "c.example", "d.example", "e.example"]
+        .map(|name| (name.try_into().unwrap(), peer.clone()))
+        .into()
+}
+
 pub fn config(ground: &Ground, fake: &Fake) -> Config {
     let theirs = fake.config();
     Config {
@@ -171,7 +183,7 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         privacy: Privacy::default(),
         keys: vizard::config::Keys::default(),
         invites: vizard::config::Invites::default(),
-        peers: std::collections::BTreeMap::new(),
+        peers: nowhere(),
         abuse: Abuse::default(),
         log: Log::default(),
         metrics: Metrics::default(),

@@ -12,16 +12,16 @@ use crate::{
     keys::{Rotate, Unknown, describe},
     portal::PortalError,
     pseudonym::ServerKeyId,
-    sealed::KeyDocument,
+    sealed::{self, KeyDocument},
 };
 
 pub const COMMAND: Command = Command {
     name: "keys",
     aliases: &[],
     group: Group::Admin,
-    usage: "[rotate [server|hpke] | accept SERVER | fetch SERVER]",
+    usage: "[rotate [server|hpke] | accept SERVER [tls|profile] | fetch SERVER]",
     summary: "the keys of this Vizard and of those that it has met",
-    help: "`keys` shows this Vizard's own keys with their fingerprints, which another admin can compare, and those that are pinned of other servers.\n`keys rotate` replaces the server key and the key to seal to, or the one that you name, and publishes the new ones; what was sealed before can still be opened.\n`keys accept SERVER` forgets what is pinned of a server and takes what it publishes now: compare fingerprints with its admin.\n`keys fetch SERVER` looks up now what a server publishes, and says why if it is not accepted.",
+    help: "`keys` shows this Vizard's own keys with their fingerprints, which another admin can compare, and those that are pinned of other servers.\n`keys rotate` replaces the server key and the key to seal to, or the one that you name, and publishes the new ones; what was sealed before can still be opened.\n`keys accept SERVER` forgets what is pinned of a server and takes what it publishes now: compare fingerprints with its admin. Where the server itself and the profile of its bot say different things, `tls` or `profile` names the place that counts from then on; if none is named, the server itself does.\n`keys fetch SERVER` looks up now what a server publishes, and says why if it is not accepted.",
     place: Place::Both,
     needs: Needs::Nothing,
     keywords: &[],
@@ -37,7 +37,7 @@ const PER_NOTICE: usize = 25;
 enum Wish {
     Show,
     Rotate(Rotate),
-    Accept(OwnedServerName),
+    Accept(OwnedServerName, Option<sealed::Place>),
     Fetch(OwnedServerName),
 }
 
@@ -52,7 +52,11 @@ fn wish(text: &str) -> Result<Wish, Option<String>> {
         ["rotate"] | ["rotate", "all"] => Ok(Wish::Rotate(Rotate::All)),
         ["rotate", "hpke"] => Ok(Wish::Rotate(Rotate::Hpke)),
         ["rotate", "server"] => Ok(Wish::Rotate(Rotate::Server)),
-        ["accept", name] => server(name).map(Wish::Accept),
+        ["accept", name] => Ok(Wish::Accept(server(name)?, None)),
+        ["accept", name, "tls"] => Ok(Wish::Accept(server(name)?, Some(sealed::Place::Tls))),
+        ["accept", name, "profile" | "federation"] => {
+            Ok(Wish::Accept(server(name)?, Some(sealed::Place::Federation)))
+        }
         ["fetch", name] => server(name).map(Wish::Fetch),
         _ => Err(None),
     }
@@ -62,7 +66,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     match wish(call.rest) {
         Ok(Wish::Show) => show(call).await,
         Ok(Wish::Rotate(what)) => Ok(rotate(call, what).await),
-        Ok(Wish::Accept(server) | Wish::Fetch(server))
+        Ok(Wish::Accept(server, _) | Wish::Fetch(server))
             if server == call.deps.namespace.server() =>
         {
             Ok(Reply::say(&format!(
@@ -71,7 +75,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
             ))
             .into())
         }
-        Ok(Wish::Accept(server)) => accept(call, &server).await,
+        Ok(Wish::Accept(server, place)) => accept(call, &server, place).await,
         Ok(Wish::Fetch(server)) => fetch(call, &server).await,
         Err(Some(name)) => Ok(Reply::say("“")
             .quote(&tidy(&name, 60))
@@ -127,8 +131,12 @@ async fn rotate(call: &Call<'_>, what: Rotate) -> Answer {
         .into()
 }
 
-async fn accept(call: &Call<'_>, server: &ServerName) -> Result<Answer, PortalError> {
-    let was = call.deps.peers.accept(server).await?;
+async fn accept(
+    call: &Call<'_>,
+    server: &ServerName,
+    place: Option<sealed::Place>,
+) -> Result<Answer, PortalError> {
+    let was = call.deps.peers.pinned(server).await?.is_some();
     let reply = Reply::say(if was {
         "What was pinned of "
     } else {
@@ -136,7 +144,7 @@ async fn accept(call: &Call<'_>, server: &ServerName) -> Result<Answer, PortalEr
     })
     .code(server.as_str())
     .and(if was { " is forgotten. " } else { ". " });
-    let found = call.deps.peers.fetch_now(server).await;
+    let found = call.deps.peers.accept_now(server, place).await;
     Ok(told(call, reply, server, found).await?.into())
 }
 
@@ -193,7 +201,22 @@ mod tests {
             ("rotate", Ok(Wish::Rotate(Rotate::All))),
             ("Rotate HPKE", Ok(Wish::Rotate(Rotate::Hpke))),
             ("rotate server", Ok(Wish::Rotate(Rotate::Server))),
-            ("accept B.example", Ok(Wish::Accept(server("b.example")))),
+            (
+                "accept B.example",
+                Ok(Wish::Accept(server("b.example"), None)),
+            ),
+            (
+                "accept b.example profile",
+                Ok(Wish::Accept(
+                    server("b.example"),
+                    Some(sealed::Place::Federation),
+                )),
+            ),
+            (
+                "accept b.example TLS",
+                Ok(Wish::Accept(server("b.example"), Some(sealed::Place::Tls))),
+            ),
+            ("accept b.example both", Err(None)),
             (
                 "fetch b.example:8448",
                 Ok(Wish::Fetch(server("b.example:8448"))),

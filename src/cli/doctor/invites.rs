@@ -154,7 +154,13 @@ async fn in_profile(probes: &Probes, own: Option<&KeyDocument>, running: bool) -
             IN_PROFILE,
             "out of date: they are published anew when Vizard runs",
         ),
-        Some(Ok(document)) => Row::ok(IN_PROFILE, words(&document)),
+        Some(Ok(document)) => Row::ok(
+            IN_PROFILE,
+            format!(
+                "{}; the bot sees them there (others may not be allowed to look, which cannot be seen from here: they find the keys over TLS alone then)",
+                words(&document)
+            ),
+        ),
     }
 }
 

@@ -169,6 +169,11 @@ fn each_bad_value_is_explained() {
         ("access.max_pseudonyms", "0", "write a whole number from 1"),
         ("access.joins_per_hour", "5000000000", "to 4294967295"),
         (
+            "access.denied_users",
+            "[\"eve\"]",
+            "does not belong into this list",
+        ),
+        (
             "access.denied_rooms",
             "[\"spam\"]",
             "does not belong into this list",

@@ -35,6 +35,7 @@ fn trust(anchor: Anchor, pin: Option<&Pin>) -> Trust<'_> {
     Trust {
         anchor,
         by_hand: None,
+        only: None,
         pin,
     }
 }
@@ -200,6 +201,7 @@ fn a_key_written_by_hand_counts_from_either_place() {
         let trust = Trust {
             anchor: Anchor::Tls,
             by_hand: Some(key(1).public()),
+            only: None,
             pin,
         };
         for document in [&one, &rotated] {
@@ -211,6 +213,87 @@ fn a_key_written_by_hand_counts_from_either_place() {
         for found in [at(None, Some(&swapped)), at(Some(&swapped), None)] {
             assert_eq!(outcome(trust, found), Err(Refusal::NotByHand));
         }
+        // What somebody puts at the other place is no reason to refuse.
+        let junk = || Some(Err(DocumentError::Signers));
+        for (tls, federation) in [
+            (Some(Ok(one.clone())), Some(Ok(swapped.clone()))),
+            (Some(Ok(swapped.clone())), Some(Ok(one.clone()))),
+            (Some(Ok(one.clone())), junk()),
+            (junk(), Some(Ok(one.clone()))),
+        ] {
+            let accepted = accept(trust, Found { tls, federation }).expect("accepted");
+            assert_eq!(accepted.document, one);
+        }
+        let found = Found {
+            tls: junk(),
+            federation: Some(Ok(swapped.clone())),
+        };
+        assert_eq!(outcome(trust, found), Err(Refusal::NotByHand));
+        let found = Found {
+            tls: junk(),
+            federation: None,
+        };
+        assert!(matches!(
+            outcome(trust, found),
+            Err(Refusal::Invalid { .. })
+        ));
+    }
+}
+
+#[test]
+fn an_admin_may_say_which_place_counts() {
+    let one = document(5, &[1], &[], 1);
+    let other = document(9, &[66], &[], 66);
+    let (pin_of_one, pin_of_other) = (Pin::of(&one), Pin::of(&other));
+    let chosen = |place, pin| Trust {
+        only: Some(place),
+        ..trust(Anchor::Tls, pin)
+    };
+    let (tls, federation) = (Place::Tls, Place::Federation);
+    let both = || at(Some(&one), Some(&other));
+    let junk = || Found {
+        tls: Some(Ok(one.clone())),
+        federation: Some(Err(DocumentError::Signers)),
+    };
+    let invalid = Err(Refusal::Invalid {
+        place: federation,
+        error: DocumentError::Signers,
+    });
+    for (place, pin, found, expected) in [
+        (tls, None, both(), Ok((5, Anchored::Chosen, Change::First))),
+        (tls, None, junk(), Ok((5, Anchored::Chosen, Change::First))),
+        (
+            federation,
+            None,
+            both(),
+            Ok((9, Anchored::Chosen, Change::First)),
+        ),
+        (federation, None, junk(), invalid),
+        // From then on it is compared with what was there.
+        (
+            tls,
+            Some(&pin_of_one),
+            both(),
+            Ok((5, Anchored::Chosen, Change::None)),
+        ),
+        (
+            tls,
+            Some(&pin_of_other),
+            both(),
+            Err(Refusal::RolledBack {
+                pinned: 9,
+                found: 5,
+            }),
+        ),
+        (
+            federation,
+            Some(&pin_of_one),
+            both(),
+            Err(Refusal::KeyChanged),
+        ),
+        (tls, None, at(None, Some(&other)), Err(Refusal::NotFound)),
+    ] {
+        assert_eq!(outcome(chosen(place, pin), found), expected, "{place}");
     }
 }
 
@@ -221,6 +304,10 @@ fn refusals_say_what_to_do() {
         Refusal::NotAnchored,
         Refusal::NotByHand,
         Refusal::PlacesDiffer,
+        Refusal::Invalid {
+            place: Place::Tls,
+            error: DocumentError::Signers,
+        },
         Refusal::RolledBack {
             pinned: 2,
             found: 1,
@@ -232,7 +319,7 @@ fn refusals_say_what_to_do() {
         assert!(text.contains("admin") || text.contains("--plain"), "{text}");
         assert!(!text.contains("  "), "{text}");
         assert_eq!(
-            refusal.is_about_the_pin(),
+            refusal.can_be_accepted(),
             text.contains("keys accept"),
             "{text}"
         );

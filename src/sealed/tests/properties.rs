@@ -86,4 +86,19 @@ fn the_fuzz_corpus_passes() {
     assert!(corpus("sealed_address", text) >= 2);
     assert!(corpus("key_document", checks::document) >= 2);
     assert!(corpus("to_device", checks::message) >= 1);
+    assert!(corpus("to_device", checks::reply) >= 2);
+}
+
+#[test]
+fn what_is_inside_an_address_is_read_or_not() {
+    let mut plain = [0; PLAIN];
+    assert!(!checks::inside(&plain));
+    plain[1..6].copy_from_slice(b"\x04bob.");
+    assert!(checks::inside(&plain));
+    // The padding.
+    plain[20] = 1;
+    assert!(!checks::inside(&plain));
+    plain = [0; PLAIN];
+    plain[..2].copy_from_slice(&[1, 16]);
+    assert!(checks::inside(&plain));
 }

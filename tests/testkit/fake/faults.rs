@@ -9,6 +9,8 @@ use super::{Inner, lock};
 pub enum Fault {
     /// 429, nothing done, to be tried after so many milliseconds.
     Limited(u64),
+    /// 403, nothing done.
+    Forbidden,
     /// 500, nothing done.
     ErrorBefore,
     /// 502 although it is done.

@@ -96,6 +96,10 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
             let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": millis});
             return respond(429, &body);
         }
+        Some(Fault::Forbidden) => {
+            let body = json!({"errcode": "M_FORBIDDEN", "error": "You aren't allowed to."});
+            return respond(403, &body);
+        }
         Some(Fault::ErrorBefore) => return respond(500, &json!({"errcode": "M_UNKNOWN"})),
         Some(Fault::DropBefore) => return broken(),
         Some(Fault::Delay(millis)) => {
