@@ -1,0 +1,78 @@
+//! What devices cost while nothing happens, and that they can be reached all the while.
+
+use std::{collections::BTreeMap, thread::sleep, time::Duration};
+
+use crate::{fake::Keys, world::World};
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+const DAYS: u64 = 5;
+const BOT: &str = "@vizard:a.example";
+
+/// How often each device but the bot's has synced.
+fn syncs(world: &World) -> BTreeMap<(String, String), u64> {
+    let mut counts = BTreeMap::new();
+    for one in world.fake.requests() {
+        if let ("sync", Some(user), Some(device)) = (one.endpoint, one.user, one.device)
+            && user != BOT
+        {
+            *counts.entry((user, device)).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn an_idle_device_syncs_about_once_a_day() {
+    let mut world = World::with_keys(Keys::Taken);
+    let clock = world.hurry(30_000);
+    // Long enough for what a start brings with it.
+    let begin = clock.now() + DAY;
+    while clock.now() < begin {
+        sleep(Duration::from_millis(20));
+    }
+    let (from, before) = (clock.now(), syncs(&world));
+    while clock.now() < begin + DAYS * DAY {
+        sleep(Duration::from_millis(20));
+    }
+    let (to, after) = (clock.now(), syncs(&world));
+    // The ghost's and the host's; mirrors have none where the portal is not encrypted.
+    assert!(after.len() >= 2, "{after:?}");
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let days = (to - from) as f64 / DAY as f64;
+    for (device, count) in &after {
+        let count = count - before.get(device).copied().unwrap_or(0);
+        #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+        let a_day = count as f64 / days;
+        // 1,000 make 42 requests in an hour: one each in 24 hours.
+        assert!(
+            (0.3..2.5).contains(&a_day),
+            "{device:?} synced {count} times in {days:.1} days"
+        );
+    }
+}
+
+/// A flood of claims takes all one-time keys; then the fallback key serves.
+#[test]
+fn each_device_uploads_a_fallback_key() {
+    let world = World::with_keys(Keys::Taken);
+    let uploads = world.fake.look(|rooms| rooms.uploads.clone());
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (user, body) in &uploads {
+        let of_user = keys.entry(user.clone()).or_default();
+        for (name, key) in body["fallback_keys"].as_object().into_iter().flatten() {
+            assert!(name.starts_with("signed_curve25519:"), "{name}");
+            assert_eq!(key["fallback"], true, "{key}");
+            assert!(key["signatures"][user].is_object(), "{key}");
+            of_user.push(key["key"].as_str().unwrap().to_owned());
+        }
+    }
+    // Bot, ghost and host.
+    assert!(keys.len() >= 3, "{keys:?}");
+    let mut seen = std::collections::BTreeSet::new();
+    for (user, own) in keys {
+        assert!(!own.is_empty(), "{user} has no fallback key");
+        for key in own {
+            assert!(seen.insert(key), "two devices share a fallback key");
+        }
+    }
+}
