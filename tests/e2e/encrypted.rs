@@ -11,9 +11,7 @@ use serde_json::json;
 use crate::{
     encrypted_devices::{a_second_device_comes, clear_text_is_marked, is_told},
     encrypted_files::of_all_kinds,
-    encrypted_traces::{
-        logs_are_silent, nothing_of_the_user_travels, published_keys_link_nobody,
-    },
+    encrypted_traces::{logs_are_silent, nothing_of_the_user_travels, published_keys_link_nobody},
     files::photo,
     testkit::{
         audit::{Needle, audit, linkage},

@@ -69,9 +69,8 @@ async fn arrives(
 ) -> Result<Report> {
     let kind = content["msgtype"].clone();
     let sent = from.send_file(here, content, bytes).await?;
-    let of_others = |one: &Report| {
-        one.room == there && one.sender != to.id() && one.content["msgtype"] == kind
-    };
+    let of_others =
+        |one: &Report| one.room == there && one.sender != to.id() && one.content["msgtype"] == kind;
     let shown = to
         .wait_for(&format!("{kind}"), of_others, PATIENCE)
         .await

@@ -274,7 +274,9 @@ async fn nobody_speaks_with_the_words_of_another(
     );
     // Beside the message a placeholder or a warning would be there by now.
     let all = alice.user.timeline(&alice.portal);
-    let mut shown = all.iter().skip_while(|one| one.body() != "he comes in quietly");
+    let mut shown = all
+        .iter()
+        .skip_while(|one| one.body() != "he comes in quietly");
     let other = shown.find(|one| {
         let expected = ["he comes in quietly", "the cat is gone"].contains(&one.body());
         !expected && one.sender != alice.user.id() && one.kind == "m.room.message"

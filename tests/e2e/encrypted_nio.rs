@@ -12,7 +12,7 @@ use crate::{
         client::Client,
         e2ee::{E2eeClient, Options, Report, Shield},
     },
-    world::{PATIENCE, World},
+    world::World,
 };
 
 #[tokio::test(flavor = "multi_thread")]

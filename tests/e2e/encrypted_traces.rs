@@ -142,9 +142,7 @@ pub async fn logs_are_silent(
             "a log without `debug` proves nothing:\n{log}"
         );
         for line in log.lines() {
-            let found = needles
-                .iter()
-                .find(|needle| line.contains(needle.as_str()));
+            let found = needles.iter().find(|needle| line.contains(needle.as_str()));
             ensure!(found.is_none(), "the log names {found:?}: {line}");
         }
     }

@@ -49,10 +49,7 @@ pub fn film(planted: &str) -> Vec<u8> {
     let hdlr = part(b"hdlr", &[&[0; 8][..], b"vide", &[0; 12]].concat());
     let track = part(b"trak", &part(b"mdia", &hdlr));
     let place = part(b"udta", &part(b"\xa9xyz", planted.as_bytes()));
-    let moov = part(
-        b"moov",
-        &[part(b"mvhd", &[1; 100]), track, place].concat(),
-    );
+    let moov = part(b"moov", &[part(b"mvhd", &[1; 100]), track, place].concat());
     [
         part(b"ftyp", b"isom\0\0\0\0"),
         moov,
