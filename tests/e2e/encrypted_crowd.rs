@@ -1,5 +1,4 @@
-//! A room of many members with two devices each; those who left read nothing new, those who come read nothing old. All the
-//! while the keys of two devices alone are in memory, so those of a dozen come and go.
+//! A room of many members with two devices each; those who left read nothing new, those who come read nothing old.
 
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
@@ -40,9 +39,7 @@ impl Member {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_members_with_two_devices_come_talk_and_go() -> Result<()> {
-    let mut world = World::encrypted("encrypted-crowd").await?;
-    world.vizard.set("encryption.machines", "2");
-    world.vizard.restart().await?;
+    let world = World::encrypted("encrypted-crowd").await?;
     let names: Vec<String> = (0..MEMBERS).map(|one| format!("guest{one}")).collect();
     // Two at a time, as each client keeps a processor busy while it starts.
     let mut members = Vec::new();
