@@ -8,6 +8,9 @@ use crate::{
 async fn doctor(keys: Keys) -> crate::Ran {
     let fake = Fake::start(Config {
         keys,
+        // Shorter ones are not accepted.
+        as_token: "as_token".repeat(8),
+        hs_token: "hs_token".repeat(8),
         ..Config::default()
     })
     .await;
