@@ -2,7 +2,7 @@
 
 use crate::{
     Sandbox, closed_port,
-    fake::{Config, Fake, Keys},
+    testkit::fake::{Config, Fake, Keys},
 };
 
 async fn doctor(keys: Keys) -> crate::Ran {

@@ -4,8 +4,6 @@ mod config;
 mod doctor;
 mod encryption;
 mod escrow;
-#[path = "../testkit/fake/mod.rs"]
-mod fake;
 mod init;
 mod keys;
 mod live;

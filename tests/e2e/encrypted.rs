@@ -171,69 +171,8 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
 
     a_mask_of_b_joins_in(&world, &bob, &room, &alice).await?;
 
-    // Refusing devices that their owners did not sign changes nothing.
-    bob.only_signed_devices(true).await?;
-    let shown = alice.hears("the walrus said").await?;
-    let oyster = alice
-        .user
-        .reply(&alice.portal, &shown.event_id, "an oyster replies")
-        .await?;
-    let reply = heard(&bob, &room, "an oyster replies").await?;
-    reply.assert_trusted();
-    ensure!(reply.relates_to() == from_bob, "a reply to something else");
-    bob.reply(&room, &at_bob.event_id, "the time has come")
-        .await?;
-    let answer = alice.hears("the time has come").await?;
-    answer.assert_trusted();
-    ensure!(
-        answer.relates_to() == from_alice,
-        "a reply to something else"
-    );
-    bob.edit(&room, &from_bob, "the carpenter said").await?;
-    let edit = alice.hears("the carpenter said").await?;
-    edit.assert_trusted();
-    ensure!(
-        edit.relates_to() == shown.event_id,
-        "an edit of something else"
-    );
-    alice
-        .user
-        .edit(&alice.portal, &from_alice, "of sealing wax")
-        .await?;
-    let edit = heard(&bob, &room, "of sealing wax").await?;
-    edit.assert_trusted();
-    ensure!(
-        edit.relates_to() == at_bob.event_id,
-        "an edit of something else"
-    );
-    alice
-        .user
-        .react(&alice.portal, &shown.event_id, "🦪")
-        .await?;
-    let reaction = |one: &Report| one.kind == "m.reaction" && one.sender == alice.ghost;
-    let reaction = bob.wait_for("the reaction", reaction, PATIENCE).await?;
-    ensure!(
-        reaction.relates_to() == from_bob,
-        "a reaction to something else"
-    );
-    bob.react(&room, &at_bob.event_id, "🎩").await?;
-    let reaction = |one: &Report| {
-        one.room == alice.portal && one.kind == "m.reaction" && one.sender != alice.user.id()
-    };
-    let reaction = alice
-        .user
-        .wait_for("his reaction", reaction, PATIENCE)
-        .await?;
-    ensure!(
-        reaction.relates_to() == from_alice && reaction.content["m.relates_to"]["key"] == "🎩",
-        "another reaction, or to something else: {reaction:#?}"
-    );
-    bob.redact(&room, &from_bob).await?;
-    let gone = |one: &Report| one.event_id == shown.event_id && one.redacted;
-    alice.user.wait_for("the redaction", gone, PATIENCE).await?;
-    alice.user.redact(&alice.portal, &oyster).await?;
-    let gone = |one: &Report| one.event_id == reply.event_id && one.redacted;
-    bob.wait_for("her redaction", gone, PATIENCE).await?;
+    let (here, there) = (from_alice.as_str(), at_bob.event_id.as_str());
+    events_refer_to_each_other(&bob, &room, &alice, &from_bob, [here, there]).await?;
     clear_text_is_marked(&bob, &room, &alice).await?;
 
     // Encryption that is switched on later; a second mask of the same user.
@@ -335,6 +274,74 @@ fn machines(world: &World) -> Result<u64> {
         .split_once("devices with encryption keys: ")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
     count.with_context(|| format!("doctor counts no devices:\n{said}"))
+}
+
+/// Replies, edits, reactions and redactions both ways, about a message of each; hers stands `here` in the portal and `there` in
+/// the room.
+async fn events_refer_to_each_other(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+    from_bob: &str,
+    [here, there]: [&str; 2],
+) -> Result<()> {
+    // Refusing devices that their owners did not sign changes nothing.
+    bob.only_signed_devices(true).await?;
+    let shown = alice.hears("the walrus said").await?;
+    let oyster = alice
+        .user
+        .reply(&alice.portal, &shown.event_id, "an oyster replies")
+        .await?;
+    let reply = heard(bob, room, "an oyster replies").await?;
+    reply.assert_trusted();
+    ensure!(reply.relates_to() == from_bob, "a reply to something else");
+    bob.reply(room, there, "the time has come").await?;
+    let answer = alice.hears("the time has come").await?;
+    answer.assert_trusted();
+    ensure!(answer.relates_to() == here, "a reply to something else");
+    bob.edit(room, from_bob, "the carpenter said").await?;
+    let edit = alice.hears("the carpenter said").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == shown.event_id,
+        "an edit of something else"
+    );
+    alice
+        .user
+        .edit(&alice.portal, here, "of sealing wax")
+        .await?;
+    let edit = heard(bob, room, "of sealing wax").await?;
+    edit.assert_trusted();
+    ensure!(edit.relates_to() == there, "an edit of something else");
+    alice
+        .user
+        .react(&alice.portal, &shown.event_id, "🦪")
+        .await?;
+    let reaction = |one: &Report| one.kind == "m.reaction" && one.sender == alice.ghost;
+    let reaction = bob.wait_for("the reaction", reaction, PATIENCE).await?;
+    ensure!(
+        reaction.relates_to() == from_bob,
+        "a reaction to something else"
+    );
+    bob.react(room, there, "🎩").await?;
+    let reaction = |one: &Report| {
+        one.room == alice.portal && one.kind == "m.reaction" && one.sender != alice.user.id()
+    };
+    let reaction = alice
+        .user
+        .wait_for("his reaction", reaction, PATIENCE)
+        .await?;
+    ensure!(
+        reaction.relates_to() == here && reaction.content["m.relates_to"]["key"] == "🎩",
+        "another reaction, or to something else: {reaction:#?}"
+    );
+    bob.redact(room, from_bob).await?;
+    let gone = |one: &Report| one.event_id == shown.event_id && one.redacted;
+    alice.user.wait_for("the redaction", gone, PATIENCE).await?;
+    alice.user.redact(&alice.portal, &oyster).await?;
+    let gone = |one: &Report| one.event_id == reply.event_id && one.redacted;
+    bob.wait_for("her redaction", gone, PATIENCE).await?;
+    Ok(())
 }
 
 /// A user of B, behind a mask of B's own Vizard, whose homeserver gives hints, talks to a mask of A.

@@ -143,7 +143,7 @@ fn fields(message: &[u8]) -> Result<HashMap<u8, Field>> {
     let mut found = HashMap::new();
     while let Some((tag, after)) = rest.split_first() {
         let (number, after) = varint(after)?;
-        let field = if tag & 7 == 0 {
+        let field = if tag % 8 == 0 {
             rest = after;
             Field::Number(number)
         } else {
