@@ -1,6 +1,7 @@
 //! Files, good ones and bad ones, through a whole Vizard.
 
 use serde_json::{Value, json};
+use vizard::config::UnknownMedia;
 
 use crate::world::{ALICE, BOB, World};
 
@@ -116,6 +117,52 @@ fn what_cannot_be_cleaned_waits_for_a_word() {
     );
     assert_eq!(bytes(&world, &content), text);
     world.goes_on();
+}
+
+/// A text, which nobody can clean, from the portal.
+fn says_a_text(unknown: UnknownMedia) -> (World, String) {
+    let world = World::with_settings("12", |settings| settings.media.unknown = unknown);
+    let file = b"by Alice".to_vec();
+    world
+        .fake
+        .put_media("mxc://a.example/text", file, "text/plain");
+    let content =
+        json!({"msgtype": "m.file", "body": "by-alice.txt", "url": "mxc://a.example/text"});
+    let event = world.fake.say(ALICE, &world.portal, content).unwrap();
+    (world, event.to_string())
+}
+
+#[test]
+fn what_cannot_be_cleaned_goes_as_it_is_where_the_admin_says_so() {
+    let (mut world, event) = says_a_text(UnknownMedia::Send);
+    let content = arrived(&world, &world.room, BOB);
+    assert_eq!(content["body"], "file.txt");
+    assert_eq!(bytes(&world, &content), b"by Alice");
+    world.goes_on();
+    let said = world.replies(&world.portal, &event);
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn what_cannot_be_cleaned_stays_where_the_admin_says_so() {
+    let (mut world, event) = says_a_text(UnknownMedia::Refuse);
+    let answer = world.answer(&world.portal, &event);
+    assert!(
+        answer.starts_with("Not sent: ")
+            && answer.contains("this server sends nothing that it could not clean"),
+        "{answer}"
+    );
+    // No word lets it go.
+    let reply = json!({"msgtype": "m.text", "body": "send",
+        "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
+    world.fake.say(ALICE, &world.portal, reply).unwrap();
+    world.goes_on();
+    let events = world.fake.events(&world.room);
+    let files: Vec<_> = events
+        .iter()
+        .filter(|event| event["content"]["url"].is_string())
+        .collect();
+    assert!(files.is_empty(), "{files:?}");
 }
 
 #[test]

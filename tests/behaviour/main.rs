@@ -21,6 +21,7 @@ mod devices;
 mod fairness;
 mod gaps;
 mod hostile;
+mod idle;
 mod inviter;
 mod keys;
 mod peer;

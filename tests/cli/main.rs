@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod encryption;
 mod escrow;
 mod init;
 mod keys;

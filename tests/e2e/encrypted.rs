@@ -1,9 +1,17 @@
 //! Both sides end-to-end encrypted, with a stock client on each end, which says itself what it thinks of what it gets.
 
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
+    encrypted_devices::{a_second_device_comes, clear_text_is_marked, is_told},
+    encrypted_files::of_all_kinds,
+    encrypted_traces::{logs_are_silent, nothing_of_the_user_travels, published_keys_link_nobody},
     files::photo,
     testkit::{
         audit::{Needle, audit, linkage},
@@ -116,7 +124,7 @@ pub async fn heard(user: &E2eeClient, room: &str, text: &str) -> Result<Report> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
-    let world = World::encrypted("veil").await?;
+    let mut world = World::encrypted("veil").await?;
     let bob = E2eeClient::register(&world.servers.b, "bob").await?;
     let room = bob
         .create_room(json!({
@@ -163,54 +171,17 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
 
     a_mask_of_b_joins_in(&world, &bob, &room, &alice).await?;
 
-    // Refusing devices that their owners did not sign changes nothing.
-    bob.only_signed_devices(true).await?;
-    let shown = alice.hears("the walrus said").await?;
-    alice
-        .user
-        .reply(&alice.portal, &shown.event_id, "an oyster replies")
-        .await?;
-    let reply = heard(&bob, &room, "an oyster replies").await?;
-    reply.assert_trusted();
-    ensure!(reply.relates_to() == from_bob, "a reply to something else");
-    bob.edit(&room, &from_bob, "the carpenter said").await?;
-    let edit = alice.hears("the carpenter said").await?;
-    edit.assert_trusted();
-    ensure!(
-        edit.relates_to() == shown.event_id,
-        "an edit of something else"
-    );
-    alice
-        .user
-        .edit(&alice.portal, &from_alice, "of sealing wax")
-        .await?;
-    let edit = heard(&bob, &room, "of sealing wax").await?;
-    edit.assert_trusted();
-    ensure!(
-        edit.relates_to() == at_bob.event_id,
-        "an edit of something else"
-    );
-    alice
-        .user
-        .react(&alice.portal, &shown.event_id, "🦪")
-        .await?;
-    let reaction = |one: &Report| one.kind == "m.reaction" && one.sender == alice.ghost;
-    let reaction = bob.wait_for("the reaction", reaction, PATIENCE).await?;
-    ensure!(
-        reaction.relates_to() == from_bob,
-        "a reaction to something else"
-    );
-    bob.redact(&room, &from_bob).await?;
-    let gone = |one: &Report| one.event_id == shown.event_id && one.redacted;
-    alice.user.wait_for("the redaction", gone, PATIENCE).await?;
+    let (here, there) = (from_alice.as_str(), at_bob.event_id.as_str());
+    events_refer_to_each_other(&bob, &room, &alice, &from_bob, [here, there]).await?;
+    clear_text_is_marked(&bob, &room, &alice).await?;
 
     // Encryption that is switched on later; a second mask of the same user.
     let via = format!("{second} {}", world.servers.b.server_name());
     let again = world.enter(alice.user, alice.chat.clone(), &via).await?;
     ensure!(again.ghost != alice.ghost, "one mask in two rooms");
     bob.await_member(&second, &again.ghost, "join").await?;
-    bob.enable_encryption(&second, json!({"algorithm": "m.megolm.v1.aes-sha2"}))
-        .await?;
+    let three = json!({"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 3});
+    bob.enable_encryption(&second, three).await?;
     bob.await_encryption(&second).await?;
     let told =
         |one: &Report| one.room == again.portal && one.body().contains("now end-to-end encrypted");
@@ -222,9 +193,155 @@ async fn stock_clients_read_each_other_without_a_warning() -> Result<()> {
         .await?
         .assert_trusted();
 
+    no_room_key_serves_for_more_than_three(&bob, &second, &again).await?;
+
     files_both_ways(&alice.portal, &again, &bob, [&room, &second]).await?;
+    of_all_kinds(&again, &bob, &second).await?;
+    a_second_device_comes(&bob, &second, &again).await?;
     new_identity_is_marked(&bob, &second, &again).await?;
-    nothing_is_in_clear(&world, &bob, [&alice.ghost, &again.ghost], &again).await
+    let ghosts = [&alice.ghost, &again.ghost];
+    nothing_is_in_clear(&world, &bob, ghosts, &again).await?;
+    nothing_of_the_user_travels(&world, &again.user, PLANTED, FILE_NAME).await?;
+    published_keys_link_nobody(&world.servers.a.database(), &ghosts).await?;
+    let everybody = [&bob, &again.user, &carol.user];
+    logs_are_silent(&mut world, &everybody, &[&again, &carol], &ghosts).await?;
+    no_key_outlives_forgetting(&world, &bob, &second, &again).await
+}
+
+/// The room wants a new room key after every three messages, of the ghost too.
+async fn no_room_key_serves_for_more_than_three(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for n in 0..10 {
+        let text = format!("turn and turn about {n}");
+        alice.user.say(&alice.portal, &text).await?;
+        let shown = heard(bob, room, &text).await?;
+        shown.assert_trusted();
+        let session = shown.wire_content["session_id"].as_str();
+        *uses
+            .entry(session.context("no session")?.to_owned())
+            .or_default() += 1;
+    }
+    ensure!(
+        uses.len() >= 4 && uses.values().all(|count| *count <= 3),
+        "room keys were used so often: {:?}",
+        uses.values()
+    );
+    Ok(())
+}
+
+/// `forget`: the ghost's device and its keys are gone, on the homeserver and in the database.
+async fn no_key_outlives_forgetting(
+    world: &World,
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+) -> Result<()> {
+    let before = machines(world)?;
+    let commands = ["!vizard forget", "!vizard forget confirm"];
+    for (command, said) in commands.into_iter().zip(["Do you want to forget", ""]) {
+        alice.user.say(&alice.portal, command).await?;
+        let answer = |one: &Report| one.room == alice.portal && one.body().contains(said);
+        alice.user.wait_for(command, answer, PATIENCE).await?;
+    }
+    bob.await_member(room, &alice.ghost, "leave").await?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let keys = bob.keys_of(&alice.ghost).await?;
+        // Ghost, host, and the mirror of Bob.
+        if keys.devices.is_empty() && machines(world)? + 3 <= before {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < end,
+            "there still are {keys:#?}, and {} devices with keys of {before}",
+            machines(world)?
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// How many devices have keys at A, as `doctor` counts them.
+fn machines(world: &World) -> Result<u64> {
+    let vizard = &world.vizard;
+    let mut doctor = vizard.command();
+    doctor.arg("doctor").arg("--config").arg(vizard.config());
+    let said = String::from_utf8(doctor.output()?.stdout)?;
+    let count = said
+        .split_once("devices with encryption keys: ")
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+    count.with_context(|| format!("doctor counts no devices:\n{said}"))
+}
+
+/// Replies, edits, reactions and redactions both ways, about a message of each; hers stands `here` in the portal and `there` in
+/// the room.
+async fn events_refer_to_each_other(
+    bob: &E2eeClient,
+    room: &str,
+    alice: &Veiled,
+    from_bob: &str,
+    [here, there]: [&str; 2],
+) -> Result<()> {
+    // Refusing devices that their owners did not sign changes nothing.
+    bob.only_signed_devices(true).await?;
+    let shown = alice.hears("the walrus said").await?;
+    let oyster = alice
+        .user
+        .reply(&alice.portal, &shown.event_id, "an oyster replies")
+        .await?;
+    let reply = heard(bob, room, "an oyster replies").await?;
+    reply.assert_trusted();
+    ensure!(reply.relates_to() == from_bob, "a reply to something else");
+    bob.reply(room, there, "the time has come").await?;
+    let answer = alice.hears("the time has come").await?;
+    answer.assert_trusted();
+    ensure!(answer.relates_to() == here, "a reply to something else");
+    bob.edit(room, from_bob, "the carpenter said").await?;
+    let edit = alice.hears("the carpenter said").await?;
+    edit.assert_trusted();
+    ensure!(
+        edit.relates_to() == shown.event_id,
+        "an edit of something else"
+    );
+    alice
+        .user
+        .edit(&alice.portal, here, "of sealing wax")
+        .await?;
+    let edit = heard(bob, room, "of sealing wax").await?;
+    edit.assert_trusted();
+    ensure!(edit.relates_to() == there, "an edit of something else");
+    alice
+        .user
+        .react(&alice.portal, &shown.event_id, "🦪")
+        .await?;
+    let reaction = |one: &Report| one.kind == "m.reaction" && one.sender == alice.ghost;
+    let reaction = bob.wait_for("the reaction", reaction, PATIENCE).await?;
+    ensure!(
+        reaction.relates_to() == from_bob,
+        "a reaction to something else"
+    );
+    bob.react(room, there, "🎩").await?;
+    let reaction = |one: &Report| {
+        one.room == alice.portal && one.kind == "m.reaction" && one.sender != alice.user.id()
+    };
+    let reaction = alice
+        .user
+        .wait_for("his reaction", reaction, PATIENCE)
+        .await?;
+    ensure!(
+        reaction.relates_to() == here && reaction.content["m.relates_to"]["key"] == "🎩",
+        "another reaction, or to something else: {reaction:#?}"
+    );
+    bob.redact(room, from_bob).await?;
+    let gone = |one: &Report| one.event_id == shown.event_id && one.redacted;
+    alice.user.wait_for("the redaction", gone, PATIENCE).await?;
+    alice.user.redact(&alice.portal, &oyster).await?;
+    let gone = |one: &Report| one.event_id == reply.event_id && one.redacted;
+    bob.wait_for("her redaction", gone, PATIENCE).await?;
+    Ok(())
 }
 
 /// A user of B, behind a mask of B's own Vizard, whose homeserver gives hints, talks to a mask of A.
@@ -276,7 +393,8 @@ async fn new_identity_is_marked(bob: &E2eeClient, room: &str, alice: &Veiled) ->
         let shown = alice.user.wait_for(&text, shown, PATIENCE).await?;
         marked.push(shown.body().starts_with('⚠'));
         if marked.ends_with(&[true, false]) {
-            return Ok(());
+            // For this, and not for a device that is not known yet.
+            return is_told(alice, "comes from somebody whose identity has changed").await;
         }
         // The ghost's device looks for new devices before it speaks.
         let seen = format!("seen {n}");
@@ -302,11 +420,12 @@ async fn files_both_ways(
 }
 
 const PLANTED: &str = "GPS of the looking-glass house";
+const FILE_NAME: &str = "me at home.jpg";
 
 /// A picture that says where it was taken goes over encrypted, and arrives without. Returns where, and its key and hash.
 async fn file(from: &E2eeClient, here: &str, to: &E2eeClient, there: &str) -> Result<[String; 3]> {
     let content =
-        json!({"msgtype": "m.image", "body": "me at home.jpg", "info": {"mimetype": "image/jpeg"}});
+        json!({"msgtype": "m.image", "body": FILE_NAME, "info": {"mimetype": "image/jpeg"}});
     let before = to.timeline(there).len();
     from.send_file(here, content, &photo(PLANTED)).await?;
     let arrived = |one: &Report| one.room == there && one.content["msgtype"] == "m.image";
@@ -355,6 +474,9 @@ async fn nothing_is_in_clear(
         "we cannot do with more than four",
         "a pleasant walk, a pleasant talk",
         "along the briny beach",
+        "the time has come",
+        "turn and turn about",
+        "both hands are welcome",
         "the sun was shining on the sea",
         "of cabbages and kings",
         "an oyster replies",

@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
     encrypted::Veiled,
+    olm::Olm,
     ratchets::parlour,
     testkit::{
         e2ee::{E2eeClient, Options, Report},
@@ -70,6 +71,8 @@ async fn a_kill_beside_a_placeholder_leaves_none_and_doubles_none() -> Result<()
     for round in 0..rounds.len() {
         all_is_right(&alice, &format!("cut {round}")).await?;
     }
+    let between = gate.shared.olm.no_step_is_used_twice()?;
+    ensure!(between.outlived > 0, "no session outlived a kill");
     Ok(())
 }
 
@@ -89,6 +92,7 @@ async fn one_cut(
         .await
         .context("no placeholder was sent")?;
     world.vizard.kill();
+    gate.shared.olm.begin_life();
     gate.set(OPEN);
     if cut == Cut::SentThenBack {
         world.vizard.start().await?;
@@ -152,6 +156,8 @@ struct Shared {
     state: AtomicU8,
     /// A request was held up.
     hit: Notify,
+    /// What went from device to device.
+    olm: Olm,
 }
 
 impl Gate {
@@ -167,6 +173,7 @@ impl Gate {
             http,
             state: AtomicU8::new(OPEN),
             hit: Notify::new(),
+            olm: Olm::default(),
         });
         let theirs = Arc::clone(&shared);
         let router = Router::new().fallback(move |request| Arc::clone(&theirs).answer(request));
@@ -215,6 +222,7 @@ impl Shared {
     async fn forward(&self, request: Request) -> Result<Response> {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await?;
+        self.olm.keep(parts.uri.path(), &body);
         pass_on(&self.http, &self.to, parts, body).await
     }
 }

@@ -40,8 +40,26 @@ pub fn photo(planted: &str) -> Vec<u8> {
     file
 }
 
+/// A film of sound and picture that says `planted` where films say where they were made.
+pub fn film(planted: &str) -> Vec<u8> {
+    let part = |kind: &[u8], data: &[u8]| {
+        let length = u32::try_from(data.len() + 8).unwrap_or(8);
+        [&length.to_be_bytes(), kind, data].concat()
+    };
+    let hdlr = part(b"hdlr", &[&[0; 8][..], b"vide", &[0; 12]].concat());
+    let track = part(b"trak", &part(b"mdia", &hdlr));
+    let place = part(b"udta", &part(b"\xa9xyz", planted.as_bytes()));
+    let moov = part(b"moov", &[part(b"mvhd", &[1; 100]), track, place].concat());
+    [
+        part(b"ftyp", b"isom\0\0\0\0"),
+        moov,
+        part(b"mdat", b"pictures"),
+    ]
+    .concat()
+}
+
 /// A PDF with an author.
-fn paper(planted: &str) -> Result<Vec<u8>> {
+pub fn paper(planted: &str) -> Result<Vec<u8>> {
     let mut document = Document::with_version("1.5");
     let pages = document
         .add_object(dictionary! {"Type" => "Pages", "Kids" => Vec::<Object>::new(), "Count" => 0});

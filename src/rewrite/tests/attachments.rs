@@ -137,6 +137,49 @@ fn encrypted_on_either_side() {
 }
 
 #[test]
+fn every_kind_may_be_encrypted_with_its_thumbnail() {
+    let hidden = |url: &str, kind| Copied {
+        location: Location::Encrypted(Box::new(serde_json::from_value(key(url)).unwrap())),
+        kind,
+        size: 42,
+    };
+    let message = "m.room.message";
+    for (event_type, msgtype, kind) in [
+        (message, "m.image", Kind::Jpeg),
+        (message, "m.video", Kind::Mp4),
+        (message, "m.audio", Kind::OggAudio),
+        (message, "m.file", Kind::Pdf),
+        ("m.sticker", "", Kind::Webp),
+    ] {
+        let mut content = json!({"body": "x", "file": key("mxc://old.example/hidden"), "info": {
+            "thumbnail_file": key("mxc://old.example/small"), "thumbnail_info": {"w": 6, "alice": 1},
+        }});
+        if event_type == message {
+            content["msgtype"] = json!(msgtype);
+        }
+        let attachment = attachment(event_type, &content);
+        let is_of = |location: Option<&Location>, url: &str| matches!(location, Some(Location::Encrypted(file)) if file.url == url);
+        assert!(is_of(Some(attachment.file()), "mxc://old.example/hidden"));
+        assert!(is_of(attachment.thumbnail(), "mxc://old.example/small"));
+        let placed = Placed {
+            file: hidden("mxc://new.example/hidden", kind),
+            thumbnail: Some(hidden("mxc://new.example/small", Kind::Jpeg)),
+        };
+        let out = attachment.place(&placed).unwrap();
+        assert_eq!(out.event_type(), event_type);
+        let out: Value = serde_json::from_str(out.content().get()).unwrap();
+        assert_eq!(out["file"], key("mxc://new.example/hidden"), "{msgtype}");
+        let info = &out["info"];
+        assert_eq!(info["thumbnail_file"], key("mxc://new.example/small"));
+        assert_eq!(
+            info["thumbnail_info"],
+            json!({"w": 6, "mimetype": "image/jpeg", "size": 42})
+        );
+        assert!(out["url"].is_null() && info["thumbnail_url"].is_null());
+    }
+}
+
+#[test]
 fn voice_messages_and_stickers() {
     let content = json!({"msgtype": "m.audio", "body": "Voice message", "url": OLD,
         "info": {"duration": 1000, "mimetype": "audio/ogg"},

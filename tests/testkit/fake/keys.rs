@@ -32,8 +32,10 @@ fn known(world: &World, yes: bool) -> Result<(), Refused> {
     Err(Refused::new(404, "M_UNRECOGNIZED", "Unrecognized request"))
 }
 
-pub(super) fn upload(world: &mut World, _req: &Req) -> Result<Answer, Refused> {
+pub(super) fn upload(world: &mut World, req: &Req) -> Result<Answer, Refused> {
     known(world, true)?;
+    let body = req.json()?;
+    world.uploads.push((req.user.clone(), body));
     Ok(Answer::Json(
         json!({ "one_time_key_counts": { "signed_curve25519": ONE_TIME_KEYS } }),
     ))

@@ -40,6 +40,8 @@ pub struct World {
     pub posted: Vec<Posted>,
     /// Receipts in order.
     pub receipts: Vec<Receipt>,
+    /// Uploads of devices' keys in order: whose, and the body.
+    pub uploads: Vec<(String, Value)>,
     /// Room and place of each event.
     pub by_id: HashMap<String, (String, usize)>,
     /// Content of each event as it was sent, whatever was redacted since.
@@ -77,6 +79,7 @@ impl World {
             media: BTreeMap::new(),
             posted: Vec::new(),
             receipts: Vec::new(),
+            uploads: Vec::new(),
             by_id: HashMap::new(),
             originals: HashMap::new(),
             sent_by_path: HashMap::new(),
