@@ -152,6 +152,7 @@ pub(super) async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, P
         .await?;
     let ghost = deps.ghost(&portal);
     if !portal.ghost.ready {
+        deps.e2ee.revive(&ghost.user);
         if let Some(device) = &portal.ghost.device {
             deps.settle(&portal.ghost.id, device).await?;
         }

@@ -228,11 +228,9 @@ impl Deps {
         due: UnixMillis,
         task: Task,
     ) -> Result<(), PortalError> {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
         self.store
             .add_job(&Job {
-                id,
+                id: self.job_id(source),
                 due,
                 attempts: 0,
                 task,
@@ -240,6 +238,27 @@ impl Deps {
             .await?;
         self.jobs.notify_one();
         Ok(())
+    }
+
+    /// Ends the work that was queued for `source`, without doing it.
+    pub async fn drop_job(&self, source: &str) -> Result<(), PortalError> {
+        Ok(self.store.finish_job(self.job_id(source)).await?)
+    }
+
+    /// Lets the work that was queued for `source` end with its next attempt, at once, as if it were number `attempts`.
+    pub async fn hurry_job(&self, source: &str, attempts: u32) -> Result<(), PortalError> {
+        if let Some(mut job) = self.store.job(self.job_id(source)).await? {
+            (job.due, job.attempts) = (self.clock.now(), attempts);
+            self.store.add_job(&job).await?;
+            self.jobs.notify_one();
+        }
+        Ok(())
+    }
+
+    fn job_id(&self, source: &str) -> [u8; 16] {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);
+        id
     }
 
     /// Changes the ghost's display name in its room (the whole member event, with the mapping; the profile is

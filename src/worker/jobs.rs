@@ -12,17 +12,25 @@ use crate::{
     invite::{ask, whisper, withdraw},
     portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
-    store::{Job, StoreError, Task},
+    store::{Job, PortalId, StoreError, Task},
 };
 
 /// Jobs that are read at once.
 const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
-/// How many users' turns the ghosts have that leave.
+/// How many users' turns the ghosts have that leave, and as many the looks for late keys.
 const WITHDRAWING: u8 = 3;
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
+
+/// The same for one job. What looks for a late key counts its looks: they are no failures, and go on for two weeks.
+fn most(task: &Task) -> u32 {
+    match task {
+        Task::Reopen(_) | Task::Look { .. } => relay::LOOKS + GIVE_UP,
+        _ => GIVE_UP,
+    }
+}
 
 /// Runs jobs until cancelled; then waits for those under way.
 pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
@@ -98,7 +106,8 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
         Task::Invite(task) => return task.user.clone(),
         Task::Create(task) => return task.user.clone(),
         Task::Withdraw(task) => return withdrawing(deps, &task.ghost),
-        Task::Reopen(task) => task.portal,
+        // Strangers choose how many keys are late.
+        Task::Reopen(task) => return looking(deps, task.portal),
         Task::Tell(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
@@ -114,6 +123,11 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
 fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
     let last = ghost.localpart().bytes().last().unwrap_or_default();
     deps.namespace.mirror(&[last % WITHDRAWING; 16])
+}
+
+/// Looks for late keys share turns as well.
+fn looking(deps: &Deps, portal: PortalId) -> OwnedUserId {
+    deps.namespace.mirror(&[0x80 + portal.0[0] % WITHDRAWING; 16])
 }
 
 /// Runs a job, step by step, each on top of what the one before it stored.
@@ -169,7 +183,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.look_again(portal);
             deps.store.finish_job(job.id).await
         }
-        Err(error) if error.class() == Class::GiveUp || job.attempts >= GIVE_UP => {
+        Err(error) if error.class() == Class::GiveUp || job.attempts >= most(&job.task) => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {
                 tracing::warn!(attempts = job.attempts, "a job was given up");
@@ -225,4 +239,23 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
         Task::Create(_) | Task::Withdraw(_) => Vec::new(),
     };
     deps.mend_device(error, &portals).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_for_a_late_key_are_no_failures() {
+        let look = Task::Look {
+            portal: PortalId([0; 16]),
+        };
+        assert!(most(&look) > relay::LOOKS);
+        let leave = Task::Leave {
+            portal: PortalId([0; 16]),
+            forget: false,
+            report: None,
+        };
+        assert_eq!(most(&leave), GIVE_UP);
+    }
 }
