@@ -176,6 +176,16 @@ impl E2ee {
         Ok(account.is_some())
     }
 
+    /// Whether the homeserver ever answered the actor's device's `/sync`.
+    pub async fn has_synced(&self, actor: &Actor) -> Result<bool, E2eeError> {
+        let Some(device) = &actor.device else {
+            return Ok(false);
+        };
+        let store = self.0.store.crypto(&actor.user, device);
+        let since = store.next_batch_token().await;
+        Ok(since.map_err(CryptoStoreError::from)?.is_some())
+    }
+
     /// Whether the homeserver has keys of the actor's device.
     pub async fn is_published(&self, actor: &Actor) -> Result<bool, E2eeError> {
         let there = trial::published(&self.0.homeserver, actor).await?;
