@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::UnixMillis,
+    crypto::Seed,
     e2ee::Mail,
     keys::Unknown,
     portal::{Deps, Offered, PortalError},
@@ -134,7 +135,7 @@ async fn answered(
         let nobody = facts::nobody(deps);
         let real = verdict == Verdict::Real;
         gathered.quotas.count(deps, real, &nobody).await?;
-        let seed = prepared.key.seed();
+        let seed = prepared.key.seed().into();
         let offered = offered(deps, request, opened, &gathered, seed, !real);
         offered.note(deps, &prepared.ghost).await?;
     }
@@ -146,7 +147,7 @@ fn offered(
     request: &InviteRequest,
     opened: &Opened,
     gathered: &Gathered,
-    seed: [u8; 32],
+    seed: Seed,
     decoy: bool,
 ) -> Offered {
     // Whom a decoy names is of no more use.

@@ -101,7 +101,7 @@ pub(super) fn new_portal(
         state: PortalState::Joining,
         ghost: GhostRecord {
             id: deps.namespace.ghost(&key.id()),
-            seed: key.seed(),
+            seed: key.seed().into(),
             device: None,
             former: None,
             nick: nick.map_or_else(|| nick_of(&key.id()), ToOwned::to_owned),
