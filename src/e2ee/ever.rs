@@ -50,9 +50,27 @@ impl E2ee {
 
 #[cfg(test)]
 mod tests {
-    use ruma::room_id;
+    use ruma::{owned_user_id, room_id};
 
-    use super::super::rooms::tests::e2ee;
+    use super::super::{E2eeError, rooms::tests::e2ee};
+    use crate::homeserver::Actor;
+
+    #[tokio::test]
+    async fn who_was_destroyed_gets_no_new_keys() {
+        let (_dir, e2ee) = e2ee(false).await;
+        let ghost = Actor {
+            user: owned_user_id!("@_vizard_a:x"),
+            device: Some("DEVICE".into()),
+        };
+        e2ee.destroy(&ghost.user).await.unwrap();
+        let late = e2ee.settle(&ghost).await;
+        assert!(matches!(late, Err(E2eeError::Destroyed)), "{late:?}");
+        assert!(!e2ee.is_known(&ghost).await.unwrap());
+        e2ee.revive(&ghost.user);
+        // There is no homeserver that would take them.
+        let anew = e2ee.settle(&ghost).await;
+        assert!(matches!(anew, Err(E2eeError::Homeserver(_))), "{anew:?}");
+    }
 
     #[tokio::test]
     async fn that_a_room_is_encrypted_is_noted_for_ever() {

@@ -24,6 +24,7 @@ mod hostile;
 mod inviter;
 mod keys;
 mod peer;
+mod secrecy;
 mod steps;
 mod times;
 mod unwanted;
