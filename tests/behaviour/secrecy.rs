@@ -1,6 +1,7 @@
 //! What is said in an encrypted room is encrypted, whatever was missed; and what others send there makes neither noise nor work
 //! without end. The fake homeserver keeps no keys, so nobody reads what is encrypted: what counts here is that it is.
 
+use ruma::RoomId;
 use serde_json::{Value, json};
 use vizard::{portal::PortalError, rewrite::Scrubbed, store::Task};
 
@@ -36,7 +37,7 @@ fn say(world: &World, source: &str) -> Result<(), PortalError> {
         let id = deps.store.portal_ids().await?[0];
         let portal = deps.portals.get(id).await?;
         let text = Scrubbed::notice("a secret");
-        deps.say(&deps.ghost(&portal), &portal.room, text, source, "test", 0)
+        deps.say(&deps.ghost(&portal), &portal.room, &text, source, "test", 0)
             .await
             .map(drop)
     })
@@ -59,8 +60,10 @@ fn ours(world: &World, room: &str, kind: &str) -> Vec<Value> {
 
 /// Bob sends what nobody can read.
 fn unreadable(world: &World, session: &str) -> String {
+    // Its head, and zeros.
+    let ciphertext = format!("AwgAEhAA{}", "A".repeat(116));
     let content = json!({
-        "algorithm": MEGOLM, "session_id": session, "ciphertext": "AwgAEnACgAkLmt6qF84IK++J7UDH2Za1YVchHyprqTqsg",
+        "algorithm": MEGOLM, "session_id": session, "ciphertext": ciphertext,
         "device_id": "BOBS", "sender_key": "Szl29ksW/L8yZGWAX+8dY1XyFi+i5wm+DRhTGkbMiwU",
     });
     world
@@ -140,11 +143,17 @@ fn a_room_that_claims_to_be_encrypted_no_more_hears_nothing() {
         is_encrypted(world, &world.portal)
     });
     say(&world, "encrypted").unwrap();
+    // Broken settings are no reason to speak in clear.
     world
         .fake
         .send_state(BOB, &world.room, "m.room.encryption", "", json!({}))
         .unwrap();
     handled(&world);
+    say(&world, "broken settings").unwrap();
+    assert_eq!(ours(&world, &world.room, "m.room.encrypted").len(), 2);
+    // Nor is a homeserver that knows nothing of them any more.
+    world.fake.forget_state(&world.room, "m.room.encryption");
+    world.deps().e2ee.forget_room(&RoomId::parse(&world.room).unwrap());
     let refused = say(&world, "downgraded").unwrap_err();
     assert!(refused.to_string().contains("not any more"), "{refused}");
     assert_eq!(in_clear(&world), 0);
