@@ -336,7 +336,10 @@ mod tests {
     fn what_is_empty_was_redacted() {
         for (rest, redacted) in [
             (r#""content":{}"#, true),
-            (r#""content":{"a":1},"unsigned":{"redacted_because":{}}"#, true),
+            (
+                r#""content":{"a":1},"unsigned":{"redacted_because":{}}"#,
+                true,
+            ),
             (r#""content":{"a":1}"#, false),
             (r#""content":[]"#, false),
         ] {

@@ -265,7 +265,11 @@ mod tests {
             (0, 59 * minute, true),
             (0, 61 * minute, true),
         ] {
-            assert_eq!(spent(&settings, used, born, born + age), is_spent, "{used} {age}");
+            assert_eq!(
+                spent(&settings, used, born, born + age),
+                is_spent,
+                "{used} {age}"
+            );
         }
         // A clock that runs behind the one by which the key was made.
         assert!(!spent(&settings, 0, born, born - 1));

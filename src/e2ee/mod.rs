@@ -93,7 +93,7 @@ pub struct Settings {
 }
 
 /// Destroyed users that are remembered: longer than what was under way for them can take.
-const DESTROYED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const DESTROYED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -221,10 +221,7 @@ impl E2ee {
         );
         let keys = old.get_inbound_group_sessions().await;
         let keys = keys.map_err(CryptoStoreError::from)?;
-        let sessions: Vec<_> = keys
-            .iter()
-            .map(|key| key.session_id().to_owned())
-            .collect();
+        let sessions: Vec<_> = keys.iter().map(|key| key.session_id().to_owned()).collect();
         // First: no key opens anything before it is known what it opened.
         new.inherit_heard(&old, &sessions).await?;
         new.save_inbound_group_sessions(keys, None)

@@ -95,7 +95,10 @@ impl E2ee {
             "m.room.encryption" => true,
             "m.room.member" | "m.room.history_visibility" => {
                 // Who is in a room that is not encrypted does not matter.
-                known.rooms.peek(room).is_none_or(|found| found.room.is_some())
+                known
+                    .rooms
+                    .peek(room)
+                    .is_none_or(|found| found.room.is_some())
             }
             _ => false,
         };

@@ -196,7 +196,9 @@ impl Relay {
         );
         let leg = format!("own trust:{:?}", event.trust);
         let source = event.event_id.clone();
-        self.tell(deps, portal, &source, &leg, &text).await.map(drop)
+        self.tell(deps, portal, &source, &leg, &text)
+            .await
+            .map(drop)
     }
 
     /// Marks what comes from a device that is not its owner's for sure, or that came unencrypted into an encrypted room.

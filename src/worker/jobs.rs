@@ -127,7 +127,8 @@ fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
 
 /// Looks for late keys share turns as well.
 fn looking(deps: &Deps, portal: PortalId) -> OwnedUserId {
-    deps.namespace.mirror(&[0x80 + portal.0[0] % WITHDRAWING; 16])
+    deps.namespace
+        .mirror(&[0x80 + portal.0[0] % WITHDRAWING; 16])
 }
 
 /// Runs a job, step by step, each on top of what the one before it stored.
@@ -160,6 +161,7 @@ async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
 
 /// One attempt at a job.
 async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
+    let before = matches!(job.task, Task::Reopen(_)).then(|| job.clone());
     let result = steps(deps, &mut job).await;
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
@@ -204,6 +206,8 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             job.due = due;
             deps.store.add_job(&job).await
         }
+        // A look for a key that was ended, or changed, while it ran is not put back.
+        Ok(Outcome::Later) | Err(_) if was_changed(deps, before.as_ref()).await => Ok(()),
         Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             // A key that is late may be so for days.
             let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
@@ -219,6 +223,13 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     if let Err(error) = written {
         tracing::error!(%error, "a job's end could not be stored; it runs again");
     }
+}
+
+/// Whether a job stands otherwise in the store by now; one that is not given does not.
+async fn was_changed(deps: &Deps, before: Option<&Job>) -> bool {
+    let Some(before) = before else { return false };
+    let now = deps.store.job(before.id).await;
+    now.is_ok_and(|now| now.as_ref() != Some(before))
 }
 
 /// Makes a device anew, if that it is lost is what is wrong: one of a portal that the job is about.

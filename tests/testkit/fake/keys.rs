@@ -40,10 +40,12 @@ pub(super) fn unrecognized(keys: Keys) -> Refused {
 }
 
 fn known(world: &World, yes: bool) -> Result<(), Refused> {
-    if yes && matches!(
-        world.config.keys,
-        Keys::WithoutSync | Keys::BrokenSync | Keys::Taken
-    ) {
+    if yes
+        && matches!(
+            world.config.keys,
+            Keys::WithoutSync | Keys::BrokenSync | Keys::Taken
+        )
+    {
         return Ok(());
     }
     Err(unrecognized(world.config.keys))
