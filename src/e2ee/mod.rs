@@ -93,7 +93,7 @@ pub struct Settings {
 }
 
 /// Destroyed users that are remembered: longer than what was under way for them can take.
-const DESTROYED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+const DESTROYED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,9 +1,9 @@
 //! What is said in an encrypted room is encrypted, whatever was missed; and what others send there makes neither noise nor work
 //! without end. The fake homeserver keeps no keys, so nobody reads what is encrypted: what counts here is that it is.
 
-use ruma::RoomId;
+use ruma::{EventId, RoomId};
 use serde_json::{Value, json};
-use vizard::{portal::PortalError, rewrite::Scrubbed, store::Task};
+use vizard::{portal::PortalError, relay::LOOKS, rewrite::Scrubbed, store::Task};
 
 use crate::{
     fake::Keys,
@@ -75,7 +75,9 @@ fn unreadable(world: &World, session: &str) -> String {
 
 fn looks(world: &World) -> usize {
     let deps = world.deps();
-    let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 1_000)).unwrap();
+    let jobs = world
+        .ask(deps.store.due_jobs(u64::MAX >> 2, 1_000))
+        .unwrap();
     jobs.iter()
         .filter(|job| matches!(job.task, Task::Reopen(_)))
         .count()
@@ -109,9 +111,11 @@ fn who_comes_back_into_an_encrypted_room_speaks_encrypted() {
     assert!(!is_encrypted(&world, &world.portal));
     let answer = command(&world, "!vizard rejoin");
     assert!(!answer.is_empty());
-    wait(&world, "the ghost is back, in an encrypted portal", |world| {
-        ghosts(world, &world.room).len() == 1 && is_encrypted(world, &world.portal)
-    });
+    wait(
+        &world,
+        "the ghost is back, in an encrypted portal",
+        |world| ghosts(world, &world.room).len() == 1 && is_encrypted(world, &world.portal),
+    );
     say(&world, "after").unwrap();
     assert_eq!(in_clear(&world), 1);
     assert!(!ours(&world, &world.room, "m.room.encrypted").is_empty());
@@ -153,7 +157,10 @@ fn a_room_that_claims_to_be_encrypted_no_more_hears_nothing() {
     assert_eq!(ours(&world, &world.room, "m.room.encrypted").len(), 2);
     // Nor is a homeserver that knows nothing of them any more.
     world.fake.forget_state(&world.room, "m.room.encryption");
-    world.deps().e2ee.forget_room(&RoomId::parse(&world.room).unwrap());
+    world
+        .deps()
+        .e2ee
+        .forget_room(&RoomId::parse(&world.room).unwrap());
     let refused = say(&world, "downgraded").unwrap_err();
     assert!(refused.to_string().contains("not any more"), "{refused}");
     assert_eq!(in_clear(&world), 0);
@@ -167,7 +174,11 @@ fn a_redaction_is_followed_only_where_the_homeserver_did_it() {
     wait(&world, "it is shown", |world| shown(world) == 1);
     for (id, content, beside) in [
         ("$made_up_1", json!({ "redacts": event }), event.as_str()),
-        ("$made_up_2", json!({ "redacts": "$another" }), event.as_str()),
+        (
+            "$made_up_2",
+            json!({ "redacts": "$another" }),
+            event.as_str(),
+        ),
         ("$made_up_3", json!({ "redacts": event }), "$another"),
     ] {
         world.push(json!({
@@ -186,7 +197,11 @@ fn what_was_redacted_before_anybody_read_it_is_no_news() {
     let mut world = world();
     let said = |world: &World| {
         let rooms = [&world.portal, &world.room].map(|room| world.fake.messages(room));
-        rooms.into_iter().flatten().filter(|(_, body)| !body.starts_with("in ") && !body.starts_with("out ")).count()
+        rooms
+            .into_iter()
+            .flatten()
+            .filter(|(_, body)| !body.starts_with("in ") && !body.starts_with("out "))
+            .count()
     };
     let before = said(&world);
     for (id, room, sender) in [
@@ -216,27 +231,45 @@ fn nobody_looks_for_the_key_of_what_was_redacted() {
 #[test]
 fn who_sends_much_that_nobody_can_read_makes_no_end_of_work() {
     const MOST: usize = 100;
-    let mut world = world();
-    for number in 0..MOST + 5 {
-        unreadable(&world, &format!("session {number}"));
-    }
-    let given_up = |world: &World| {
-        let edits = world.fake.events(&world.portal);
-        edits
-            .iter()
-            .filter(|event| {
-                let body = event["content"]["m.new_content"]["body"].as_str();
-                body.is_some_and(|body| body.contains("key did not come"))
-            })
-            .count()
-    };
-    wait(&world, "of the oldest it is said that they never came", |world| {
-        given_up(world) == 5
-    });
+    let world = world();
+    let first = unreadable(&world, "first");
+    wait(&world, "it is looked for", |world| looks(world) == 1);
     handled(&world);
-    assert_eq!(looks(&world), MOST);
-    let asked = world.fake.posted();
-    let asked = asked.iter().filter(|message| message.kind == "m.room_key_request");
-    assert!(asked.count() <= 64);
-    world.goes_on();
+    let deps = world.deps();
+    let over = world.ask(async {
+        let id = deps.store.portal_ids().await.unwrap()[0];
+        let ghost = deps.ghost(&deps.portals.get(id).await.unwrap());
+        let mut over = Vec::new();
+        for number in 0..MOST {
+            let event = EventId::parse(format!("$event{number}")).unwrap();
+            over.extend(deps.e2ee.waits_for_key(&ghost, &event).await.unwrap());
+        }
+        over
+    });
+    assert_eq!(over, [first.as_str()], "the oldest gives way");
+    world.ask(deps.hurry_job(&first, LOOKS)).unwrap();
+    wait(&world, "its placeholder promises nothing more", |world| {
+        world.fake.events(&world.portal).iter().any(|event| {
+            let body = event["content"]["m.new_content"]["body"].as_str();
+            body.is_some_and(|body| body.contains("key did not come"))
+        })
+    });
+    wait(&world, "nobody looks", |world| looks(world) == 0);
+}
+
+#[test]
+fn a_join_that_failed_leaves_no_keys() {
+    let world = world();
+    handled(&world);
+    let (rows, uploads) = (world.stored("crypto").0, world.fake.count("upload_keys"));
+    let body = json!({"preset": "private_chat", "name": "Closed"});
+    let closed = world.fake.create_room(BOB, &body).unwrap();
+    let text = format!("join {closed} b.example");
+    world.fake.text(ALICE, &world.chat, &text).unwrap();
+    wait(&world, "the ghost had keys", |world| {
+        world.fake.count("upload_keys") > uploads
+    });
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let messages = world.fake.messages(&world.chat);
+    assert_eq!(world.stored("crypto").0, rows, "{messages:?}");
 }
