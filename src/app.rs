@@ -26,6 +26,10 @@ use crate::{
     worker::{self, Dispatcher, Intake, Lanes},
 };
 
+/// How often a homeserver is asked for what encryption needs before it counts as one that never gives it: about half a minute, and
+/// the time that it takes to answer.
+const TRIES: u32 = 7;
+
 /// Vizard, assembled and running; stops when told.
 #[derive(Debug)]
 pub struct App {
@@ -320,8 +324,9 @@ impl App {
     /// Registers the bot and its device, however long the homeserver takes.
     pub async fn settle_bot(&self, shutdown: &CancellationToken) -> Ended {
         let mut wait = Duration::from_millis(500);
+        let mut tried = 1;
         loop {
-            let error = match self.try_settle_bot().await {
+            let error = match self.try_settle_bot(tried >= TRIES).await {
                 Ok(ended) => return ended,
                 Err(error) => match self.deps.mend_device(&error, &[]).await {
                     Ok(true) if self.deps.renewed.is_cancelled() => return Ended::Renewed,
@@ -343,27 +348,38 @@ impl App {
                 return Ended::Stopped;
             }
             wait = (wait * 2).min(Duration::from_secs(30));
+            tried += 1;
         }
     }
 
-    async fn try_settle_bot(&self) -> Result<Ended, PortalError> {
-        let bot = &self.deps.bot;
-        if let Some(device) = &bot.device {
-            self.deps.settle(&bot.user, device).await?;
+    /// `enough`: what encryption needs was asked for often enough. If the homeserver never gave it, it is done without; if it
+    /// did, this passes, and nothing is said in between.
+    async fn try_settle_bot(&self, enough: bool) -> Result<Ended, PortalError> {
+        let (bot, e2ee) = (&self.deps.bot, &self.deps.e2ee);
+        // The homeserver is there, and accepts Vizard.
+        self.deps.homeserver.register(&bot.user).await?;
+        let enough = enough && !e2ee.has_synced(bot).await?;
+        if let Some(device) = &bot.device
+            && let Err(error) = self.deps.settle(&bot.user, device).await
+        {
+            if !enough {
+                return Err(error);
+            }
+            tracing::error!(%error, "the homeserver gives application services no devices (MSC4190): encrypted rooms are not entered, and what is sent again after a restart may be doubled; run `vizard doctor`");
+            self.deps.homeserver.do_without_devices();
+            e2ee.give_up("its homeserver gives application services no devices".to_owned());
         }
         self.deps.homeserver.set_displayname(bot, "Vizard").await?;
         if self.deps.check_epoch().await? {
             return Ok(Ended::Renewed);
         }
         // The bot's device shows what every device of ours will get.
-        if let Err(error) = self.deps.e2ee.sync(bot).await {
-            if error.class() == Class::Retry {
+        if let Err(error) = e2ee.sync(bot).await {
+            if error.class() == Class::Retry && !enough {
                 return Err(error.into());
             }
             tracing::error!(%error, "the homeserver gives no device keys: encrypted rooms are not entered; run `vizard doctor`");
-            self.deps
-                .e2ee
-                .give_up("its homeserver gives application services no device keys".to_owned());
+            e2ee.give_up("its homeserver gives application services no device keys".to_owned());
         }
         Ok(Ended::Stopped)
     }

@@ -132,6 +132,37 @@ pub fn hidden_state(state_key: &str) -> Option<(&str, &str)> {
         .filter(|(kind, _)| HIDDEN.contains(kind))
 }
 
+/// Types of the specification that clients encrypt. No other type that begins with `m.` is taken out of ciphertext: servers
+/// look at redactions and state before they let them through, and at ciphertext they do not.
+const SECRET: [&str; 14] = [
+    "m.room.message",
+    "m.sticker",
+    "m.reaction",
+    "m.message",
+    "m.image",
+    "m.file",
+    "m.audio",
+    "m.video",
+    "m.voice",
+    "m.location",
+    "m.beacon",
+    "m.dummy",
+    "m.emote",
+    "m.rtc.notification",
+];
+/// How other types that clients encrypt begin.
+const SECRET_KINDS: [&str; 3] = ["m.poll.", "m.call.", "m.key.verification."];
+
+/// Whether an event of this type, which is no state, may come encrypted. Types of others than the specification mean nothing
+/// here and are named only; our own are never messages.
+#[must_use]
+pub fn may_be_secret(kind: &str) -> bool {
+    if kind.starts_with("m.") {
+        return SECRET.contains(&kind) || SECRET_KINDS.iter().any(|start| kind.starts_with(start));
+    }
+    !kind.starts_with("org.vizard.")
+}
+
 /// The longest id that the specification allows, in bytes.
 const MAX_ID: usize = 255;
 
@@ -201,7 +232,18 @@ impl Event {
         Some(content.relates_to.in_reply_to.event_id)
     }
 
-    /// The event that this redaction redacts (`content.redacts` since room version 11).
+    /// Whether nothing is left of it but its envelope.
+    #[must_use]
+    pub fn was_redacted(&self) -> bool {
+        let is_empty = |content: &RawValue| {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(content.get())
+                .is_ok_and(|content| content.is_empty())
+        };
+        self.unsigned.redacted_because.is_some() || is_empty(&self.content)
+    }
+
+    /// The event that this redaction redacts (`content.redacts` since room version 11, before that beside it). `None` if it
+    /// names two: servers looked at one of them.
     #[must_use]
     pub fn redacted(&self) -> Option<OwnedEventId> {
         #[derive(Deserialize)]
@@ -209,9 +251,10 @@ impl Event {
             redacts: Option<OwnedEventId>,
         }
         let content: Option<Redaction> = serde_json::from_str(self.content.get()).ok();
-        content
-            .and_then(|content| content.redacts)
-            .or_else(|| self.redacts.clone())
+        match (content.and_then(|content| content.redacts), &self.redacts) {
+            (Some(inside), Some(beside)) if inside != *beside => None,
+            (inside, beside) => inside.or_else(|| beside.clone()),
+        }
     }
 }
 
@@ -261,5 +304,74 @@ fn membership(content: &RawValue) -> Membership {
         Ok("invite") => Membership::Invite,
         Ok("knock") => Membership::Knock,
         _ => Membership::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(rest: &str) -> Event {
+        let raw = format!(
+            r#"{{"event_id":"$e","room_id":"!r:x","sender":"@bob:x","type":"m.room.redaction",{rest}}}"#
+        );
+        Event::decode(&RawValue::from_string(raw).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_redaction_names_one_event() {
+        for (rest, redacted) in [
+            (r#""content":{"redacts":"$a"}"#, Some("$a")),
+            (r#""content":{},"redacts":"$a""#, Some("$a")),
+            (r#""content":{"redacts":"$a"},"redacts":"$a""#, Some("$a")),
+            (r#""content":{"redacts":"$b"},"redacts":"$a""#, None),
+            (r#""content":{}"#, None),
+        ] {
+            let found = event(rest).redacted();
+            assert_eq!(found.as_ref().map(|id| id.as_str()), redacted, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_empty_was_redacted() {
+        for (rest, redacted) in [
+            (r#""content":{}"#, true),
+            (
+                r#""content":{"a":1},"unsigned":{"redacted_because":{}}"#,
+                true,
+            ),
+            (r#""content":{"a":1}"#, false),
+            (r#""content":[]"#, false),
+        ] {
+            assert_eq!(event(rest).was_redacted(), redacted, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_carries_authority_never_comes_encrypted() {
+        for kind in [
+            "m.room.message",
+            "m.reaction",
+            "m.sticker",
+            "m.poll.start",
+            "org.matrix.msc3381.poll.start",
+            "com.example.thing",
+        ] {
+            assert!(may_be_secret(kind), "{kind}");
+        }
+        for kind in [
+            "m.room.redaction",
+            "m.room.member",
+            "m.room.power_levels",
+            "m.room.encryption",
+            "m.room.encrypted",
+            "m.policy.rule.user",
+            "m.space.child",
+            "m.room.tombstone",
+            "org.vizard.policy",
+            "m.new",
+        ] {
+            assert!(!may_be_secret(kind), "{kind}");
+        }
     }
 }

@@ -68,6 +68,8 @@ pub async fn invited(
         Err(error) if error.class() == Class::GiveUp => return Ok(()),
         Err(error) => return Err(error.into()),
     }
+    // The bot may have been here before, and has heard nothing since.
+    deps.e2ee.forget_room(room);
     let members = deps.homeserver.joined_members(&deps.bot, room).await?;
     match welcome(may, alone(&members, &deps.bot.user, inviter)) {
         Welcome::Greet => {

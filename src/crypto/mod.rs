@@ -12,4 +12,4 @@ mod secret;
 pub use keys::{DataKeys, MasterKey, MasterKeyError};
 pub use lookup::Lookup;
 pub use sealer::{Column, OpenError, Sealer};
-pub use secret::Secret;
+pub use secret::{Secret, Seed};

@@ -1,5 +1,8 @@
-//! A value that is wiped when dropped and never printed.
+//! Values that are wiped when dropped and never printed.
 
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 /// Holds a secret: wiped from memory on drop, printed as `…`.
@@ -32,5 +35,50 @@ impl<T: Zeroize> Drop for Secret<T> {
 impl<T: Zeroize> std::fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("…")
+    }
+}
+
+/// The seed of a key as it stands in a record: wiped when dropped, and with it every copy of the record; never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed([u8; 32]);
+
+impl From<[u8; 32]> for Seed {
+    fn from(seed: [u8; 32]) -> Self {
+        Self(seed)
+    }
+}
+
+impl Deref for Seed {
+    type Target = [u8; 32];
+
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_written_as_its_bytes_and_never_printed() {
+        let seed = Seed::from([7; 32]);
+        let json = serde_json::to_string(&seed).unwrap();
+        // As records had it before.
+        assert_eq!(json, serde_json::to_string(&[7; 32]).unwrap());
+        assert_eq!(serde_json::from_str::<Seed>(&json).unwrap(), seed);
+        assert_eq!(format!("{seed:?}"), "…");
     }
 }

@@ -5,16 +5,31 @@
 //! taken. A key that is forwarded (`m.forwarded_room_key`) is not, whoever sends it: the crate takes one only from a verified
 //! device of the same user that it asked itself, because nothing in it proves where it was before.
 
+use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{E2ee, E2eeError, machine::Machine};
-use crate::{event::Event, homeserver::Actor};
+use crate::{clock::UnixMillis, event::Event, homeserver::Actor};
 
 const TYPE: &str = "m.room_key_request";
 
 /// Sessions of one device that were asked for and did not come.
 const ASKED: usize = 512;
+/// How many keys one sender is asked for by one device within an hour: who sends what nobody can read makes no end of requests.
+const OF_ONE: usize = 32;
+const HOUR: UnixMillis = 3_600_000;
+
+/// Events that wait for their keys at once, for each device.
+const WAITING: usize = 100;
+/// Where they stand beside the device's keys.
+const WAITING_KEY: &str = "waiting for keys";
+
+/// A key that was asked for.
+pub(super) struct Asked {
+    of: OwnedUserId,
+    at: UnixMillis,
+}
 
 /// The parts of an `m.room.encrypted` event's content that are read here.
 #[derive(Deserialize)]
@@ -42,6 +57,34 @@ impl E2ee {
             .await
     }
 
+    /// Takes note that an event waits for its key. Which of those that waited before are to wait no longer, because there are too
+    /// many: the oldest.
+    pub async fn waits_for_key(
+        &self,
+        actor: &Actor,
+        event: &EventId,
+    ) -> Result<Vec<OwnedEventId>, E2eeError> {
+        if self.unavailable().is_some() {
+            return Ok(Vec::new());
+        }
+        self.with(actor, async |machine| {
+            let store = machine.olm.store();
+            let known = store.get_custom_value(WAITING_KEY).await?;
+            let known = known.and_then(|json| serde_json::from_slice(&json).ok());
+            let mut waiting: Vec<OwnedEventId> = known.unwrap_or_default();
+            if waiting.iter().any(|known| known == event) {
+                return Ok(Vec::new());
+            }
+            waiting.push(event.to_owned());
+            let over = waiting.len().saturating_sub(WAITING);
+            let gone = waiting.drain(..over).collect();
+            let json = serde_json::to_vec(&waiting).unwrap_or_default();
+            store.set_custom_value(WAITING_KEY, json).await?;
+            Ok(gone)
+        })
+        .await
+    }
+
     /// The key of an event came: the sender need not look for it any more.
     pub async fn has_key(&self, actor: &Actor, event: &Event) -> Result<(), E2eeError> {
         if self.unavailable().is_some() {
@@ -53,12 +96,21 @@ impl E2ee {
 }
 
 impl Machine {
+    /// Whether enough was asked of a sender lately.
+    fn has_asked_enough(&self, sender: &UserId) -> bool {
+        let since = self.clock.now().saturating_sub(HOUR);
+        let of_sender = |(_, asked): &(&String, &Asked)| asked.of == sender && asked.at > since;
+        self.asked.iter().filter(of_sender).count() >= OF_ONE
+    }
+
     async fn ask(&mut self, e2ee: &E2ee, event: &Event, wanted: bool) -> Result<(), E2eeError> {
         let Ok(content) = serde_json::from_str::<Content>(event.content.get()) else {
             return Ok(());
         };
         if content.algorithm != "m.megolm.v1.aes-sha2"
-            || wanted && self.asked.contains(&content.session_id)
+            || wanted
+                && (self.asked.contains(&content.session_id)
+                    || self.has_asked_enough(&event.sender))
         {
             return Ok(());
         }
@@ -79,7 +131,11 @@ impl Machine {
             .await?;
         if wanted {
             metrics::counter!("vizard_key_requests_total").increment(1);
-            self.asked.put(content.session_id, ());
+            let asked = Asked {
+                of: event.sender.clone(),
+                at: self.clock.now(),
+            };
+            self.asked.put(content.session_id, asked);
             while self.asked.len() > ASKED {
                 self.asked.pop_lru();
             }

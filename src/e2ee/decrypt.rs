@@ -11,7 +11,7 @@ use super::{
     machine::{Machine, SETTINGS},
 };
 use crate::{
-    event::{Event, HIDDEN, Trust},
+    event::{Event, HIDDEN, Trust, may_be_secret},
     homeserver::Actor,
 };
 
@@ -43,17 +43,31 @@ impl E2ee {
     /// What the sender of an `m.room.encrypted` event wrote, as `actor`'s device reads it; or the event as it is, with the
     /// reason ([`Event::trust`]). Before that is [`Trust::NoKey`], the device has synced.
     pub async fn decrypt(&self, actor: &Actor, event: &Event) -> Result<Event, E2eeError> {
+        self.decrypt_late(actor, event, JUST_NOW).await
+    }
+
+    /// The same for an event that has waited for its key: the device need not have synced within the last `recent`
+    /// milliseconds only.
+    pub async fn decrypt_late(
+        &self,
+        actor: &Actor,
+        event: &Event,
+        recent: u64,
+    ) -> Result<Event, E2eeError> {
         if self.unavailable().is_some() {
             return Ok(as_it_is(event, Trust::Broken));
         }
-        self.with(actor, async |machine| machine.decrypt(event).await)
+        self.with(actor, async |machine| machine.decrypt(event, recent).await)
             .await
     }
 }
 
 impl Machine {
-    async fn decrypt(&mut self, event: &Event) -> Result<Event, E2eeError> {
-        let mut opened = self.trusted(event).await?;
+    async fn decrypt(&mut self, event: &Event, recent: u64) -> Result<Event, E2eeError> {
+        if !self.rooms.contains(&event.room_id) {
+            self.rooms.insert(event.room_id.clone());
+        }
+        let mut opened = self.trusted(event, recent).await?;
         if opened.trust == Trust::Signed && self.has_changed(&event.sender).await? {
             opened.trust = Trust::ChangedIdentity;
         }
@@ -78,7 +92,7 @@ impl Machine {
     }
 
     /// Opens an event; where its device is not trusted, after asking for the devices anew.
-    async fn trusted(&mut self, event: &Event) -> Result<Event, E2eeError> {
+    async fn trusted(&mut self, event: &Event, recent: u64) -> Result<Event, E2eeError> {
         let opened = self.open(event).await?;
         // A device that is not known, or not signed, may be in the meantime.
         if !matches!(
@@ -90,7 +104,7 @@ impl Machine {
         self.olm
             .update_tracked_users([event.sender.as_ref()])
             .await?;
-        self.sync_if_older(JUST_NOW).await?;
+        self.sync_if_older(recent).await?;
         // Asks for the devices of those who are tracked only now, or whose devices changed.
         self.outgoing().await?;
         self.open(event).await
@@ -134,7 +148,12 @@ impl Machine {
         let Ok(plain) = serde_json::from_str::<Plain>(opened.event.json().get()) else {
             return unread(Trust::Broken);
         };
-        if event.state_key.is_some() && !HIDDEN.contains(&plain.kind.as_str()) {
+        let kind = plain.kind.as_str();
+        let allowed = match event.state_key {
+            Some(_) => HIDDEN.contains(&kind),
+            None => may_be_secret(kind),
+        };
+        if !allowed {
             return unread(Trust::Broken);
         }
         let mut clear = event.clone();

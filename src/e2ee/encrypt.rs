@@ -78,7 +78,16 @@ impl E2ee {
             if !machine.is_shared(room, &known) {
                 let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
                 let users = self.recipients(actor, ghost, &known);
-                let kept = machine.share(store, room, users, &known).await?;
+                let mut kept = machine.share(store, room, users.clone(), &known).await?;
+                // Giving it out takes time, in which it may have grown too old to be used.
+                if machine.is_spent(store, room, &known) {
+                    machine.olm.discard_room_key(room).await?;
+                    machine.shared.remove(room);
+                    kept = machine.share(store, room, users, &known).await?;
+                    if machine.is_spent(store, room, &known) {
+                        return Err(E2eeError::Spent);
+                    }
+                }
                 if let (true, Some(kept)) = (ghost, kept) {
                     let mut all = lock(&self.0.kept);
                     if kept.is_empty() {
@@ -197,22 +206,72 @@ impl Machine {
             return Ok((0, 0, Vec::new()));
         };
         let kept = kept_from(keys.outbound_withheld(room));
-        let life = u64::try_from(
-            settings
-                .rotation_period
-                .saturating_sub(Duration::from_mins(1))
-                .as_millis(),
-        )
-        .unwrap_or(u64::MAX);
         let until = if born > now {
             0
         } else {
-            born.saturating_add(life)
+            born.saturating_add(life(settings))
         };
         Ok((
             settings.rotation_period_msgs.saturating_sub(used),
             until,
             kept,
         ))
+    }
+
+    /// Whether the room's key may not be used now, as far as it is known.
+    fn is_spent(&self, store: &Store, room: &RoomId, known: &Room) -> bool {
+        let Some(device) = &self.actor().device else {
+            return false;
+        };
+        let keys = store.crypto(&self.actor().user, device);
+        let Some((used, born)) = keys.outbound_use(room) else {
+            return false;
+        };
+        spent(&known.settings, used, born, self.clock.now())
+    }
+}
+
+/// How long a room's key is used, in milliseconds: a minute less than the room says, so that it does not end on the way.
+fn life(settings: &EncryptionSettings) -> u64 {
+    let life = settings
+        .rotation_period
+        .saturating_sub(Duration::from_mins(1));
+    u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a key that was made at `born` and encrypted so many messages may encrypt no other.
+fn spent(settings: &EncryptionSettings, used: u64, born: UnixMillis, now: UnixMillis) -> bool {
+    used >= settings.rotation_period_msgs
+        || born <= now && now >= born.saturating_add(life(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_grew_old_on_the_way_is_not_used() {
+        let settings = EncryptionSettings {
+            rotation_period: Duration::from_hours(1),
+            rotation_period_msgs: 100,
+            ..EncryptionSettings::default()
+        };
+        let (born, minute) = (1_000_000, 60_000);
+        for (used, age, is_spent) in [
+            (0, 0, false),
+            (99, 0, false),
+            (100, 0, true),
+            (0, 59 * minute - 1, false),
+            (0, 59 * minute, true),
+            (0, 61 * minute, true),
+        ] {
+            assert_eq!(
+                spent(&settings, used, born, born + age),
+                is_spent,
+                "{used} {age}"
+            );
+        }
+        // A clock that runs behind the one by which the key was made.
+        assert!(!spent(&settings, 0, born, born - 1));
     }
 }

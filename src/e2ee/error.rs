@@ -28,6 +28,17 @@ pub enum E2eeError {
     /// The content cannot be encrypted.
     #[error("it cannot be encrypted")]
     Encrypt,
+    /// The room's key grew old while it was given out.
+    #[error("the room's key grew old")]
+    Spent,
+    /// The room was encrypted, and the homeserver says that it is not any more. Nothing is said there in clear.
+    #[error(
+        "this room was end-to-end encrypted, and its server says that it is not any more; nothing is said there in clear"
+    )]
+    Downgraded,
+    /// The user's keys were destroyed, for good.
+    #[error("its keys were destroyed")]
+    Destroyed,
 }
 
 impl E2eeError {
@@ -36,8 +47,10 @@ impl E2eeError {
     pub fn class(&self) -> Class {
         match self {
             Self::Homeserver(error) => error.class(),
-            Self::Store(_) | Self::Keys(_) | Self::NoDevice => Class::Retry,
-            Self::Unavailable(_) | Self::Encrypt => Class::GiveUp,
+            Self::Store(_) | Self::Keys(_) | Self::NoDevice | Self::Spent => Class::Retry,
+            Self::Unavailable(_) | Self::Encrypt | Self::Downgraded | Self::Destroyed => {
+                Class::GiveUp
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The keys of one device: loaded, published once, and fed by the device's own `/sync`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use lru::LruCache;
 use matrix_sdk_crypto::{
@@ -9,7 +12,9 @@ use matrix_sdk_crypto::{
 };
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use super::{E2eeError, Inner, encrypt::Shared, mail::Letterbox, replay::Heard, requests};
+use super::{
+    E2eeError, Inner, ask::Asked, encrypt::Shared, mail::Letterbox, replay::Heard, requests,
+};
 use crate::{
     clock::{Clock, UnixMillis},
     homeserver::{Actor, DeviceSync, Homeserver},
@@ -41,7 +46,9 @@ pub(super) struct Machine {
     /// Whose identity was looked at, and what [`Machine::devices`] was then.
     pub(super) identities: HashMap<OwnedUserId, u64>,
     /// Sessions whose keys were asked for.
-    pub(super) asked: LruCache<String, ()>,
+    pub(super) asked: LruCache<String, Asked>,
+    /// Rooms from which events came: its user is there.
+    pub(super) rooms: HashSet<OwnedRoomId>,
 }
 
 impl Machine {
@@ -63,6 +70,7 @@ impl Machine {
             shared: HashMap::new(),
             identities: HashMap::new(),
             asked: LruCache::unbounded(),
+            rooms: HashSet::new(),
         };
         machine.publish().await?;
         Ok(machine)
@@ -155,7 +163,8 @@ impl Machine {
             unused_fallback_keys: answer.device_unused_fallback_key_types.as_deref(),
             next_batch_token: Some(answer.next_batch),
         };
-        self.olm.receive_sync_changes(changes, &SETTINGS).await?;
+        let (_, keys) = self.olm.receive_sync_changes(changes, &SETTINGS).await?;
+        self.spare_strangers_keys(keys).await?;
         if since.is_none() {
             // Whatever changed before the first sync is not told.
             self.olm.mark_all_tracked_users_as_dirty().await?;

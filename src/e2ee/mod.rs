@@ -14,6 +14,7 @@ mod ask;
 mod decrypt;
 mod encrypt;
 mod error;
+mod ever;
 mod hints;
 mod machine;
 mod mail;
@@ -21,12 +22,14 @@ mod replay;
 mod requests;
 mod rooms;
 mod slots;
+mod strangers;
 pub mod trial;
 mod withheld;
 
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -35,6 +38,7 @@ use std::{
 
 pub use error::E2eeError;
 pub use hints::Nudged;
+use lru::LruCache;
 pub use mail::{Letters, Mail};
 use matrix_sdk_crypto::{CryptoStoreError, store::CryptoStore as _};
 use ruma::{DeviceId, OwnedRoomId, OwnedUserId, UserId};
@@ -69,6 +73,8 @@ struct Inner {
     started: Mutex<HashSet<(OwnedUserId, OwnedRoomId)>>,
     /// From whom what ghosts say is kept back, until their users know.
     kept: Mutex<HashMap<OwnedUserId, Vec<KeptFrom>>>,
+    /// Users whose keys were destroyed: whoever still has work for them makes no new ones.
+    destroyed: Mutex<LruCache<OwnedUserId, ()>>,
     /// Whether anything was encrypted since somebody asked.
     used: AtomicBool,
     /// Why there is no encryption, once that is known.
@@ -85,6 +91,9 @@ pub struct Settings {
     /// Machines in memory.
     pub machines: usize,
 }
+
+/// Destroyed users that are remembered: longer than what was under way for them can take.
+const DESTROYED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -123,6 +132,7 @@ impl E2ee {
             settings,
             started: Mutex::default(),
             kept: Mutex::default(),
+            destroyed: Mutex::new(LruCache::new(DESTROYED)),
             used: AtomicBool::new(false),
             unavailable,
         }))
@@ -166,6 +176,16 @@ impl E2ee {
         Ok(account.is_some())
     }
 
+    /// Whether the homeserver ever answered the actor's device's `/sync`.
+    pub async fn has_synced(&self, actor: &Actor) -> Result<bool, E2eeError> {
+        let Some(device) = &actor.device else {
+            return Ok(false);
+        };
+        let store = self.0.store.crypto(&actor.user, device);
+        let since = store.next_batch_token().await;
+        Ok(since.map_err(CryptoStoreError::from)?.is_some())
+    }
+
     /// Whether the homeserver has keys of the actor's device.
     pub async fn is_published(&self, actor: &Actor) -> Result<bool, E2eeError> {
         let there = trial::published(&self.0.homeserver, actor).await?;
@@ -186,7 +206,8 @@ impl E2ee {
         self.0.used.store(true, Ordering::SeqCst);
     }
 
-    /// Gives a device the room keys that another device of its user has received.
+    /// Gives a device the room keys that another device of its user has received, and what is known of the events that they
+    /// opened.
     pub async fn inherit(&self, from: &Actor, to: &Actor) -> Result<(), E2eeError> {
         let (Some(old), Some(new)) = (&from.device, &to.device) else {
             return Err(E2eeError::NoDevice);
@@ -200,6 +221,9 @@ impl E2ee {
         );
         let keys = old.get_inbound_group_sessions().await;
         let keys = keys.map_err(CryptoStoreError::from)?;
+        let sessions: Vec<_> = keys.iter().map(|key| key.session_id().to_owned()).collect();
+        // First: no key opens anything before it is known what it opened.
+        new.inherit_heard(&old, &sessions).await?;
         new.save_inbound_group_sessions(keys, None)
             .await
             .map_err(CryptoStoreError::from)?;
@@ -214,14 +238,20 @@ impl E2ee {
         Ok(())
     }
 
-    /// Destroys all keys of a user's devices.
+    /// Destroys all keys of a user's devices. Whoever still has work for the user makes no new ones (see [`E2ee::revive`]).
     pub async fn destroy(&self, user: &UserId) -> Result<(), E2eeError> {
         let slot = self.0.slots.of(user);
         let mut machine = slot.lock().await;
+        lock(&self.0.destroyed).put(user.to_owned(), ());
         *machine = None;
         self.0.forget_since(user).await;
         self.0.store.destroy_crypto(user).await?;
         Ok(())
+    }
+
+    /// A user whose keys were destroyed is to have new ones: an invite that was taken back may come again, for the same ghost.
+    pub fn revive(&self, user: &UserId) {
+        lock(&self.0.destroyed).pop(user);
     }
 
     /// Lets `work` use the actor's machine, alone.
@@ -232,6 +262,9 @@ impl E2ee {
     ) -> Result<T, E2eeError> {
         let slot = self.0.slots.of(&actor.user);
         let mut held = slot.lock().await;
+        if lock(&self.0.destroyed).contains(&actor.user) {
+            return Err(E2eeError::Destroyed);
+        }
         self.use_held(&mut held, actor, work).await
     }
 

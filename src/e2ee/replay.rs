@@ -65,7 +65,10 @@ impl Machine {
             return Ok(true);
         };
         let hash = self.keys.heard_as(&event.event_id);
-        let before = std::mem::replace(step, hash);
+        let mut before = std::mem::replace(step, hash);
+        if before == self.keys.was_heard_as(&event.event_id) {
+            before = hash;
+        }
         if before == 0 {
             self.keys.set_heard(&key.1, block, &steps).await?;
         }

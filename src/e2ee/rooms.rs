@@ -1,4 +1,7 @@
 //! What is known of encrypted rooms: the settings of their encryption, and who is in them.
+//!
+//! What is fetched is remembered, and forgotten by the event that changes it; but events may be missed, so it is also fetched
+//! anew after a while. That a room was encrypted once is written down: it does not end, whatever its state says later.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,10 +16,14 @@ use ruma::{
 };
 
 use super::{E2ee, E2eeError};
-use crate::{homeserver::Actor, pseudonym::Role};
+use crate::{clock::UnixMillis, homeserver::Actor, pseudonym::Role};
 
 /// Rooms that are remembered.
 const REMEMBERED: usize = 4096;
+/// For how long it is believed that a room is not encrypted, and for how long that it is and who is in it, in milliseconds.
+/// Whoever hears of a change fetches anew at once; this is for changes of which nobody hears.
+const CLEAR: u64 = 60_000;
+const ENCRYPTED: u64 = 600_000;
 
 /// How a room encrypts, and who is in it.
 #[derive(Clone, Debug)]
@@ -29,10 +36,27 @@ pub(super) struct Room {
 pub(super) struct Rooms(Mutex<Known>);
 
 struct Known {
-    /// `None`: not encrypted.
-    rooms: LruCache<OwnedRoomId, Option<Arc<Room>>>,
+    rooms: LruCache<OwnedRoomId, Fetched>,
     /// Rises with every change, so that what was fetched meanwhile is not kept.
     changes: u64,
+}
+
+/// What was found, and when.
+struct Fetched {
+    at: UnixMillis,
+    /// `None`: not encrypted.
+    room: Option<Arc<Room>>,
+}
+
+impl Fetched {
+    fn is_fresh(&self, now: UnixMillis) -> bool {
+        let life = if self.room.is_some() {
+            ENCRYPTED
+        } else {
+            CLEAR
+        };
+        now.saturating_sub(self.at) < life
+    }
 }
 
 impl Default for Rooms {
@@ -44,6 +68,13 @@ impl Default for Rooms {
     }
 }
 
+impl Known {
+    fn forget(&mut self, room: &RoomId) {
+        self.changes += 1;
+        self.rooms.pop(room);
+    }
+}
+
 impl Rooms {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,7 +82,8 @@ impl Rooms {
 }
 
 impl E2ee {
-    /// Whether a room is encrypted, as `actor`, who is in it, sees it.
+    /// Whether a room is encrypted, as `actor`, who is in it, sees it. An error: it was, and its homeserver says that it is not
+    /// any more.
     pub async fn is_encrypted(&self, actor: &Actor, room: &RoomId) -> Result<bool, E2eeError> {
         Ok(self.room(actor, room).await?.is_some())
     }
@@ -63,14 +95,31 @@ impl E2ee {
             "m.room.encryption" => true,
             "m.room.member" | "m.room.history_visibility" => {
                 // Who is in a room that is not encrypted does not matter.
-                !matches!(known.rooms.peek(room), Some(None))
+                known
+                    .rooms
+                    .peek(room)
+                    .is_none_or(|found| found.room.is_some())
             }
             _ => false,
         };
         if matters {
-            known.changes += 1;
-            known.rooms.pop(room);
+            known.forget(room);
         }
+    }
+
+    /// Fetches a room anew when it is next needed: its state may have changed while nobody heard of it.
+    pub fn forget_room(&self, room: &RoomId) {
+        self.0.rooms.lock().forget(room);
+    }
+
+    /// Forgets a room that was taken for one that is not encrypted. `false`: it is remembered as encrypted.
+    pub(super) fn correct(&self, room: &RoomId) -> bool {
+        let mut known = self.0.rooms.lock();
+        let remembered = known.rooms.peek(room).map(|found| found.room.is_some());
+        if remembered == Some(false) {
+            known.forget(room);
+        }
+        remembered != Some(true)
     }
 
     pub(super) async fn room(
@@ -78,17 +127,28 @@ impl E2ee {
         actor: &Actor,
         room: &RoomId,
     ) -> Result<Option<Arc<Room>>, E2eeError> {
+        let now = self.0.clock.now();
         let changes = {
             let mut known = self.0.rooms.lock();
-            if let Some(found) = known.rooms.get(room) {
-                return Ok(found.clone());
+            if let Some(found) = known.rooms.get(room).filter(|found| found.is_fresh(now)) {
+                return Ok(found.room.clone());
             }
             known.changes
         };
         let found = self.fetch(actor, room).await?.map(Arc::new);
+        if found.is_some() {
+            self.note_encrypted(room).await?;
+        } else if self.was_encrypted(room).await? {
+            metrics::counter!("vizard_failures_total", "class" => "downgrade").increment(1);
+            return Err(E2eeError::Downgraded);
+        }
         let mut known = self.0.rooms.lock();
         if known.changes == changes {
-            known.rooms.put(room.to_owned(), found.clone());
+            let fetched = Fetched {
+                at: now,
+                room: found.clone(),
+            };
+            known.rooms.put(room.to_owned(), fetched);
             if known.rooms.len() > REMEMBERED {
                 known.rooms.pop_lru();
             }
@@ -195,21 +255,23 @@ pub(super) mod tests {
     }
 
     impl E2ee {
-        fn knows(&self, room: &RoomId, encrypted: bool) {
+        pub(in crate::e2ee) fn knows(&self, room: &RoomId, encrypted: bool) {
             let known = encrypted.then(|| {
                 Arc::new(Room {
                     settings: EncryptionSettings::default(),
                     members: vec![owned_user_id!("@bob:y")],
                 })
             });
-            self.0.rooms.lock().rooms.put(room.to_owned(), known);
+            let at = self.0.clock.now();
+            let fetched = Fetched { at, room: known };
+            self.0.rooms.lock().rooms.put(room.to_owned(), fetched);
         }
 
         fn changes(&self) -> u64 {
             self.0.rooms.lock().changes
         }
 
-        fn remembers(&self, room: &RoomId) -> bool {
+        pub(in crate::e2ee) fn remembers(&self, room: &RoomId) -> bool {
             self.0.rooms.lock().rooms.contains(room)
         }
     }
@@ -241,6 +303,20 @@ pub(super) mod tests {
         let before = e2ee.changes();
         e2ee.hears(unknown, "m.room.member");
         assert!(e2ee.changes() > before);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_asked_again_after_a_while() {
+        let (_dir, e2ee) = e2ee(false).await;
+        let (room, ghost) = (room_id!("!a:x"), actor("@_vizard_a:x"));
+        for (encrypted, life) in [(false, CLEAR), (true, ENCRYPTED)] {
+            e2ee.knows(room, encrypted);
+            e2ee.0.clock.advance(Duration::from_millis(life - 1));
+            assert_eq!(e2ee.is_encrypted(&ghost, room).await.unwrap(), encrypted);
+            e2ee.0.clock.advance(Duration::from_millis(1));
+            // There is no homeserver to be asked.
+            assert!(e2ee.is_encrypted(&ghost, room).await.is_err());
+        }
     }
 
     fn actor(user: &str) -> Actor {

@@ -83,15 +83,29 @@ struct NoticeContent {
     sender_key: Option<String>,
 }
 
-/// A device's word that it has no secure channel to ours, as it is kept.
-#[derive(Serialize, Deserialize)]
+/// A device's word that it has no secure channel to ours, as it is kept: in one list, because anybody may say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct NoChannel {
+    user: OwnedUserId,
     at: UnixMillis,
     sender_key: Option<String>,
 }
 
-fn no_channel(user: &UserId) -> String {
-    format!("no channel:{user}")
+/// Where the list stands, and how long it may be.
+const NO_CHANNELS: &str = "no channels";
+const MOST: usize = 256;
+/// A key in base64 is shorter than this.
+const LONGEST_KEY: usize = 64;
+
+/// Adds what was said to what is known, and drops what is old, or too much.
+fn gathered(mut known: Vec<NoChannel>, said: Vec<NoChannel>, now: UnixMillis) -> Vec<NoChannel> {
+    known.retain(|known| {
+        let again = said.iter().any(|said| said.user == known.user);
+        !again && now.saturating_sub(known.at) < NO_CHANNEL
+    });
+    known.extend(said);
+    known.drain(..known.len().saturating_sub(MOST));
+    known
 }
 
 impl Machine {
@@ -110,9 +124,11 @@ impl Machine {
             return Ok(Some(reason(&entry.content.withheld_code())));
         }
         // That there is no channel is said once, and of no session.
-        let said = store.get_custom_value(&no_channel(&event.sender)).await?;
-        let said = said.and_then(|said| serde_json::from_slice::<NoChannel>(&said).ok());
-        let Some(said) = said else { return Ok(None) };
+        let mut said = self.no_channels().await?;
+        said.retain(|said| said.user == event.sender);
+        let Some(said) = said.pop() else {
+            return Ok(None);
+        };
         let names_it = said
             .sender_key
             .is_none_or(|key| event.content.get().contains(&key));
@@ -120,11 +136,19 @@ impl Machine {
         Ok((names_it && recent).then_some(Withheld::NoOlm))
     }
 
+    async fn no_channels(&self) -> Result<Vec<NoChannel>, E2eeError> {
+        let known = self.olm.store().get_custom_value(NO_CHANNELS).await?;
+        let known = known.and_then(|known| serde_json::from_slice(&known).ok());
+        Ok(known.unwrap_or_default())
+    }
+
     /// Takes note of devices that say that they have no secure channel to this one.
     pub(super) async fn note_withheld(
         &self,
         messages: &[Raw<AnyToDeviceEvent>],
     ) -> Result<(), E2eeError> {
+        let now = self.clock.now();
+        let mut all = Vec::new();
         for message in messages {
             let json = message.json().get();
             // Most messages are encrypted and long.
@@ -137,16 +161,50 @@ impl Machine {
             if notice.kind != "m.room_key.withheld" || notice.content.code != WithheldCode::NoOlm {
                 continue;
             }
-            let said = NoChannel {
-                at: self.clock.now(),
-                sender_key: notice.content.sender_key,
-            };
-            let said = serde_json::to_vec(&said).unwrap_or_default();
-            let store = self.olm.store();
-            store
-                .set_custom_value(&no_channel(&notice.sender), said)
-                .await?;
+            let key = notice.content.sender_key;
+            all.push(NoChannel {
+                user: notice.sender,
+                at: now,
+                sender_key: key.filter(|key| key.len() <= LONGEST_KEY),
+            });
         }
-        Ok(())
+        if all.is_empty() {
+            return Ok(());
+        }
+        let all = gathered(self.no_channels().await?, all, now);
+        let all = serde_json::to_vec(&all).unwrap_or_default();
+        let store = self.olm.store();
+        Ok(store.set_custom_value(NO_CHANNELS, all).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(number: usize, at: UnixMillis) -> NoChannel {
+        NoChannel {
+            user: OwnedUserId::try_from(format!("@u{number}:x")).unwrap(),
+            at,
+            sender_key: None,
+        }
+    }
+
+    #[test]
+    fn strangers_fill_no_list() {
+        let now = 10 * NO_CHANNEL;
+        let mut known = Vec::new();
+        for number in 0..3 * MOST {
+            known = gathered(known, vec![said(number, now)], now);
+        }
+        assert_eq!(known.len(), MOST);
+        assert_eq!(known.last(), Some(&said(3 * MOST - 1, now)));
+        // One user stands there once, and what is old does not.
+        let again = gathered(known, vec![said(3 * MOST - 2, now + 1)], now + 1);
+        assert_eq!(again.len(), MOST);
+        let later = gathered(again, vec![said(0, now + NO_CHANNEL)], now + NO_CHANNEL);
+        assert_eq!(later.len(), 2, "{later:?}");
+        let flood: Vec<_> = (0..5 * MOST).map(|number| said(number, now)).collect();
+        assert_eq!(gathered(Vec::new(), flood, now).len(), MOST);
     }
 }

@@ -6,7 +6,7 @@ use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Actor, Error, Homeserver, Page, request::Call};
+use super::{Actor, Class, Error, Homeserver, Page, request::Call};
 use crate::rewrite::Scrubbed;
 
 #[derive(Deserialize)]
@@ -98,6 +98,26 @@ impl Homeserver {
             .actor(actor);
         let call = Call::put("redact", target, "{}".to_owned());
         self.0.json(call).await.map(|Sent { event_id }| event_id)
+    }
+
+    /// An event as it stands by now; `None`: there is none that the actor may see.
+    pub async fn event(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<Box<RawValue>>, Error> {
+        let target = self
+            .at("/_matrix/client/v3/rooms")
+            .segment(room.as_str())
+            .path("/event")
+            .segment(event.as_str())
+            .actor(actor);
+        match self.0.json(Call::get("event", target)).await {
+            Ok(event) => Ok(Some(event)),
+            Err(error) if error.status().is_some() && error.class() == Class::GiveUp => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a public read receipt (used in portals alone).

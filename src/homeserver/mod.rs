@@ -20,7 +20,13 @@ mod target;
 mod tests;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::HeaderValue;
 use ruma::{OwnedDeviceId, OwnedMxcUri, OwnedUserId, RoomId};
@@ -59,6 +65,8 @@ struct Inner {
     tries: u32,
     clock: Clock,
     rng: Rng,
+    /// Whether it gives application services no devices.
+    deviceless: AtomicBool,
 }
 
 /// How a [`Homeserver`] is reached.
@@ -150,11 +158,28 @@ impl Homeserver {
             tries: tries.max(1),
             clock,
             rng,
+            deviceless: AtomicBool::new(false),
         })))
     }
 
+    /// From now on no device is made, deleted or named: this homeserver gives application services none. Whatever needs one
+    /// cannot be had then, and who is named without is another sender to it, so this is for a homeserver on which there never
+    /// was a device.
+    pub fn do_without_devices(&self) {
+        self.0.deviceless.store(true, Ordering::SeqCst);
+    }
+
+    fn is_deviceless(&self) -> bool {
+        self.0.deviceless.load(Ordering::SeqCst)
+    }
+
     fn at(&self, path: &'static str) -> Target {
-        Target::new(&self.0.base, path)
+        let target = Target::new(&self.0.base, path);
+        if self.is_deviceless() {
+            target.without_devices()
+        } else {
+            target
+        }
     }
 
     fn room(&self, actor: &Actor, room: &RoomId, what: &'static str) -> Target {

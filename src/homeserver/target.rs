@@ -12,6 +12,7 @@ pub(super) struct Target {
     url: String,
     has_query: bool,
     sound: bool,
+    deviceless: bool,
 }
 
 impl Target {
@@ -24,7 +25,14 @@ impl Target {
             url,
             has_query: false,
             sound: true,
+            deviceless: false,
         }
+    }
+
+    /// No device is named in it.
+    pub(super) fn without_devices(mut self) -> Self {
+        self.deviceless = true;
+        self
     }
 
     /// Adds `/` and a segment, encoded.
@@ -56,8 +64,8 @@ impl Target {
     pub(super) fn actor(self, actor: &Actor) -> Self {
         let target = self.query("user_id", actor.user.as_str());
         match &actor.device {
-            Some(device) => target.query("device_id", device.as_str()),
-            None => target,
+            Some(device) if !target.deviceless => target.query("device_id", device.as_str()),
+            _ => target,
         }
     }
 
@@ -148,6 +156,19 @@ mod tests {
                 .actor(&actor)
                 .via(&[owned_server_name!("b.example:8448")])),
             "http://h/x?user_id=%40g%3Ax.example&device_id=DEV&via=b.example%3A8448&server_name=b.example%3A8448"
+        );
+    }
+
+    #[test]
+    fn where_there_are_no_devices_none_is_named() {
+        let actor = Actor {
+            user: owned_user_id!("@g:x.example"),
+            device: Some("DEV".into()),
+        };
+        let target = Target::new("http://h", "/x").without_devices();
+        assert_eq!(
+            url(target.actor(&actor)),
+            "http://h/x?user_id=%40g%3Ax.example"
         );
     }
 

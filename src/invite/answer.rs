@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::UnixMillis,
+    crypto::Seed,
     e2ee::Mail,
     keys::Unknown,
     portal::{Deps, Offered, PortalError},
@@ -149,7 +150,7 @@ async fn answered(
     // Who is in the room because this ghost was real needs not be told of it. Who is told is told once, however often is asked.
     let told = told && before.as_ref().is_none_or(|before| before.decoy);
     let real = verdict == Verdict::Real;
-    let seed = prepared.key.seed();
+    let seed = prepared.key.seed().into();
     let offered = offered(deps, request, opened, &gathered, seed, !real);
     // What was offered before stays as it was, and costs nobody anything, however many ask at once.
     if gathered.over.peer || gathered.over.inviter {
@@ -170,7 +171,7 @@ fn offered(
     request: &InviteRequest,
     opened: &Opened,
     gathered: &Gathered,
-    seed: [u8; 32],
+    seed: Seed,
     decoy: bool,
 ) -> Offered {
     // Whom a decoy names is of no more use.

@@ -1,11 +1,11 @@
 //! The record of own keys, and what becomes of it as time goes by. Pure but for the randomness that is handed in.
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
 use super::Settings;
 use crate::{
     clock::UnixMillis,
+    crypto::Seed,
     pseudonym::ServerKey,
     rng::Rng,
     sealed::{DocumentDraft, DocumentError, HpkeKey, HpkeKeys, KeyDocument, ListedKey, OldKey},
@@ -58,22 +58,6 @@ impl Note for Own {
     const KIND: i64 = 1;
 }
 
-/// Wiped when it is dropped, never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seed([u8; 32]);
-
-impl std::fmt::Debug for Seed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Former {
     seed: Seed,
@@ -91,14 +75,14 @@ impl Sealing {
     fn generate(rng: &Rng, settings: &Settings, now: UnixMillis) -> Self {
         let days = UnixMillis::from(settings.rotate_days) + UnixMillis::from(settings.overlap_days);
         Self {
-            seed: Seed(*HpkeKey::generate(rng).seed().expose()),
+            seed: Seed::from(*HpkeKey::generate(rng).seed().expose()),
             made: now,
             expires_ts: now + days * DAY,
         }
     }
 
     fn key(&self) -> HpkeKey {
-        HpkeKey::from_seed(&self.seed.0)
+        HpkeKey::from_seed(&self.seed)
     }
 }
 
@@ -112,7 +96,7 @@ impl Own {
     ) -> Result<Self, DocumentError> {
         Self {
             sequence: 0,
-            server: Seed(server.seed()),
+            server: Seed::from(server.seed()),
             server_since: now,
             former: Vec::new(),
             hpke: vec![Sealing::generate(rng, settings, now)],
@@ -138,7 +122,7 @@ impl Own {
             self.hpke.push(Sealing::generate(rng, settings, now));
         }
         if server {
-            let next = Seed(ServerKey::generate(rng).seed());
+            let next = Seed::from(ServerKey::generate(rng).seed());
             let seed = std::mem::replace(&mut self.server, next);
             self.server_since = now;
             self.former.push(Former {
@@ -172,7 +156,7 @@ impl Own {
             .former
             .iter()
             .map(|former| {
-                let key = ServerKey::from_seed(&former.seed.0);
+                let key = ServerKey::from_seed(&former.seed);
                 OldKey {
                     key: key.public(),
                     expired_ts: former.expired_ts,
@@ -207,7 +191,7 @@ impl Own {
     }
 
     pub(super) fn server_key(&self) -> ServerKey {
-        ServerKey::from_seed(&self.server.0)
+        ServerKey::from_seed(&self.server)
     }
 
     pub(super) fn hpke(&self) -> HpkeKeys {
@@ -356,7 +340,7 @@ mod tests {
     #[test]
     fn nothing_private_is_printed() {
         let (_, own) = first(DAY);
-        let seed = format!("{:?}", own.server.0);
+        let seed = format!("{:?}", *own.server);
         assert!(!format!("{own:?}").contains(&seed));
     }
 }

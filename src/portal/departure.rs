@@ -80,7 +80,7 @@ mod tests {
             state: PortalState::Leaving,
             ghost: GhostRecord {
                 id: id.clone(),
-                seed: [0; 32],
+                seed: [0; 32].into(),
                 device: None,
                 former: None,
                 nick: String::new(),

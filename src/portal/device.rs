@@ -140,7 +140,7 @@ impl Deps {
     }
 
     /// Writes down which device a portal's user has from now on, and which it had.
-    async fn note_device(
+    pub(super) async fn note_device(
         &self,
         id: PortalId,
         user: &UserId,

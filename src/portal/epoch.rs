@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::{Deps, PortalError, device::device_of};
 use crate::{
+    clock::UnixMillis,
     e2ee::E2eeError,
-    homeserver::Class,
-    store::{CryptoStore, Store},
+    homeserver::{Actor, Class},
+    store::{CryptoStore, Former, PortalId, Store},
 };
 use ruma::{OwnedDeviceId, UserId};
 
@@ -20,6 +21,9 @@ use ruma::{OwnedDeviceId, UserId};
 const TYPE: &str = "org.vizard.epoch";
 const COUNT: &str = "count";
 const EPOCH: &str = "epoch";
+/// The count for which all devices are made anew, and when that began.
+const RENEWING: &str = "renewing";
+const BEGAN: &str = "renewal began";
 
 /// Where the counts stand: beside the bot's keys, under a device that is none.
 fn book(store: &Store, bot: &UserId) -> CryptoStore {
@@ -64,10 +68,18 @@ impl Deps {
         tracing::warn!(
             "the database is an older copy than the homeserver remembers: all devices are made anew"
         );
+        let began = self.renewal(told).await?;
         for id in self.store.portal_ids().await? {
-            self.renew(id).await?;
+            self.renew(id, began).await?;
         }
-        // Last, so that a crash in between begins anew.
+        let bot = Actor {
+            user: self.bot.user.clone(),
+            device: Some(bot_device(&self.store, told)),
+        };
+        if self.e2ee.is_known(&self.bot).await? {
+            self.e2ee.inherit(&self.bot, &bot).await?;
+        }
+        // Last, so that after a crash in between the rest is done.
         self.note(EPOCH, told).await?;
         self.note(COUNT, told).await?;
         self.homeserver.delete_device(&self.bot).await?;
@@ -125,44 +137,74 @@ impl Deps {
             .map_err(keys)?)
     }
 
-    /// New devices for a portal's ghost, host and mirrors; the old ones go.
-    async fn renew(&self, id: crate::store::PortalId) -> Result<(), PortalError> {
-        let before = self.portals.get(id).await?;
-        let (ghost, host) = (self.device_id(), self.device_id());
-        self.portals
-            .update(id, |portal| {
-                for (device, new) in [
-                    (&mut portal.ghost.device, &ghost),
-                    (&mut portal.host.device, &host),
-                ] {
-                    if device.is_some() {
-                        *device = Some(new.clone());
-                    }
+    /// When the renewal of all devices began that this count calls for: after a crash in the middle of it, the same.
+    async fn renewal(&self, told: u64) -> Result<UnixMillis, PortalError> {
+        if self.noted(RENEWING).await? != told {
+            self.note(BEGAN, self.clock.now()).await?;
+            self.note(RENEWING, told).await?;
+        }
+        self.noted(BEGAN).await
+    }
+
+    /// New devices for a portal's ghost, host and mirrors, unless they have them since `began`; the old ones go.
+    async fn renew(&self, id: PortalId, began: UnixMillis) -> Result<(), PortalError> {
+        let portal = self.portals.get(id).await?;
+        let ghost = (self.ghost(&portal), portal.ghost.former.clone());
+        let host = (self.host(&portal), portal.host.former.clone());
+        for (actor, former) in [ghost, host] {
+            self.leave_behind(id, &actor, former, true, began).await?;
+        }
+        for mirror in self.store.mirrors(id).await? {
+            // Mirrors only speak.
+            let (actor, former) = (self.mirror(&mirror), mirror.puppet.former);
+            self.leave_behind(id, &actor, former, false, began).await?;
+        }
+        Ok(())
+    }
+
+    /// A new device for one of a portal's users. The old one is remembered, because what it sent after the copy was made is not
+    /// to be sent again; what it had received before can still be read.
+    async fn leave_behind(
+        &self,
+        id: PortalId,
+        actor: &Actor,
+        former: Option<Former>,
+        listens: bool,
+        began: UnixMillis,
+    ) -> Result<(), PortalError> {
+        let Some(device) = &actor.device else {
+            return Ok(());
+        };
+        let as_device = |device: OwnedDeviceId| Actor {
+            user: actor.user.clone(),
+            device: Some(device),
+        };
+        let (old, new) = match former {
+            // It was left behind before a crash.
+            Some(former) if former.until >= began => (as_device(former.device), actor.clone()),
+            _ => {
+                let new = as_device(self.device_id());
+                if listens && self.e2ee.is_known(actor).await? {
+                    self.e2ee.inherit(actor, &new).await?;
                 }
-            })
-            .await?;
-        let mut old = vec![self.ghost(&before), self.host(&before)];
-        for mut mirror in self.store.mirrors(id).await? {
-            old.push(self.mirror(&mirror));
-            mirror.puppet.device = Some(self.device_id());
-            self.store.save_mirror(id, &mirror).await?;
-        }
-        for actor in old {
-            if let Err(error) = self.homeserver.delete_device(&actor).await
-                && error.class() == Class::Retry
-            {
-                return Err(error.into());
+                if let Some(new) = &new.device {
+                    self.note_device(id, &actor.user, device, new.clone())
+                        .await?;
+                }
+                (actor.clone(), new)
             }
+        };
+        // At once: whoever speaks to a device that is not there yet is not heard.
+        if listens && (self.e2ee.is_known(&old).await? || self.e2ee.is_known(&new).await?) {
+            self.e2ee.settle(&new).await?;
         }
-        // At once: whoever speaks to a device that is not there yet is not heard. Mirrors only speak.
-        let now = self.portals.get(id).await?;
-        for (device, actor) in [
-            (&now.ghost.device, self.ghost(&now)),
-            (&now.host.device, self.host(&now)),
-        ] {
-            if device.is_some() {
-                self.e2ee.settle(&actor).await?;
-            }
+        if let Err(error) = self.homeserver.delete_device(&old).await
+            && error.class() == Class::Retry
+        {
+            return Err(error.into());
+        }
+        if let Some(old) = &old.device {
+            self.e2ee.forget_device(&actor.user, old).await?;
         }
         Ok(())
     }

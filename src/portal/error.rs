@@ -44,10 +44,14 @@ impl PortalError {
         }
     }
 
-    /// Whether it should have been encrypted, and there is no encryption here any more.
+    /// Whether it should have been encrypted, and there is no encryption here any more, or none in its room by what its server
+    /// says.
     #[must_use]
     pub fn is_unencryptable(&self) -> bool {
-        matches!(self, Self::E2ee(E2eeError::Unavailable(_)))
+        matches!(
+            self,
+            Self::E2ee(E2eeError::Unavailable(_) | E2eeError::Downgraded)
+        )
     }
 
     /// The device that the homeserver has lost, if that is what is wrong.

@@ -106,7 +106,7 @@ pub(super) fn new_portal(
         state: PortalState::Joining,
         ghost: GhostRecord {
             id: deps.namespace.ghost(&key.id()),
-            seed: key.seed(),
+            seed: key.seed().into(),
             device: None,
             former: None,
             nick: nick.map_or_else(|| nick_of(&key.id()), ToOwned::to_owned),
@@ -157,6 +157,7 @@ pub(super) async fn ready_ghost(deps: &Deps, portal: &Portal) -> Result<Actor, P
         .await?;
     let ghost = deps.ghost(&portal);
     if !portal.ghost.ready {
+        deps.e2ee.revive(&ghost.user);
         if let Some(device) = &portal.ghost.device {
             deps.settle(&portal.ghost.id, device).await?;
         }

@@ -86,6 +86,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         {
             return failed(deps, task, Some(&portal), attempts, error.into()).await;
         }
+        // Nobody of ours may have been there to hear what changed.
+        deps.e2ee.forget_room(&target);
     }
     let state = RoomState::fetch(deps, &ghost, &target).await?;
     if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
@@ -362,12 +364,16 @@ async fn discard(deps: &Deps, portal: &Portal) -> Result<bool, PortalError> {
     if deps.homeserver.leave(&ghost, &portal.room).await.is_err() {
         return Ok(false);
     }
-    // A device without a pseudonym is of no use, and does no harm either.
+    // A device without a pseudonym is of no use, and does no harm either. Its keys are destroyed below.
     let _ = deps.homeserver.delete_device(&ghost).await;
     deps.portals
         .destroy(portal.id, |portal| async move {
             deps.store.discard_portal(&portal).await
         })
         .await?;
+    // Last: whoever still has the record would make them anew.
+    for user in [&portal.ghost.id, &portal.host.id] {
+        deps.e2ee.destroy(user).await?;
+    }
     Ok(true)
 }

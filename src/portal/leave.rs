@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     homeserver::Class,
     rewrite::Scrubbed,
-    store::{Portal, PortalId, PortalState, Report},
+    store::{Portal, PortalId, PortalState, Report, Route},
 };
 
 /// How long a ghost that cannot leave keeps a forgotten pseudonym alive.
@@ -83,6 +83,7 @@ pub async fn run(
                 deps.store.forget_portal(&portal, escrow).await
             })
             .await?;
+        unlearn(deps, &portal).await?;
         if let Some(report) = outside {
             deps.report_if_possible(report, "forgotten", &text).await?;
         }
@@ -98,6 +99,16 @@ pub async fn run(
         None => tell(deps, &portal, &text).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// Nothing is left of the rooms of a portal that is gone, unless others of ours are there.
+async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
+    for room in portal.portal_room.iter().chain([&portal.room]) {
+        if matches!(deps.store.route(room).await?, Route::Unknown) {
+            deps.e2ee.unlearn_room(room).await?;
+        }
+    }
+    Ok(())
 }
 
 fn left(portal: &Portal) -> String {

@@ -251,6 +251,21 @@ impl Deps {
         Ok(self.store.job(self.job_id(source)).await?.is_some())
     }
 
+    /// Ends the work that was queued for `source`, without doing it.
+    pub async fn drop_job(&self, source: &str) -> Result<(), PortalError> {
+        Ok(self.store.finish_job(self.job_id(source)).await?)
+    }
+
+    /// Lets the work that was queued for `source` end with its next attempt, at once, as if it were number `attempts`.
+    pub async fn hurry_job(&self, source: &str, attempts: u32) -> Result<(), PortalError> {
+        if let Some(mut job) = self.store.job(self.job_id(source)).await? {
+            (job.due, job.attempts) = (self.clock.now(), attempts);
+            self.store.add_job(&job).await?;
+            self.jobs.notify_one();
+        }
+        Ok(())
+    }
+
     fn job_id(&self, source: &str) -> [u8; 16] {
         let mut id = [0; 16];
         id.copy_from_slice(&self.store.derive("job", &[source.as_bytes()])[..16]);

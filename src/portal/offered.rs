@@ -9,7 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{Deps, PortalError};
-use crate::{clock::UnixMillis, store::Note};
+use crate::{clock::UnixMillis, crypto::Seed, store::Note};
 
 const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 
@@ -25,7 +25,7 @@ pub struct Offered {
     /// Whom the request names; somebody made up when it names nobody.
     pub user: OwnedUserId,
     /// The seed of its key.
-    pub seed: [u8; 32],
+    pub seed: Seed,
     /// Whether it leads nowhere.
     pub decoy: bool,
     /// The hash of the sealed payload.

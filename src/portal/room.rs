@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Deps, PortalError, hidden, state::RoomState};
 use crate::{
     config::EncryptPortals,
+    e2ee::E2eeError,
     homeserver::{Actor, Class},
     rewrite::Scrubbed,
     store::{Portal, PortalState, Shown, ShownHidden},
@@ -71,6 +72,10 @@ pub(super) async fn open(
     {
         deps.homeserver.invite(&host, room, &portal.user).await?;
     }
+    if encrypts(deps, state) {
+        // It may have been made for a room that was not encrypted then, or for another one.
+        encrypt(deps, &portal).await?;
+    }
     show(deps, &portal, state).await
 }
 
@@ -117,8 +122,14 @@ pub async fn encrypt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
         return Ok(());
     };
     let host = deps.host(portal);
-    if deps.e2ee.unavailable().is_some() || deps.e2ee.is_encrypted(&host, room).await? {
+    if deps.e2ee.unavailable().is_some() {
         return Ok(());
+    }
+    match deps.e2ee.is_encrypted(&host, room).await {
+        Ok(true) => return Ok(()),
+        // What was taken away is put back.
+        Ok(false) | Err(E2eeError::Downgraded) => {}
+        Err(error) => return Err(error.into()),
     }
     deps.e2ee.settle(&host).await?;
     let state = Scrubbed::portal_state("m.room.encryption", &encryption());

@@ -144,6 +144,10 @@ impl RoomState {
                 }
             }
         }
+        if state.encrypted {
+            // Before anything shows it: nothing is said there in clear from now on.
+            deps.e2ee.saw_encrypted(room).await?;
+        }
         // Of the same state in clear and encrypted the later one counts.
         for event in hidden::encrypted(&events) {
             let (kind, _) = event

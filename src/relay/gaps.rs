@@ -58,6 +58,12 @@ pub async fn missed(
     if joined {
         inbound = walk(deps, &portal, Direction::Inbound, &portal.room, horizon).await?;
     }
+    for (walk, room) in [(&outbound, portal_room), (&inbound, &portal.room)] {
+        // What was missed may be that the room is encrypted now, or who is in it; what is given up is handled by nobody.
+        if !walk.missed.is_empty() || walk.given_up.is_some() {
+            deps.e2ee.forget_room(room);
+        }
+    }
     let given_up = outbound.given_up.into_iter().chain(inbound.given_up);
     Ok(Some(Missed {
         given_up: given_up.collect(),

@@ -2,11 +2,11 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, ENCRYPTED, Relay, gaps, reconcile};
+use super::{Done, ENCRYPTED, Relay, gaps, reconcile, sealed::still_waits};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
-    event::Event,
+    event::{Event, Trust},
     homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{self, Rewritten, Scrubbed},
@@ -28,6 +28,18 @@ pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalErro
     }
 }
 
+/// Whether the homeserver has redacted an event of the room.
+pub(super) async fn is_redacted(
+    deps: &Deps,
+    portal: &Portal,
+    event: &EventId,
+) -> Result<bool, PortalError> {
+    let ghost = deps.ghost(portal);
+    let raw = deps.homeserver.event(&ghost, &portal.room, event).await?;
+    let event = raw.and_then(|raw| Event::decode(&raw));
+    Ok(event.is_some_and(|event| event.was_redacted()))
+}
+
 impl Relay {
     pub(super) async fn inbound(
         &mut self,
@@ -45,18 +57,12 @@ impl Relay {
         if event.state_key.is_some() {
             return self.room_state(deps, &portal, event, received).await;
         }
-        if event.kind == ENCRYPTED {
-            return match self.unread_inbound(deps, &portal, event, received).await {
-                Err(error) if error.is_unencryptable() => {
-                    self.not_shown(deps, &portal, event).await
-                }
-                other => other,
-            };
-        }
-        let Some(room) = open_portal(&portal)? else {
-            return Ok(Done::default());
+        let said = if event.kind == ENCRYPTED {
+            self.unread_inbound(deps, &portal, event, received).await
+        } else {
+            self.say_inbound(deps, &portal, event, received).await
         };
-        match self.say_inbound(deps, &portal, room, event, received).await {
+        match said {
             Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
                 metrics::counter!("vizard_failures_total", "class" => "inbound").increment(1);
@@ -83,12 +89,16 @@ impl Relay {
         &mut self,
         deps: &Deps,
         portal: &Portal,
-        room: &RoomId,
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
+        let Some(room) = open_portal(portal)? else {
+            return Ok(Done::default());
+        };
         if event.kind == "m.room.redaction" {
-            return self.redact_inbound(deps, portal, room, event).await;
+            return self
+                .redact_inbound(deps, portal, room, event, received)
+                .await;
         }
         let references = rewrite::references(&event.kind, &event.content);
         let translations = self.inbound_translations(deps, portal, &references).await?;
@@ -132,23 +142,27 @@ impl Relay {
         received: UnixMillis,
         content: Scrubbed,
     ) -> Result<Done, PortalError> {
-        // A placeholder whose answer was lost must not be taken for the message when its key has come.
-        let leg = if event.trust.lacks_key() {
-            UNREAD
+        // A placeholder whose answer was lost must not be taken for the message when its key has come. But the message may be
+        // there, and its key be lost since.
+        let legs: &[&str] = if event.trust.lacks_key() {
+            &["in", UNREAD]
         } else {
-            "in"
+            &["in"]
         };
         let mut mirror = self.mirror(deps, portal, event).await?;
         let mut again = false;
         loop {
             let (actor, former) = (deps.mirror(&mirror), mirror.puppet.former.as_ref());
-            let txn_id = deps
-                .store
-                .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
-            if let Some(sent) =
-                reconcile::already_sent(deps, &actor, former, room, &txn_id, received).await?
-            {
-                return Ok(Done { target: Some(sent) });
+            let mut txn_id = String::new();
+            for leg in legs {
+                txn_id = deps
+                    .store
+                    .txn_id(&actor.user, event.event_id.as_str(), leg, 0);
+                if let Some(sent) =
+                    reconcile::already_sent(deps, &actor, former, room, &txn_id, received).await?
+                {
+                    return Ok(Done { target: Some(sent) });
+                }
             }
             let late = deps.clock.now().saturating_sub(event.origin_server_ts) > LATE;
             let ts = UInt::new(event.origin_server_ts)
@@ -191,14 +205,19 @@ impl Relay {
     }
 
     /// A member redacted something: what they wrote (their mirror redacts), or, as a moderator, what another or the user
-    /// wrote (the host redacts).
+    /// wrote (the host redacts). Whether they may is not for us to say: the homeserver has done it, or nothing is done here.
     async fn redact_inbound(
         &mut self,
         deps: &Deps,
         portal: &Portal,
         room: &RoomId,
         event: &Event,
+        received: UnixMillis,
     ) -> Result<Done, PortalError> {
+        // Servers have not looked at what comes encrypted.
+        if event.trust != Trust::Clear {
+            return Ok(Done::default());
+        }
         let Some(redacted) = event.redacted() else {
             return Ok(Done::default());
         };
@@ -212,6 +231,13 @@ impl Relay {
         let Some(here) = here else {
             return Ok(Done::default());
         };
+        if !is_redacted(deps, portal, &redacted).await? {
+            // One part of the homeserver may know it before another.
+            still_waits(deps, received)?;
+            return Ok(Done::default());
+        }
+        // If its key is still missing, nobody needs it any more.
+        deps.drop_job(redacted.as_str()).await?;
         let actor = if link.direction == Direction::Inbound && link.sender == event.sender {
             deps.mirror(&self.mirror(deps, portal, event).await?)
         } else {

@@ -33,7 +33,7 @@ use std::{
 
 pub use guard::Guards;
 use recent::Recent;
-pub use reopen::reopen;
+pub use reopen::{LOOKS, reopen};
 use ruma::{OwnedEventId, OwnedUserId};
 pub use sealed::ENCRYPTED;
 

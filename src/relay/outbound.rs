@@ -57,6 +57,10 @@ impl Relay {
         if event.kind == "m.room.redaction" {
             return self.redact_outbound(deps, portal, event).await;
         }
+        if let Some(refused) = self.refused_in_clear(deps, portal, event).await? {
+            return Ok(refused);
+        }
+        self.own_device(deps, portal, event).await?;
         if let Some(decision) = self.decision(deps, portal, event).await? {
             return self.decide(deps, portal, event, received, decision).await;
         }

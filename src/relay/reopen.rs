@@ -3,7 +3,12 @@
 use ruma::{EventId, OwnedEventId, RoomId};
 use serde::{Deserialize, Serialize};
 
-use super::{Relay, inbound::UNREAD, reconcile};
+use super::{
+    Relay,
+    inbound::{UNREAD, is_redacted},
+    reconcile,
+    sealed::{NEVER_CAME, UNREADABLE},
+};
 use crate::{
     clock::UnixMillis,
     event::{Event, Trust},
@@ -14,7 +19,13 @@ use crate::{
 };
 
 /// Looks for a late key, over about two weeks.
-const LOOKS: u32 = 520;
+pub const LOOKS: u32 = 520;
+
+/// A device that synced so lately does not sync again for an event that waits, in milliseconds: an eighth of the wait between
+/// two looks, with which it grows, so that one sync serves many events.
+const RECENT: u64 = 125;
+/// Doublings after which it grows no more: a minute.
+const DOUBLINGS: u32 = 9;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -63,15 +74,21 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         },
     };
     let ghost = deps.ghost(&portal);
-    let opened = deps.e2ee.decrypt(&ghost, &event).await?;
-    match opened.trust {
+    let recent = RECENT << attempts.min(DOUBLINGS);
+    let opened = deps.e2ee.decrypt_late(&ghost, &event, recent).await?;
+    let lost = match opened.trust {
         trust if trust.lacks_key() && attempts < LOOKS => return Ok(Outcome::Later),
-        trust if trust.lacks_key() || trust.is_void() || trust == Trust::Broken => {
-            return Ok(Outcome::Done);
-        }
-        _ => {}
+        trust if trust.lacks_key() => Some(NEVER_CAME),
+        trust if trust.is_void() || trust == Trust::Broken => Some(UNREADABLE),
+        _ => None,
+    };
+    if is_redacted(deps, &portal, &event.event_id).await? {
+        // The placeholder went with it.
+        return Ok(Outcome::Done);
     }
-    deps.e2ee.has_key(&ghost, &event).await?;
+    if lost.is_none() {
+        deps.e2ee.has_key(&ghost, &event).await?;
+    }
     let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
     let place = Place {
         portal: &portal,
@@ -80,6 +97,9 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         mirror: &deps.mirror(&mirror),
         shown: &shown,
     };
+    if let Some(text) = lost {
+        return place.end(deps, text).await.map(|()| Outcome::Done);
+    }
     let Some(content) = place.content(deps, &opened).await? else {
         return place.remove(deps).await.map(|()| Outcome::Done);
     };
@@ -209,6 +229,18 @@ impl Place<'_> {
                 Ok(Outcome::Linked(self.portal.id, Box::new(link)))
             }
         }
+    }
+
+    /// Lets the placeholder promise nothing any more.
+    async fn end(&self, deps: &Deps, text: &str) -> Result<(), PortalError> {
+        let source = self.event.event_id.as_str();
+        let txn_id = deps
+            .store
+            .txn_id(&self.mirror.user, source, "not reopened", 0);
+        let content = Scrubbed::notice(text).replacing(self.shown);
+        deps.send(self.mirror, self.room, content, &txn_id, None)
+            .await
+            .map(drop)
     }
 
     /// Takes the placeholder away.

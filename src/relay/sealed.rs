@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use ruma::OwnedEventId;
 
-use super::{Done, Relay, inbound::open_portal, reopen::kept};
+use super::{
+    Done, Relay,
+    inbound::open_portal,
+    reconcile,
+    reopen::{LOOKS, kept},
+};
 use crate::{
     clock::UnixMillis,
     event::{Event, Trust, Withheld},
+    homeserver::{Actor, Class},
     portal::{Deps, PortalError},
     rewrite::Scrubbed,
     store::{Direction, Portal, ReopenTask, Task},
@@ -25,6 +31,11 @@ const USER_PATIENCE: u64 = 10_000;
 const LOOK: Duration = Duration::from_millis(300);
 /// How long the sending of a placeholder may take before it is looked for, in milliseconds.
 const UNSETTLED: u64 = 10_000;
+
+/// What stands for a message that cannot be read, whatever comes.
+pub(super) const UNREADABLE: &str = "🔒 an encrypted message that cannot be read.";
+/// What replaces a placeholder when the search for its key ends.
+pub(super) const NEVER_CAME: &str = "🔒 an encrypted message whose key did not come.";
 
 const PLACEHOLDER: &str =
     "🔒 an encrypted message whose key has not come yet. It will be shown here when it does.";
@@ -56,7 +67,9 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
-        metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
+        if event.was_redacted() {
+            return Ok(Done::default());
+        }
         let Some(room) = open_portal(portal)? else {
             return Ok(Done::default());
         };
@@ -66,15 +79,21 @@ impl Relay {
                 still_waits(deps, received)?;
                 placeholder(event.trust)
             }
-            _ => "🔒 an encrypted message that cannot be read.",
+            _ => UNREADABLE,
         };
+        let ghost = deps.ghost(portal);
         if event.trust == Trust::NoKey {
             // One that was withheld is not given for the asking.
-            deps.e2ee.ask_for_key(&deps.ghost(portal), event).await?;
+            ask_for_key(deps, &ghost, event).await?;
         }
         // Before it is sent: after a crash the key may be there, and nobody would know of the placeholder.
         if event.trust.lacks_key() {
             look_for_key(deps, portal, event, None, UNSETTLED).await?;
+            // Whoever sends what nobody can read has Vizard look for so many keys at once; of the others the placeholders say
+            // that they did not come.
+            for given_up in deps.e2ee.waits_for_key(&ghost, &event.event_id).await? {
+                deps.hurry_job(given_up.as_str(), LOOKS).await?;
+            }
         }
         let done = self
             .send_as_mirror(deps, portal, room, event, received, Scrubbed::notice(text))
@@ -82,6 +101,7 @@ impl Relay {
         if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
             look_for_key(deps, portal, event, Some(target.clone()), 1_000).await?;
         }
+        metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
         Ok(done)
     }
 
@@ -93,16 +113,19 @@ impl Relay {
         event: &Event,
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
-        if event.trust.is_void() {
+        if event.trust.is_void() || event.was_redacted() {
             return Ok(Done::default());
         }
         if event.trust.lacks_key() {
-            let waited = deps.clock.now().saturating_sub(received);
-            if event.trust == Trust::NoKey && waited >= PATIENCE {
-                deps.e2ee.ask_for_key(&deps.host(portal), event).await?;
+            if event.trust == Trust::NoKey && !waits(deps, received, PATIENCE) {
+                ask_for_key(deps, &deps.host(portal), event).await?;
             }
-            if waited < USER_PATIENCE {
+            if waits(deps, received, USER_PATIENCE) {
                 return Err(PortalError::NotYet(LOOK));
+            }
+            // It may have been sent before its key was lost, with a device or a part of the database.
+            if let Some(sent) = self.sent_before(deps, portal, event, received).await? {
+                return Ok(Done { target: Some(sent) });
             }
         }
         let why = match event.trust {
@@ -113,6 +136,69 @@ impl Relay {
             _ => "it is encrypted, and your client did not give Vizard its key. Send it again",
         };
         self.not_sent(deps, portal, event, why).await
+    }
+
+    /// What the ghost said already for an event that cannot be read any more.
+    async fn sent_before(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        received: UnixMillis,
+    ) -> Result<Option<OwnedEventId>, PortalError> {
+        let (ghost, former) = (deps.ghost(portal), portal.ghost.former.as_ref());
+        let (room, source) = (&portal.room, event.event_id.as_str());
+        let txn_id = deps.store.txn_id(&ghost.user, source, "out", 0);
+        reconcile::already_sent(deps, &ghost, former, room, &txn_id, received).await
+    }
+
+    /// Refuses what came in clear into an encrypted portal: the user's homeserver, or another, may have made it up, and the
+    /// ghost's signed device would say it. `None`: it may go.
+    pub(super) async fn refused_in_clear(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Option<Done>, PortalError> {
+        let Some(room) = &portal.portal_room else {
+            return Ok(None);
+        };
+        // What no client encrypts.
+        if event.trust != Trust::Clear || event.kind == "m.reaction" {
+            return Ok(None);
+        }
+        if !deps.e2ee.is_encrypted(&deps.host(portal), room).await? {
+            return Ok(None);
+        }
+        let why = "it came unencrypted into this encrypted portal, so the servers could read and change it. Does your client encrypt here?";
+        self.not_sent(deps, portal, event, why).await.map(Some)
+    }
+
+    /// Tells the user, once, of a device of their own that may be somebody else's: what it says is said by the ghost, whose
+    /// device is signed.
+    pub(super) async fn own_device(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<(), PortalError> {
+        let why = match event.trust {
+            Trust::UnsignedDevice => "from a device of yours that you have not verified",
+            Trust::UnknownDevice => "from a device that is not known, or not any more",
+            Trust::ChangedIdentity => "after your identity was reset",
+            _ => return Ok(()),
+        };
+        if !self.warned.insert((event.sender.clone(), event.trust)) {
+            return Ok(());
+        }
+        let text = format!(
+            "⚠ Something was written here {why}. Your pseudonym says it. If that was not you, somebody else uses your account."
+        );
+        let leg = format!("own trust:{:?}", event.trust);
+        let source = event.event_id.clone();
+        self.tell(deps, portal, &source, &leg, &text)
+            .await
+            .map(drop)
     }
 
     /// Marks what comes from a device that is not its owner's for sure, or that came unencrypted into an encrypted room.
@@ -162,12 +248,26 @@ async fn look_for_key(
         .await
 }
 
+/// Asks the sender for a key. What they say of their device may make that impossible.
+async fn ask_for_key(deps: &Deps, actor: &Actor, event: &Event) -> Result<(), PortalError> {
+    match deps.e2ee.ask_for_key(actor, event).await {
+        Err(error) if error.class() == Class::Retry => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// An error while what came without its key still waits for it.
 pub(super) fn still_waits(deps: &Deps, received: UnixMillis) -> Result<(), PortalError> {
-    if deps.clock.now().saturating_sub(received) < PATIENCE {
+    if waits(deps, received, PATIENCE) {
         return Err(PortalError::NotYet(LOOK));
     }
     Ok(())
+}
+
+/// Whether so many milliseconds are not over yet. A time that lies ahead, as a server may claim, is no reason to wait for it.
+fn waits(deps: &Deps, received: UnixMillis, patience: u64) -> bool {
+    let now = deps.clock.now();
+    received <= now && now - received < patience
 }
 
 /// What stands in a portal for a message whose key is missing.

@@ -35,6 +35,7 @@ mod seal;
 mod tasks;
 mod traffic;
 mod users;
+mod wiped;
 mod writer;
 
 use std::{

@@ -7,7 +7,7 @@ use ruma::{OwnedDeviceId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId
 use serde::{Deserialize, Serialize};
 
 use super::{Address, Departure, Floor, Former, KeptOut, Received};
-use crate::clock::UnixMillis;
+use crate::{clock::UnixMillis, crypto::Seed};
 
 /// A portal's random id. Its short form is the only handle of a portal that appears in logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ pub struct GhostRecord {
     /// Its Matrix ID, which is its sender key.
     pub id: OwnedUserId,
     /// The sender key's 32-byte seed.
-    pub seed: [u8; 32],
+    pub seed: Seed,
     /// Its device, once made.
     #[serde(default)]
     pub device: Option<OwnedDeviceId>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{PortalId, StoreError};
+use super::{PortalId, StoreError, wiped::Wiped};
 use crate::{
     crypto::{Column, DataKeys, Lookup, Sealer, Secret},
     rng::Rng,
@@ -77,14 +77,15 @@ impl Vault {
         row: &[u8],
         record: &T,
     ) -> Result<Vec<u8>, StoreError> {
-        let mut plain = serde_json::to_vec(&Written {
+        let mut plain = Wiped::with_capacity(cell.bucket);
+        let written = Written {
             v: VERSION,
             r: record,
-        })?;
+        };
+        serde_json::to_writer(&mut plain, &written)?;
         // JSON may end in spaces.
-        plain.resize(plain.len().next_multiple_of(cell.bucket), b' ');
-        let plain = Secret::new(plain);
-        Ok(self.seal_bytes(cell, row, plain.expose()))
+        plain.pad(cell.bucket, b' ');
+        Ok(self.seal_bytes(cell, row, &plain))
     }
 
     /// The record in a sealed cell.
@@ -100,10 +101,10 @@ impl Vault {
     }
 
     /// Bytes as a sealed cell, made up with zeros.
-    pub(super) fn seal_padded(&self, cell: Cell, row: &[u8], mut plain: Vec<u8>) -> Vec<u8> {
-        plain.resize(plain.len().next_multiple_of(cell.bucket), 0);
-        let plain = Secret::new(plain);
-        self.seal_bytes(cell, row, plain.expose())
+    pub(super) fn seal_padded(&self, cell: Cell, row: &[u8], plain: Vec<u8>) -> Vec<u8> {
+        let mut plain = Wiped::from(plain);
+        plain.pad(cell.bucket, 0);
+        self.seal_bytes(cell, row, &plain)
     }
 
     pub(super) fn seal_bytes(&self, cell: Cell, row: &[u8], plain: &[u8]) -> Vec<u8> {

@@ -86,6 +86,9 @@ async fn answer(
         }
         _ => {}
     }
+    if event.kind == ENCRYPTED && event.was_redacted() {
+        return Ok(());
+    }
     if event.kind == ENCRYPTED && !event.trust.is_void() {
         if event.trust.lacks_key() && deps.clock.now().saturating_sub(received) < PATIENCE {
             return Err(PortalError::NotYet(LOOK));

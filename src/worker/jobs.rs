@@ -12,17 +12,25 @@ use crate::{
     invite::{ask, whisper, withdraw},
     portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
-    store::{Job, StoreError, Task},
+    store::{Job, PortalId, StoreError, Task},
 };
 
 /// Jobs that are read at once.
 const PAGE: u32 = 64;
 /// How often the store is asked even when nothing was heard.
 const LOOK: Duration = Duration::from_mins(1);
-/// How many users' turns the ghosts have that leave.
+/// How many users' turns the ghosts have that leave, and as many the looks for late keys.
 const WITHDRAWING: u8 = 3;
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
 const GIVE_UP: u32 = 100;
+
+/// The same for one job. What looks for a late key counts its looks: they are no failures, and go on for two weeks.
+fn most(task: &Task) -> u32 {
+    match task {
+        Task::Reopen(_) | Task::Look { .. } => relay::LOOKS + GIVE_UP,
+        _ => GIVE_UP,
+    }
+}
 
 /// Runs jobs until cancelled; then waits for those under way.
 pub async fn run(deps: Deps, lanes: Arc<Lanes>, stop: CancellationToken) {
@@ -106,7 +114,8 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
         Task::Invite(task) => return task.user.clone(),
         Task::Create(task) => return task.user.clone(),
         Task::Withdraw(task) => return withdrawing(deps, &task.ghost),
-        Task::Reopen(task) => task.portal,
+        // Strangers choose how many keys are late.
+        Task::Reopen(task) => return looking(deps, task.portal),
         Task::Tell(task) => task.portal,
         Task::Look { portal } | Task::Leave { portal, .. } => *portal,
     };
@@ -122,6 +131,12 @@ async fn user_of(deps: &Deps, job: &Job) -> OwnedUserId {
 fn withdrawing(deps: &Deps, ghost: &UserId) -> OwnedUserId {
     let last = ghost.localpart().bytes().last().unwrap_or_default();
     deps.namespace.mirror(&[last % WITHDRAWING; 16])
+}
+
+/// Looks for late keys share turns as well.
+fn looking(deps: &Deps, portal: PortalId) -> OwnedUserId {
+    deps.namespace
+        .mirror(&[0x80 + portal.0[0] % WITHDRAWING; 16])
 }
 
 /// Runs a job, step by step, each on top of what the one before it stored.
@@ -154,6 +169,7 @@ async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
 
 /// One attempt at a job.
 async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
+    let before = matches!(job.task, Task::Reopen(_)).then(|| job.clone());
     let result = steps(deps, &mut job).await;
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
@@ -177,7 +193,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.look_again(portal);
             deps.store.finish_job(job.id).await
         }
-        Err(error) if error.class() == Class::GiveUp || job.attempts >= GIVE_UP => {
+        Err(error) if error.class() == Class::GiveUp || job.attempts >= most(&job.task) => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {
                 tracing::warn!(attempts = job.attempts, "a job was given up");
@@ -198,6 +214,8 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             job.due = due;
             deps.store.add_job(&job).await
         }
+        // A look for a key that was ended, or changed, while it ran is not put back.
+        Ok(Outcome::Later) | Err(_) if was_changed(deps, before.as_ref()).await => Ok(()),
         Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             // A key that is late may be so for days.
             let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
@@ -213,6 +231,13 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     if let Err(error) = written {
         tracing::error!(%error, "a job's end could not be stored; it runs again");
     }
+}
+
+/// Whether a job stands otherwise in the store by now; one that is not given does not.
+async fn was_changed(deps: &Deps, before: Option<&Job>) -> bool {
+    let Some(before) = before else { return false };
+    let now = deps.store.job(before.id).await;
+    now.is_ok_and(|now| now.as_ref() != Some(before))
 }
 
 /// Makes a device anew, if that it is lost is what is wrong: one of a portal that the job is about.
@@ -233,4 +258,23 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
         Task::Create(_) | Task::Withdraw(_) => Vec::new(),
     };
     deps.mend_device(error, &portals).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_for_a_late_key_are_no_failures() {
+        let look = Task::Look {
+            portal: PortalId([0; 16]),
+        };
+        assert!(most(&look) > relay::LOOKS);
+        let leave = Task::Leave {
+            portal: PortalId([0; 16]),
+            forget: false,
+            report: None,
+        };
+        assert_eq!(most(&leave), GIVE_UP);
+    }
 }

@@ -171,7 +171,9 @@ async fn fetched(
     direction: Direction,
     event: &Event,
 ) -> bool {
-    if let Some(link) = step(lanes, id, relay, direction, event, event.origin_server_ts).await {
+    // Another server may claim that it will be sent tomorrow.
+    let received = event.origin_server_ts.min(lanes.deps.clock.now());
+    if let Some(link) = step(lanes, id, relay, direction, event, received).await {
         let source = lanes.deps.store.source(id, &event.event_id);
         outcome.note(lanes, id, source, link);
     }

@@ -1,4 +1,4 @@
-//! A homeserver that cannot give a ghost a device with keys, or no `/sync`: encrypted rooms are refused with the reason,
+//! A homeserver that cannot give a ghost a device, or one with keys, or a `/sync`: encrypted rooms are refused with the reason,
 //! and the others work.
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     world::{ALICE, BOB, World},
 };
 
-const WHY: &str = "cannot encrypt: its homeserver gives application services no device keys";
+const WHY: &str = "cannot encrypt: its homeserver gives application services no device";
 
 impl World {
     /// Lets the user ask for an encrypted room, which is refused. Who of ours was in it.
@@ -47,6 +47,22 @@ fn encrypted_rooms_are_refused(keys: Keys) {
     world.fake.fail_next("summary", Fault::ErrorBefore);
     assert_eq!(world.refused("The ghost left again; nothing was said"), 1);
     world.goes_on();
+}
+
+#[test]
+fn without_devices() {
+    encrypted_rooms_are_refused(Keys::WithoutDevices);
+}
+
+/// It is asked for a while: what says so may be a proxy whose homeserver is starting.
+#[test]
+fn where_a_proxy_knows_no_such_path() {
+    encrypted_rooms_are_refused(Keys::Foreign);
+}
+
+#[test]
+fn where_sync_is_broken_for_ever() {
+    encrypted_rooms_are_refused(Keys::BrokenSync);
 }
 
 #[test]

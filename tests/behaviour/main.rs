@@ -26,6 +26,7 @@ mod inviter;
 mod keys;
 mod peer;
 mod quotas;
+mod secrecy;
 mod steps;
 mod times;
 mod unwanted;

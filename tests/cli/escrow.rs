@@ -26,7 +26,7 @@ async fn forgotten(store: &Store, number: u8, ghost: &str, until: u64) {
         state: PortalState::Left,
         ghost: GhostRecord {
             id: ghost.try_into().unwrap(),
-            seed: [number; 32],
+            seed: [number; 32].into(),
             device: None,
             former: None,
             nick: "Quiet Heron".to_owned(),

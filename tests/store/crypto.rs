@@ -190,10 +190,21 @@ pub async fn heard_steps_survive_a_crash(backend: Backend) {
     assert_eq!(crypto.heard("session", 2).await.unwrap(), [0; BLOCK]);
     assert_eq!(crypto.heard("another", 3).await.unwrap(), [0; BLOCK]);
     assert_eq!(crypto.heard_as(event), hash);
-    // Another device of the same user knows nothing, and calls the event something else.
+    // Another user calls the event something else.
+    let stranger = store.crypto(&user(OTHER), "DEVICE".into());
+    assert_ne!(stranger.heard_as(event), hash);
+    // Another device of the same user knows nothing, until it takes over.
     let other = store.crypto(&ghost, "OTHER".into());
+    assert_eq!(other.heard_as(event), hash);
     assert_eq!(other.heard("session", 3).await.unwrap(), [0; BLOCK]);
-    assert_ne!(other.heard_as(event), hash);
+    crypto.set_heard("session", 7, &steps).await.unwrap();
+    crypto.set_heard("another", 0, &steps).await.unwrap();
+    let sessions = ["session".to_owned()];
+    other.inherit_heard(&crypto, &sessions).await.unwrap();
+    for block in [3, 7] {
+        assert_eq!(other.heard("session", block).await.unwrap(), steps);
+    }
+    assert_eq!(other.heard("another", 0).await.unwrap(), [0; BLOCK]);
     store.close().await;
 }
 

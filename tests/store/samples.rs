@@ -34,7 +34,7 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         state: PortalState::Joined,
         ghost: GhostRecord {
             id: user(&format!("@_vizard_ghost{name:016x}:a.example.org")),
-            seed: rng.bytes(),
+            seed: rng.bytes::<32>().into(),
             device: Some("GHOSTDEVICE".into()),
             former: None,
             nick: format!("Quiet Heron {name:016x}"),

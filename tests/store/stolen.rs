@@ -140,7 +140,7 @@ fn needles(portals: &[&Portal]) -> Vec<Vec<u8>> {
         texts.push(portal.portal_room.as_ref().unwrap().as_str()[1..].to_owned());
         let seed = &portal.ghost.seed;
         let json = serde_json::to_string(seed).unwrap();
-        texts.extend([BASE64.encode(seed), json[1..20].to_owned()]);
+        texts.extend([BASE64.encode(&seed[..]), json[1..20].to_owned()]);
         needles.push(seed.to_vec());
     }
     needles.extend(texts.into_iter().map(String::into_bytes));

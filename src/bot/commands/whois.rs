@@ -264,7 +264,7 @@ mod tests {
             state: PortalState::Joined,
             ghost: GhostRecord {
                 id: owned_user_id!("@_vizard_g:a"),
-                seed: [0; 32],
+                seed: [0; 32].into(),
                 device: None,
                 former: None,
                 nick: "Quiet Heron".to_owned(),

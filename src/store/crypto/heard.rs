@@ -5,7 +5,11 @@
 
 use ruma::EventId;
 
-use super::{super::StoreError, CryptoStore, Kind};
+use super::{
+    super::{StoreError, seal::Hash},
+    CryptoStore, Kind, State,
+    rows::PLAIN,
+};
 
 /// How many steps one block holds.
 pub const BLOCK: usize = 32;
@@ -13,14 +17,43 @@ pub const BLOCK: usize = 32;
 /// The hashes of the events of a block's steps; 0 stands for none.
 pub type Block = [u64; BLOCK];
 
+/// Blocks that are looked for when a device inherits: a session that goes on for longer is unheard of.
+const MOST_BLOCKS: u32 = 4096;
+
 impl CryptoStore {
-    /// What an event is called in a [`Block`]; never 0.
+    /// What an event is called in a [`Block`], the same for all devices of a user; never 0.
     #[must_use]
     pub fn heard_as(&self, event: &EventId) -> u64 {
-        let hash = self
-            .0
-            .half("crypto heard", Kind::Heard, [event.as_bytes(), b""]);
-        u64::from_be_bytes(hash).max(1)
+        self.0.heard_of(self.0.user_hash, event)
+    }
+
+    /// What it was called in the blocks of earlier versions.
+    #[must_use]
+    pub fn was_heard_as(&self, event: &EventId) -> u64 {
+        self.0.heard_of(self.0.machine, event)
+    }
+
+    /// Takes over what another device of the same user knows of the events of these sessions.
+    pub async fn inherit_heard(&self, from: &Self, sessions: &[String]) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        for session in sessions {
+            let session = session.as_bytes();
+            let mut blocks = from.0.rows(Kind::Heard, Some(session)).await?;
+            // A row does not say which block it is.
+            for block in (0..MOST_BLOCKS).map(u32::to_be_bytes) {
+                if blocks.is_empty() {
+                    break;
+                }
+                let name = (session, &block[..]);
+                let key = from.0.key(Kind::Heard, name);
+                if let Some(at) = blocks.iter().position(|(known, _)| known[..] == key) {
+                    let (key, sealed) = blocks.swap_remove(at);
+                    let steps = from.0.open_plain(Kind::Heard, &key, &sealed, PLAIN)?;
+                    rows.push(self.0.put_bytes(Kind::Heard, name, &steps));
+                }
+            }
+        }
+        self.0.save(rows).await
     }
 
     /// What the steps of a block encrypted.
@@ -53,5 +86,15 @@ impl CryptoStore {
         let _saving = self.0.saving.lock().await;
         let row = self.0.put_bytes(Kind::Heard, name, &bytes);
         self.0.hand_over(vec![row]).await
+    }
+}
+
+impl State {
+    fn heard_of(&self, owner: Hash, event: &EventId) -> u64 {
+        let parts = [&owner[..], &[Kind::Heard as u8], event.as_bytes(), b""];
+        let hash = self.store.0.vault.hash("crypto heard", &parts);
+        let mut half = [0; 8];
+        half.copy_from_slice(&hash[..8]);
+        u64::from_be_bytes(half).max(1)
     }
 }

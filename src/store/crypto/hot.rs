@@ -90,6 +90,11 @@ impl State {
         }
     }
 
+    /// The same for one inbound session.
+    pub(super) fn forget_session(&self, key: Hash) {
+        lock(&self.hot).inbound.pop(&key);
+    }
+
     /// The same for inbound sessions.
     pub(super) fn forget_sessions(&self, sessions: &[InboundGroupSession]) {
         for session in sessions {

@@ -16,7 +16,6 @@ mod pack;
 mod rows;
 mod sessions;
 mod spare;
-mod wiped;
 mod words;
 
 use std::{

@@ -22,11 +22,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    super::{StoreError, group::CryptoRow, seal::Hash},
+    super::{StoreError, group::CryptoRow, seal::Hash, wiped::Wiped},
     CryptoStore, Kind, State, lock,
     rows::json,
     unusable,
-    wiped::Wiped,
 };
 use crate::clock::UnixMillis;
 

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use data_encoding::BASE64_NOPAD;
 use zeroize::Zeroizing;
 
-use super::{wiped::Wiped, words::WORDS};
+use super::{super::wiped::Wiped, words::WORDS};
 
 /// The end; what follows is padding.
 const END: u8 = 0;

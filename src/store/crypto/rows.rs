@@ -12,9 +12,9 @@ use super::{
         StoreError,
         group::CryptoRow,
         seal::{Cell, Hash, Vault},
+        wiped::Wiped,
     },
     State, pack,
-    wiped::Wiped,
 };
 use crate::crypto::OpenError;
 

@@ -102,6 +102,20 @@ impl CryptoStore {
         Ok(sessions)
     }
 
+    /// Destroys an inbound session, and what is known of its events.
+    pub async fn forget_inbound(&self, room: &RoomId, session: &str) -> Result<()> {
+        let name = (room.as_bytes(), session.as_bytes());
+        let _saving = self.0.saving.lock().await;
+        let mut rows = vec![self.0.delete(Kind::Inbound, name)];
+        for (key, _) in self.0.rows(Kind::Heard, Some(session.as_bytes())).await? {
+            if let Ok(key) = key.as_slice().try_into() {
+                rows.push(self.0.delete_key(Kind::Heard, key));
+            }
+        }
+        self.0.forget_session(self.0.key(Kind::Inbound, name));
+        self.0.write(rows).await
+    }
+
     pub(super) async fn save_inbound(&self, sessions: &[InboundGroupSession]) -> Result<()> {
         let _saving = self.0.saving.lock().await;
         let mut rows = Vec::with_capacity(sessions.len());

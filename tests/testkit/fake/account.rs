@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Refused,
+    Keys, Refused,
     serve::{Answer, Req},
     world::World,
 };
@@ -42,6 +42,10 @@ pub(super) fn register(world: &mut World, req: &Req) -> Result<Answer, Refused> 
 }
 
 pub(super) fn create_device(world: &mut World, req: &Req) -> Result<Answer, Refused> {
+    if world.config.keys == Keys::WithoutDevices {
+        // As Synapse without MSC4190: there is none that could be renamed.
+        return Err(Refused::not_found("No device found"));
+    }
     let user = world.users.entry(req.user.clone()).or_default();
     let new = user.devices.insert(req.args[0].clone());
     Ok(Answer::Status(if new { 201 } else { 200 }, json!({})))

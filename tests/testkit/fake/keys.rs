@@ -16,6 +16,12 @@ pub enum Keys {
     Unused,
     /// It knows no such request.
     Unknown,
+    /// It knows none, and makes no devices for an application service either.
+    WithoutDevices,
+    /// What stands before it knows no such path, and says so in HTML.
+    Foreign,
+    /// It takes keys, and its `/sync` fails for ever.
+    BrokenSync,
     /// It takes keys, and has no `/sync`.
     WithoutSync,
     /// It takes keys and forgets them; nothing waits for a device but what is posted.
@@ -25,11 +31,24 @@ pub enum Keys {
 /// As many as a device uploads at first.
 const ONE_TIME_KEYS: u64 = 50;
 
+/// What is said of an unknown request.
+pub(super) fn unrecognized(keys: Keys) -> Refused {
+    if keys == Keys::Foreign {
+        return Refused::new(404, "", "");
+    }
+    Refused::new(404, "M_UNRECOGNIZED", "Unrecognized request")
+}
+
 fn known(world: &World, yes: bool) -> Result<(), Refused> {
-    if yes && matches!(world.config.keys, Keys::WithoutSync | Keys::Taken) {
+    if yes
+        && matches!(
+            world.config.keys,
+            Keys::WithoutSync | Keys::BrokenSync | Keys::Taken
+        )
+    {
         return Ok(());
     }
-    Err(Refused::new(404, "M_UNRECOGNIZED", "Unrecognized request"))
+    Err(unrecognized(world.config.keys))
 }
 
 pub(super) fn upload(world: &mut World, req: &Req) -> Result<Answer, Refused> {

@@ -223,6 +223,15 @@ impl Fake {
         })
     }
 
+    /// Takes a room's state event with an empty state key away, and tells nobody: a homeserver that lies.
+    pub fn forget_state(&self, room: &str, kind: &str) {
+        self.inner.change(|world| {
+            if let Some(room) = world.rooms.get_mut(room) {
+                room.forget_state(kind);
+            }
+        });
+    }
+
     /// Puts a file where an mxc points, on this server or (as if) on another.
     pub fn put_media(&self, mxc: impl AsRef<str>, bytes: Vec<u8>, content_type: &str) {
         let file = Some((bytes, content_type.to_owned()));

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Fake, Inner, Keys, Refused, lock,
+    Fake, Inner, Keys, Refused,
+    keys::unrecognized,
+    lock,
     serve::{Answer, Req},
     world::World,
 };
@@ -73,9 +75,10 @@ fn waiting(world: &World, req: &Req) -> (usize, Vec<Value>) {
 impl Inner {
     /// `GET /sync`, which waits if it is asked to.
     pub(super) async fn sync(self: &Arc<Self>, req: &Req) -> Result<Answer, Refused> {
-        if !matches!(self.config.keys, Keys::Taken | Keys::Unused) {
-            let text = "Unrecognized request";
-            return Err(Refused::new(404, "M_UNRECOGNIZED", text));
+        match self.config.keys {
+            Keys::Taken | Keys::Unused => {}
+            Keys::BrokenSync => return Err(Refused::new(500, "M_UNKNOWN", "Internal error")),
+            keys => return Err(unrecognized(keys)),
         }
         let clock = &self.config.clock;
         let timeout: u64 = req

@@ -42,6 +42,11 @@ impl Room {
         self.state_event(kind, key).map(|event| &event["content"])
     }
 
+    /// Takes a state event away, as no homeserver may.
+    pub(super) fn forget_state(&mut self, kind: &str) {
+        self.state.remove(&(kind.to_owned(), String::new()));
+    }
+
     /// All current state events.
     pub fn all_state(&self) -> impl Iterator<Item = &Value> {
         self.state.values().map(|place| &*self.events[*place])

@@ -101,6 +101,16 @@ pub(super) fn joined_members(world: &mut World, req: &Req) -> Result<Answer, Ref
     Ok(Answer::Json(json!({ "joined": joined })))
 }
 
+/// Whoever did not leave.
+pub(super) fn members(world: &mut World, req: &Req) -> Result<Answer, Refused> {
+    let room = world.room_of(&req.args[0], &req.user)?;
+    let here = |event: &&Value| {
+        event["type"] == "m.room.member" && event["content"]["membership"] != "leave"
+    };
+    let chunk: Vec<_> = room.all_state().filter(here).cloned().collect();
+    Ok(Answer::Json(json!({ "chunk": chunk })))
+}
+
 pub(super) fn state(world: &mut World, req: &Req) -> Result<Answer, Refused> {
     let room = world.room_of(&req.args[0], &req.user)?;
     Ok(Answer::Json(room.all_state().cloned().collect()))

@@ -122,6 +122,7 @@ pub(super) fn find(method: &Method, segments: &[&str]) -> Route {
                 ("GET", ["joined_members"]) => {
                     ("joined_members", rooms::joined_members, &[room], User)
                 }
+                ("GET", ["members"]) => ("members", rooms::members, &[room], User),
                 ("GET", ["state"]) => ("state", rooms::state, &[room], User),
                 ("GET", ["state", kind]) => {
                     ("state_event", rooms::state_event, &[room, kind], User)

@@ -129,6 +129,8 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
             .header("content-type", content_type)
             .body(bytes.into())
             .unwrap(),
+        // What is not the homeserver says no code.
+        Err(refused) if refused.errcode.is_empty() => respond(refused.status, &Value::Null),
         Err(refused) => respond(
             refused.status,
             &json!({"errcode": refused.errcode, "error": refused.message}),

@@ -16,14 +16,31 @@ impl Wiped {
         self.extend(&[byte]);
     }
 
+    /// Makes it up to a multiple of `bucket`.
+    pub(super) fn pad(&mut self, bucket: usize, fill: u8) {
+        let padded = self.0.len().next_multiple_of(bucket);
+        self.reserve(padded);
+        self.0.resize(padded, fill);
+    }
+
     pub(super) fn extend(&mut self, bytes: &[u8]) {
-        let needed = self.0.len() + bytes.len();
+        self.reserve(self.0.len() + bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Sees to it that so many bytes have their place.
+    fn reserve(&mut self, needed: usize) {
         if needed > self.0.capacity() {
             let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
             larger.extend_from_slice(&self.0);
             self.0 = larger;
         }
-        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl From<Vec<u8>> for Wiped {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
     }
 }
 
@@ -59,5 +76,9 @@ mod tests {
         }
         assert_eq!(wiped.len(), 5 * 256);
         assert_eq!(&wiped[5 * 255..], b"\xffmore");
+        let mut padded = Wiped::from(b"abc".to_vec());
+        padded.pad(8, b' ');
+        padded.pad(8, b'-');
+        assert_eq!(&*padded, b"abc     ");
     }
 }

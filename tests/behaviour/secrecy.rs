@@ -1,0 +1,273 @@
+//! What is said in an encrypted room is encrypted, whatever was missed; and what others send there makes neither noise nor work
+//! without end. The fake homeserver keeps no keys, so nobody reads what is encrypted: what counts here is that it is.
+
+use ruma::{EventId, RoomId};
+use serde_json::{Value, json};
+use vizard::{portal::PortalError, relay::LOOKS, rewrite::Scrubbed, store::Task};
+
+use crate::{
+    fake::Keys,
+    steps::{command, count, ghosts, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+const MEGOLM: &str = "m.megolm.v1.aes-sha2";
+
+fn world() -> World {
+    World::with_keys(Keys::Taken)
+}
+
+fn encrypt(world: &World) {
+    let content = json!({ "algorithm": MEGOLM });
+    world
+        .fake
+        .send_state(BOB, &world.room, "m.room.encryption", "", content)
+        .unwrap();
+}
+
+fn is_encrypted(world: &World, room: &str) -> bool {
+    let state = world.fake.state_of(room, "m.room.encryption", "");
+    state.is_some_and(|content| content["algorithm"] == MEGOLM)
+}
+
+/// Lets the ghost say something in its room.
+fn say(world: &World, source: &str) -> Result<(), PortalError> {
+    let deps = world.deps();
+    world.ask(async {
+        let id = deps.store.portal_ids().await?[0];
+        let portal = deps.portals.get(id).await?;
+        let text = Scrubbed::notice("a secret");
+        deps.say(&deps.ghost(&portal), &portal.room, &text, source, "test", 0)
+            .await
+            .map(drop)
+    })
+}
+
+/// How often the ghost said the secret in clear.
+fn in_clear(world: &World) -> usize {
+    count(world, &world.room, "", "a secret")
+}
+
+/// What of ours speaks in a room.
+fn ours(world: &World, room: &str, kind: &str) -> Vec<Value> {
+    let mut events = world.fake.events(room);
+    events.retain(|event| {
+        let sender = event["sender"].as_str().unwrap_or_default();
+        event["type"] == kind && sender.starts_with("@_vizard_")
+    });
+    events
+}
+
+/// Bob sends what nobody can read.
+fn unreadable(world: &World, session: &str) -> String {
+    // Its head, and zeros.
+    let ciphertext = format!("AwgAEhAA{}", "A".repeat(116));
+    let content = json!({
+        "algorithm": MEGOLM, "session_id": session, "ciphertext": ciphertext,
+        "device_id": "BOBS", "sender_key": "Szl29ksW/L8yZGWAX+8dY1XyFi+i5wm+DRhTGkbMiwU",
+    });
+    world
+        .fake
+        .send(BOB, &world.room, "m.room.encrypted", content)
+        .unwrap()
+        .to_string()
+}
+
+fn looks(world: &World) -> usize {
+    let deps = world.deps();
+    let jobs = world
+        .ask(deps.store.due_jobs(u64::MAX >> 2, 1_000))
+        .unwrap();
+    jobs.iter()
+        .filter(|job| matches!(job.task, Task::Reopen(_)))
+        .count()
+}
+
+#[test]
+fn a_room_that_was_encrypted_unheard_is_not_spoken_to_in_clear() {
+    let world = world();
+    say(&world, "before").unwrap();
+    assert_eq!(in_clear(&world), 1);
+    world.fake.hold();
+    encrypt(&world);
+    world.fake.lose_pushes();
+    world.fake.release();
+    // For so long it was believed that it is not encrypted.
+    let deps = world.deps();
+    world.ask(deps.clock.sleep(std::time::Duration::from_mins(1)));
+    say(&world, "after").unwrap();
+    assert_eq!(in_clear(&world), 1);
+    assert_eq!(ours(&world, &world.room, "m.room.encrypted").len(), 1);
+}
+
+#[test]
+fn who_comes_back_into_an_encrypted_room_speaks_encrypted() {
+    let world = world();
+    say(&world, "before").unwrap();
+    let ghost = ghosts(&world, &world.room).pop().unwrap();
+    world.fake.kick(BOB, &world.room, &ghost).unwrap();
+    handled(&world);
+    encrypt(&world);
+    assert!(!is_encrypted(&world, &world.portal));
+    let answer = command(&world, "!vizard rejoin");
+    assert!(!answer.is_empty());
+    wait(
+        &world,
+        "the ghost is back, in an encrypted portal",
+        |world| ghosts(world, &world.room).len() == 1 && is_encrypted(world, &world.portal),
+    );
+    say(&world, "after").unwrap();
+    assert_eq!(in_clear(&world), 1);
+    assert!(!ours(&world, &world.room, "m.room.encrypted").is_empty());
+}
+
+#[test]
+fn what_came_in_clear_into_an_encrypted_portal_goes_nowhere() {
+    let world = world();
+    encrypt(&world);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &world.portal)
+    });
+    handled(&world);
+    let before = ours(&world, &world.portal, "m.room.encrypted").len();
+    world.fake.text(ALICE, &world.portal, "in clear").unwrap();
+    wait(&world, "it is refused, encrypted", |world| {
+        ours(world, &world.portal, "m.room.encrypted").len() > before
+    });
+    handled(&world);
+    assert_eq!(count(&world, &world.room, ALICE, "in clear"), 0);
+    assert!(ours(&world, &world.room, "m.room.encrypted").is_empty());
+}
+
+#[test]
+fn a_room_that_claims_to_be_encrypted_no_more_hears_nothing() {
+    let world = world();
+    encrypt(&world);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &world.portal)
+    });
+    say(&world, "encrypted").unwrap();
+    // Broken settings are no reason to speak in clear.
+    world
+        .fake
+        .send_state(BOB, &world.room, "m.room.encryption", "", json!({}))
+        .unwrap();
+    handled(&world);
+    say(&world, "broken settings").unwrap();
+    assert_eq!(ours(&world, &world.room, "m.room.encrypted").len(), 2);
+    // Nor is a homeserver that knows nothing of them any more.
+    world.fake.forget_state(&world.room, "m.room.encryption");
+    world
+        .deps()
+        .e2ee
+        .forget_room(&RoomId::parse(&world.room).unwrap());
+    let refused = say(&world, "downgraded").unwrap_err();
+    assert!(refused.to_string().contains("not any more"), "{refused}");
+    assert_eq!(in_clear(&world), 0);
+}
+
+#[test]
+fn a_redaction_is_followed_only_where_the_homeserver_did_it() {
+    let mut world = world();
+    let shown = |world: &World| count(world, &world.portal, BOB, "stays");
+    let event = world.fake.text(BOB, &world.room, "stays").unwrap();
+    wait(&world, "it is shown", |world| shown(world) == 1);
+    for (id, content, beside) in [
+        ("$made_up_1", json!({ "redacts": event }), event.as_str()),
+        (
+            "$made_up_2",
+            json!({ "redacts": "$another" }),
+            event.as_str(),
+        ),
+        ("$made_up_3", json!({ "redacts": event }), "$another"),
+    ] {
+        world.push(json!({
+            "type": "m.room.redaction", "event_id": id, "room_id": world.room, "sender": BOB,
+            "origin_server_ts": world.deps().clock.now(), "content": content, "redacts": beside,
+        }));
+    }
+    world.goes_on();
+    assert_eq!(shown(&world), 1);
+    world.fake.redact(BOB, &world.room, &event).unwrap();
+    wait(&world, "it is gone", |world| shown(world) == 0);
+}
+
+#[test]
+fn what_was_redacted_before_anybody_read_it_is_no_news() {
+    let mut world = world();
+    let said = |world: &World| {
+        let rooms = [&world.portal, &world.room].map(|room| world.fake.messages(room));
+        rooms
+            .into_iter()
+            .flatten()
+            .filter(|(_, body)| !body.starts_with("in ") && !body.starts_with("out "))
+            .count()
+    };
+    let before = said(&world);
+    for (id, room, sender) in [
+        ("$redacted_1", &world.room, BOB),
+        ("$redacted_2", &world.portal, ALICE),
+    ] {
+        world.push(json!({
+            "type": "m.room.encrypted", "event_id": id, "room_id": room, "sender": sender,
+            "origin_server_ts": world.deps().clock.now(), "content": {},
+            "unsigned": { "redacted_because": { "type": "m.room.redaction" } },
+        }));
+    }
+    world.goes_on();
+    assert_eq!(said(&world), before);
+}
+
+#[test]
+fn nobody_looks_for_the_key_of_what_was_redacted() {
+    let world = world();
+    let event = unreadable(&world, "late");
+    wait(&world, "it is looked for", |world| looks(world) == 1);
+    handled(&world);
+    world.fake.redact(BOB, &world.room, &event).unwrap();
+    wait(&world, "nobody looks", |world| looks(world) == 0);
+}
+
+#[test]
+fn who_sends_much_that_nobody_can_read_makes_no_end_of_work() {
+    const MOST: usize = 100;
+    let world = world();
+    let first = unreadable(&world, "first");
+    wait(&world, "it is looked for", |world| looks(world) == 1);
+    handled(&world);
+    let deps = world.deps();
+    let over = world.ask(async {
+        let id = deps.store.portal_ids().await.unwrap()[0];
+        let ghost = deps.ghost(&deps.portals.get(id).await.unwrap());
+        let mut over = Vec::new();
+        for number in 0..MOST {
+            let event = EventId::parse(format!("$event{number}")).unwrap();
+            over.extend(deps.e2ee.waits_for_key(&ghost, &event).await.unwrap());
+        }
+        over
+    });
+    assert_eq!(over, [first.as_str()], "the oldest gives way");
+    world.ask(deps.hurry_job(&first, LOOKS)).unwrap();
+    wait(&world, "its placeholder promises nothing more", |world| {
+        world.fake.events(&world.portal).iter().any(|event| {
+            let body = event["content"]["m.new_content"]["body"].as_str();
+            body.is_some_and(|body| body.contains("key did not come"))
+        })
+    });
+    wait(&world, "nobody looks", |world| looks(world) == 0);
+}
+
+#[test]
+fn a_join_that_failed_leaves_no_keys() {
+    let world = world();
+    handled(&world);
+    let (rows, uploads) = (world.stored("crypto").0, world.fake.count("upload_keys"));
+    let text = "join !nowhere:b.example b.example";
+    world.fake.text(ALICE, &world.chat, text).unwrap();
+    wait(&world, "the ghost had keys", |world| {
+        world.fake.count("upload_keys") > uploads
+    });
+    wait(&world, "they are gone", |world| {
+        world.stored("crypto").0 == rows
+    });
+}
