@@ -24,6 +24,7 @@ mod media;
 mod mirrors;
 mod offered;
 mod once;
+mod outside;
 mod portals;
 mod refusal;
 mod report;

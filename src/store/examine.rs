@@ -1,0 +1,57 @@
+//! Looking at a database without changing it: whether the master key opens it, and whether it is of this version.
+
+use sqlx::{AnyConnection, Connection as _};
+
+use super::{Store, StoreError, db, keyring};
+use crate::crypto::MasterKey;
+
+/// How a database's tables stand to this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// They are this version's.
+    Current,
+    /// They are an earlier version's, or not there yet: the next start brings them up to date.
+    Older,
+    /// They are a later version's.
+    Newer,
+}
+
+impl Store {
+    /// Looks at the database at `url`, which is there. Nothing is written and nothing is brought up to date.
+    pub async fn examine(url: &str, master: &MasterKey) -> Result<Schema, StoreError> {
+        let (mut connection, tables, ours) = db::unchanged(url).await?;
+        let seen = examine(&mut connection, master, tables, &ours).await;
+        connection.close().await?;
+        seen
+    }
+}
+
+async fn examine(
+    connection: &mut AnyConnection,
+    master: &MasterKey,
+    tables: &'static str,
+    ours: &[i64],
+) -> Result<Schema, StoreError> {
+    let known: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut *connection).await?;
+    let is_there = |table: &str| known.iter().any(|known| known == table);
+    if !is_there("_sqlx_migrations") || !is_there("keyring") {
+        return Ok(Schema::Older);
+    }
+    let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations")
+        .fetch_all(&mut *connection)
+        .await?;
+    let keys: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keyring")
+        .fetch_one(&mut *connection)
+        .await?;
+    // A start that was interrupted may have made the tables alone.
+    if keys > 0 {
+        keyring::open(connection, master).await?;
+    }
+    Ok(if versions.iter().any(|version| !ours.contains(version)) {
+        Schema::Newer
+    } else if ours.iter().all(|version| versions.contains(version)) {
+        Schema::Current
+    } else {
+        Schema::Older
+    })
+}
