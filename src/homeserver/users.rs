@@ -91,7 +91,7 @@ impl Homeserver {
 
     /// Removes a custom profile field (MSC4133) of the actor.
     pub async fn remove_profile_field(&self, actor: &Actor, field: &str) -> Result<(), Error> {
-        let removed = |base: &str| {
+        let removed = |base: &'static str| {
             let target = self
                 .at(base)
                 .segment(actor.user.as_str())

@@ -75,7 +75,7 @@ impl Lanes {
             tracing::warn!(
                 lanes,
                 events = gone,
-                "the memory is full: what waits in lanes that do not go on is left to the inbox"
+                "the memory is full: what waits in lanes that do not go on, or in long ones, is left to the inbox"
             );
             metrics::counter!("vizard_events_total", "outcome" => "put_off").increment(gone as u64);
             self.finished(gone);
@@ -117,6 +117,11 @@ impl Lanes {
     pub(super) fn take_part<'a>(&self, mut keys: impl Iterator<Item = &'a LaneKey>) -> bool {
         let queues = lock(&self.queues);
         keys.any(|key| queues.get(key).is_some_and(Queue::takes_part))
+    }
+
+    /// Whether there is a lane for which the dispatcher goes on with what it went back for.
+    pub(super) fn anybody_takes_part(&self) -> bool {
+        lock(&self.queues).values().any(Queue::takes_part)
     }
 
     /// The dispatcher is where it was before it went back.

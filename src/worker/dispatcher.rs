@@ -127,6 +127,12 @@ impl Dispatcher {
         let Some(after) = self.back else {
             return Ok(());
         };
+        if !self.lanes.anybody_takes_part() {
+            // All have as much as they may, and ask for the rest.
+            self.back = None;
+            self.lanes.caught_up();
+            return Ok(());
+        }
         self.lanes.wait_for_space().await;
         let mut entries = self.deps.store.inbox_after(after, PAGE).await?;
         entries.retain(|entry| entry.seq <= self.last);

@@ -63,13 +63,20 @@ impl Queue {
         let full = self.waiting() >= share;
         if let Some(behind) = &mut self.behind {
             let seq = item.transaction.seq();
-            if !again || behind.want != Want::Takes || seq < behind.from {
-                return false;
-            }
-            behind.from = seq;
-            if full {
-                behind.want = Want::Rests;
-                return false;
+            // What is before the gap was handled or waits in memory. It comes again for other lanes' sake, and its transaction
+            // would stay open if this part of it were left out.
+            let before = again && seq < behind.from;
+            if !before {
+                if !again || behind.want != Want::Takes {
+                    return false;
+                }
+                // Never in the middle of a transaction, or a long one would fill the share each time and nothing be won.
+                if full && seq > behind.from {
+                    behind.want = Want::Rests;
+                    behind.from = seq;
+                    return false;
+                }
+                behind.from = seq;
             }
         }
         self.items.push_back(item);
@@ -229,25 +236,45 @@ mod tests {
         queue.take_part(2);
         assert!(!queue.takes_part());
         queue.take_part(1);
-        let taken = |queue: &mut Queue| {
-            (1..=10)
+        let taken = |queue: &mut Queue, after: i64| {
+            (after + 1..=10)
                 .filter(|seq| queue.push(item(*seq), true, 4))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(taken(&mut queue), [2, 3, 4, 5]);
+        assert_eq!(taken(&mut queue, 1), [2, 3, 4, 5]);
         queue.caught_up();
         assert!(queue.is_behind(), "its share was full");
         assert_eq!(all(&mut queue), [2, 3, 4, 5]);
         assert!(queue.ask());
         queue.take_part(5);
-        assert_eq!(taken(&mut queue), [6, 7, 8, 9]);
+        assert_eq!(taken(&mut queue, 5), [6, 7, 8, 9]);
         assert_eq!(all(&mut queue), [6, 7, 8, 9]);
         assert!(queue.ask());
         queue.take_part(9);
-        assert_eq!(taken(&mut queue), [10]);
+        assert_eq!(taken(&mut queue, 9), [10]);
         queue.caught_up();
         assert!(!queue.is_behind() && queue.push(item(11), false, 4));
         assert_eq!(all(&mut queue), [10, 11]);
+    }
+
+    #[test]
+    fn a_transaction_that_is_longer_than_the_share_comes_whole() {
+        let mut queue = Queue::new(0);
+        for seq in [1, 2, 2, 2, 3] {
+            queue.push(item(seq), false, 1);
+        }
+        queue.shed(PATIENCE, 1);
+        queue.ask();
+        queue.take_part(1);
+        for (seq, taken) in [(2, true), (2, true), (2, true), (3, false)] {
+            assert_eq!(queue.push(item(seq), true, 1), taken, "{seq}");
+        }
+        assert_eq!(all(&mut queue), [2, 2, 2]);
+        // Another lane asks for what this one had: it closes its part of that again.
+        assert!(queue.push(item(2), true, 1) && !queue.push(item(3), true, 1));
+        assert_eq!(all(&mut queue), [2]);
+        queue.ask();
+        assert_eq!(queue.asks_from(), Some(3));
     }
 
     #[test]
