@@ -5,7 +5,7 @@
 //! join if it lies between it and the newest event in the room's history. Any server may give its events old times, so what a look
 //! showed is remembered: many such events cost few looks.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{Relay, gaps::is_start};
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// How many pages are looked through at most.
 const LONGEST_LOOK: usize = 10;
+/// How long after a look as far as the join there is no other one, in milliseconds. An event can be made to seem so old that it
+/// stands before the join in the history, and no look finds it.
+const EVERY: u64 = 2_000;
 
 /// What the last look showed.
 #[derive(Debug)]
@@ -54,6 +57,12 @@ impl Since {
             _ => None,
         }
     }
+
+    /// How long it is until the next look.
+    fn rests(&self, now: UnixMillis) -> Option<Duration> {
+        let left = (self.at + EVERY).saturating_sub(now);
+        (self.reach == Reach::Whole && left > 0).then(|| Duration::from_millis(left.min(EVERY)))
+    }
 }
 
 impl Relay {
@@ -74,6 +83,9 @@ impl Relay {
             && let Some(told) = known.tells(event, source, received)
         {
             return Ok(told);
+        }
+        if let Some(wait) = known.and_then(|known| known.rests(deps.clock.now())) {
+            return Err(PortalError::NotYet(wait));
         }
         let Some(since) = look(deps, portal, event).await? else {
             return Ok(false);
@@ -166,6 +178,9 @@ mod tests {
                 reach,
             };
             assert_eq!(since.tells(&event, source, received), expected, "{reach:?}");
+            let rests = (reach == Reach::Whole).then(|| Duration::from_millis(EVERY - 10));
+            assert_eq!(since.rests(110), rests, "{reach:?}");
+            assert_eq!(since.rests(100 + EVERY), None);
         }
     }
 }

@@ -82,6 +82,14 @@ impl Lanes {
         }
     }
 
+    /// Whether something for a portal waits in the inbox alone.
+    pub(super) fn is_behind(&self, portal: PortalId) -> bool {
+        let queues = lock(&self.queues);
+        queues
+            .get(&LaneKey::Portal(portal))
+            .is_some_and(Queue::is_behind)
+    }
+
     /// Whether a portal's lane has handled, but for what it did not begin because it stops, whatever the inbox held for it up to
     /// this position.
     pub(super) fn has_handled(&self, portal: PortalId, position: i64) -> bool {

@@ -63,7 +63,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 break;
             }
         }
-        if looks_again(lanes, &mut relay, &items) {
+        if looks_again(lanes, id, &mut relay, &items) {
             relay.filled = false;
             fill(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {

@@ -24,7 +24,12 @@ const SETTLING_LOOKS: usize = 10;
 const ON_ITS_WAY: u64 = 120_000;
 
 /// Whether what was missed is to be looked for before these events are handled. Only events of other servers can follow a hole.
-pub(super) fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item]) -> bool {
+pub(super) fn looks_again(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    items: &[Item],
+) -> bool {
     let deps = &lanes.deps;
     let (now, wary_until) = (deps.clock.now(), lanes.wary_until());
     lanes.fill_gaps
@@ -39,6 +44,8 @@ pub(super) fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item])
                     .watch
                     .is_due(now, item.event.origin_server_ts, item.received, wary_until)
             })
+        // What waits in the inbox alone would look as if it were missing, and be too much to fetch.
+        && !lanes.is_behind(id)
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
