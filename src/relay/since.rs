@@ -18,7 +18,7 @@ use crate::{
 
 /// How many pages are looked through at most.
 const LONGEST_LOOK: usize = 10;
-/// How long after a look as far as the join there is no other one, in milliseconds. An event can be made to seem so old that it
+/// How long after a look that was in vain there is no other one, in milliseconds. An event can be made to seem so old that it
 /// stands before the join in the history, and no look finds it.
 const EVERY: u64 = 2_000;
 
@@ -32,6 +32,8 @@ pub(super) struct Since {
     /// What came after the join.
     found: HashSet<Source>,
     reach: Reach,
+    /// Whether the event that it was made for was not there.
+    in_vain: bool,
 }
 
 /// How far a look went.
@@ -61,7 +63,7 @@ impl Since {
     /// How long it is until the next look.
     fn rests(&self, now: UnixMillis) -> Option<Duration> {
         let left = (self.at + EVERY).saturating_sub(now);
-        (self.reach == Reach::Whole && left > 0).then(|| Duration::from_millis(left.min(EVERY)))
+        (self.in_vain && left > 0).then(|| Duration::from_millis(left.min(EVERY)))
     }
 }
 
@@ -87,17 +89,22 @@ impl Relay {
         if let Some(wait) = known.and_then(|known| known.rests(deps.clock.now())) {
             return Err(PortalError::NotYet(wait));
         }
-        let Some(since) = look(deps, portal, event).await? else {
+        let Some(mut since) = look(deps, portal, event).await? else {
             return Ok(false);
         };
         let told = since.reach == Reach::Beyond || since.found.contains(&source);
+        since.in_vain = !told;
         self.since = Some(Box::new(since));
         Ok(told)
     }
 
     /// Forgets what takes room.
     pub(super) fn forget_since(&mut self) {
-        if self.since.as_ref().is_some_and(|since| since.reach != Reach::Beyond) {
+        if self
+            .since
+            .as_ref()
+            .is_some_and(|since| since.reach != Reach::Beyond)
+        {
             self.since = None;
         }
     }
@@ -111,6 +118,7 @@ async fn look(deps: &Deps, portal: &Portal, event: &Event) -> Result<Option<Sinc
         at: deps.clock.now(),
         found: HashSet::new(),
         reach: Reach::Part,
+        in_vain: false,
     };
     let mut from: Option<String> = None;
     for _ in 0..LONGEST_LOOK {
@@ -176,6 +184,7 @@ mod tests {
                 at: 100,
                 found: HashSet::from([there]),
                 reach,
+                in_vain: reach == Reach::Whole,
             };
             assert_eq!(since.tells(&event, source, received), expected, "{reach:?}");
             let rests = (reach == Reach::Whole).then(|| Duration::from_millis(EVERY - 10));

@@ -32,7 +32,9 @@ async fn examine(
     tables: &'static str,
     ours: &[i64],
 ) -> Result<Schema, StoreError> {
-    let known: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut *connection).await?;
+    let known: Vec<String> = sqlx::query_scalar(tables)
+        .fetch_all(&mut *connection)
+        .await?;
     let is_there = |table: &str| known.iter().any(|known| known == table);
     if !is_there("_sqlx_migrations") || !is_there("keyring") {
         return Ok(Schema::Older);

@@ -120,7 +120,9 @@ impl Queue {
     /// Throws out what waits, if the lane does not go on, or what is more than its share. How many events.
     pub(super) fn shed(&mut self, now: UnixMillis, share: usize) -> usize {
         let before = self.waiting();
-        let stuck = self.moved.is_some_and(|at| now.saturating_sub(at) >= PATIENCE);
+        let stuck = self
+            .moved
+            .is_some_and(|at| now.saturating_sub(at) >= PATIENCE);
         let gone = if stuck {
             self.hand.extend(self.items.drain(..));
             std::mem::take(&mut self.hand)

@@ -42,7 +42,9 @@ fn is_word(c: char) -> bool {
 }
 
 fn end_of(chars: &[char], from: usize, is_end: impl Fn(usize) -> bool) -> usize {
-    (from..chars.len()).find(|at| is_end(*at)).unwrap_or(chars.len())
+    (from..chars.len())
+        .find(|at| is_end(*at))
+        .unwrap_or(chars.len())
 }
 
 fn end_of_comment(chars: &[char], from: usize) -> usize {
@@ -122,10 +124,19 @@ fn only_code_is_left() {
     for (text, left) in [
         ("use a;// b\nc", "use a;\nc"),
         ("/* a /* b */ c */d", "d"),
-        (r#"f("use crate::x; \" {", 'a', '\'', b'{', &'a str)"#, r#"f("", "", "", b"", &'a str)"#),
-        (r##"r#"a"b"#, br"c", rate, r#type"##, r##""", b"", rate, r#type"##),
+        (
+            r#"f("use crate::x; \" {", 'a', '\'', b'{', &'a str)"#,
+            r#"f("", "", "", b"", &'a str)"#,
+        ),
+        (
+            r##"r#"a"b"#, br"c", rate, r#type"##,
+            r##""", b"", rate, r#type"##,
+        ),
         ("#[cfg(test)]\nmod tests;\nuse crate::x;", "\nuse crate::x;"),
-        ("a;#[cfg(test)]\nmod t {\n fn f() { \"}\" }\n}\nb;", "a;\nb;"),
+        (
+            "a;#[cfg(test)]\nmod t {\n fn f() { \"}\" }\n}\nb;",
+            "a;\nb;",
+        ),
         ("#[cfg(test)]\n#[path = \"x\"]\nuse a::{b, c};d", "d"),
         ("#[cfg(test)]\npub fn f(a: A) -> B { C }\nd", "\nd"),
     ] {

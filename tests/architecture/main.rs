@@ -235,7 +235,10 @@ fn what_is_misplaced_is_found() {
     let count = |module, text| misplaced(module, text).len();
     assert_eq!(count("relay", r#"let a = sqlx::query("SELECT 1");"#), 1);
     assert_eq!(count("store", r#"let a = sqlx::query("SELECT 1");"#), 0);
-    assert_eq!(count("relay", r#"let a = "sqlx::query"; // sqlx::query"#), 0);
+    assert_eq!(
+        count("relay", r#"let a = "sqlx::query"; // sqlx::query"#),
+        0
+    );
     let after_tests = "#[cfg(test)]\nmod tests;\nuse axum::Router;";
     assert_eq!(count("portal", after_tests), 1);
     let in_tests = "use a::B;\n#[cfg(test)]\nmod tests {\n use axum::Router;\n}";
