@@ -57,3 +57,48 @@ async fn examine(
         Schema::Older
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, rng::Rng};
+
+    /// Changes what the migrations left a note of.
+    async fn change(url: &str, sql: &'static str) {
+        let mut connection = AnyConnection::connect(url).await.expect("it opens");
+        sqlx::query(sql)
+            .execute(&mut connection)
+            .await
+            .expect("it can be changed");
+        connection.close().await.expect("it closes");
+    }
+
+    #[tokio::test]
+    async fn a_look_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("db");
+        let url = format!("sqlite:{}", file.display());
+        let (master, other) = (
+            MasterKey::generate(&Rng::seeded(1)),
+            MasterKey::generate(&Rng::seeded(2)),
+        );
+        let look = || Store::examine(&url, &master);
+        // As an interrupted start leaves it.
+        std::fs::write(&file, b"").expect("a file");
+        assert_eq!(look().await.expect("it opens"), Schema::Older);
+        assert_eq!(std::fs::read(&file).expect("the file"), b"");
+
+        let store = Store::open(&url, &master, Clock::system(), Rng::seeded(3)).await;
+        store.expect("it opens").close().await;
+        assert_eq!(look().await.expect("it opens"), Schema::Current);
+        assert!(Store::examine(&url, &other).await.is_err());
+
+        change(&url, "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)").await;
+        let before = std::fs::read(&file).expect("the file");
+        assert_eq!(look().await.expect("it opens"), Schema::Older);
+        assert_eq!(std::fs::read(&file).expect("the file"), before);
+
+        change(&url, "UPDATE _sqlx_migrations SET version = 999 WHERE version = (SELECT MIN(version) FROM _sqlx_migrations)").await;
+        assert_eq!(look().await.expect("it opens"), Schema::Newer);
+    }
+}

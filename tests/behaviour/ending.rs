@@ -63,7 +63,7 @@ fn a_mirror_that_was_deactivated_makes_room_for_others() {
 #[test]
 fn whoever_leaves_during_a_join_takes_the_ghost_along() {
     let world = World::new();
-    command(&world, "!v leave");
+    command(&world, "!vizard leave");
     wait(&world, "the ghost left", |world| {
         ghosts(world, &world.room).is_empty()
     });
@@ -71,7 +71,7 @@ fn whoever_leaves_during_a_join_takes_the_ghost_along() {
     // Two seconds of the test's time.
     world.fake.fail_next("join", Fault::Delay(500_000));
     let before = world.fake.count("join");
-    world.fake.text(ALICE, &world.portal, "!v rejoin").unwrap();
+    world.fake.text(ALICE, &world.portal, "!vizard rejoin").unwrap();
     wait(&world, "it joins", |world| {
         world.fake.count("join") > before
     });
@@ -109,7 +109,7 @@ fn a_ghost_that_was_reset_out_of_its_room_is_missed() {
         let portal = world.ask(deps.portals.get(id)).unwrap();
         portal.state == PortalState::Left
     });
-    world.fake.text(ALICE, &world.portal, "!v rejoin").unwrap();
+    world.fake.text(ALICE, &world.portal, "!vizard rejoin").unwrap();
     wait(&world, "it is back", |world| {
         ghosts(world, &world.room) == [ghost.clone()]
     });
@@ -121,7 +121,7 @@ fn names_are_not_changed_faster_than_messages_are_sent() {
     let world = World::with_settings("12", |config| config.access.messages_per_minute = 2);
     let asked: Vec<_> = (0..8)
         .map(|number| {
-            let text = format!("!v nick Robin {number}");
+            let text = format!("!vizard nick Robin {number}");
             world.fake.text(ALICE, &world.portal, &text).unwrap()
         })
         .collect();
