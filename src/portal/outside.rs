@@ -10,6 +10,9 @@ use crate::{
     store::{PortalId, PortalState},
 };
 
+/// So long after a join nothing is concluded, in milliseconds: a part of the homeserver may not have heard of it.
+const SETTLED: u64 = 300_000;
+
 impl Deps {
     /// Compares a portal with the rooms that its ghost is in. Whether the ghost is outside without having left: then the portal
     /// says so, and is as after a removal.
@@ -17,7 +20,8 @@ impl Deps {
         // A join or a leave that is under way changes both.
         let _alone = self.portals.alone(id).await;
         let portal = self.portals.get(id).await?;
-        if portal.state != PortalState::Joined {
+        let since = self.clock.now().saturating_sub(portal.joined_at);
+        if portal.state != PortalState::Joined || since < SETTLED {
             return Ok(false);
         }
         let rooms = self.homeserver.joined_rooms(&self.ghost(&portal)).await?;

@@ -307,29 +307,7 @@ pub(super) async fn beside(url: &str) -> Result<AnyConnection, StoreError> {
     Ok(options.connect().await?)
 }
 
-/// A connection that changes nothing, to a database that nobody has open: with what lists its tables, and the migrations that
-/// this version knows. Apart from [`beside`], because SQLite may first have to take in its write-ahead log.
-pub(super) async fn unchanged(
-    url: &str,
-) -> Result<(AnyConnection, &'static str, Vec<i64>), StoreError> {
-    let (engine, options) = options(url)?;
-    let mut connection = options.connect().await?;
-    let (only, tables) = match engine {
-        Engine::Sqlite => (
-            "PRAGMA query_only = ON",
-            "SELECT name FROM sqlite_master WHERE type = 'table'",
-        ),
-        Engine::Postgres => (
-            "SET default_transaction_read_only = on",
-            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
-        ),
-    };
-    connection.execute(only).await?;
-    let ours = engine.migrations().iter().map(|step| step.version);
-    Ok((connection, tables, ours.collect()))
-}
-
-fn options(url: &str) -> Result<(Engine, AnyConnectOptions), StoreError> {
+pub(super) fn options(url: &str) -> Result<(Engine, AnyConnectOptions), StoreError> {
     sqlx::any::install_default_drivers();
     let engine = Engine::of(url)?;
     let options = AnyConnectOptions::from_str(url)?.disable_statement_logging();

@@ -1,8 +1,8 @@
 //! Looking at a database without changing it: whether the master key opens it, and whether it is of this version.
 
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Executor as _};
 
-use super::{Store, StoreError, db, keyring};
+use super::{Store, StoreError, db, db::Engine, keyring};
 use crate::crypto::MasterKey;
 
 /// How a database's tables stand to this version.
@@ -19,11 +19,31 @@ pub enum Schema {
 impl Store {
     /// Looks at the database at `url`, which is there. Nothing is written and nothing is brought up to date.
     pub async fn examine(url: &str, master: &MasterKey) -> Result<Schema, StoreError> {
-        let (mut connection, tables, ours) = db::unchanged(url).await?;
+        let (mut connection, tables, ours) = unchanged(url).await?;
         let seen = examine(&mut connection, master, tables, &ours).await;
         connection.close().await?;
         seen
     }
+}
+
+/// A connection that changes nothing, to a database that nobody has open: with what lists its tables, and the migrations that
+/// this version knows. Apart from [`db::beside`], because SQLite may first have to take in its write-ahead log.
+async fn unchanged(url: &str) -> Result<(AnyConnection, &'static str, Vec<i64>), StoreError> {
+    let (engine, options) = db::options(url)?;
+    let mut connection = options.connect().await?;
+    let (only, tables) = match engine {
+        Engine::Sqlite => (
+            "PRAGMA query_only = ON",
+            "SELECT name FROM sqlite_master WHERE type = 'table'",
+        ),
+        Engine::Postgres => (
+            "SET default_transaction_read_only = on",
+            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+        ),
+    };
+    connection.execute(only).await?;
+    let ours = engine.migrations().iter().map(|step| step.version);
+    Ok((connection, tables, ours.collect()))
 }
 
 async fn examine(
@@ -71,6 +91,21 @@ mod tests {
             .await
             .expect("it can be changed");
         connection.close().await.expect("it closes");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_reaches_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", dir.path().join("db").display());
+        let (_, setup) = db::set_up(&url, false).await.expect("it is made");
+        setup.close().await.expect("it closes");
+        let database = db::Database::open(&url).await.expect("it opens");
+        let mut writer = database.writer.acquire().await.expect("the writer");
+        let level: i64 = sqlx::query_scalar("PRAGMA synchronous")
+            .fetch_one(&mut *writer)
+            .await
+            .expect("a level");
+        assert_eq!(level, 2, "FULL");
     }
 
     #[tokio::test]

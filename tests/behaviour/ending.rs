@@ -71,7 +71,10 @@ fn whoever_leaves_during_a_join_takes_the_ghost_along() {
     // Two seconds of the test's time.
     world.fake.fail_next("join", Fault::Delay(500_000));
     let before = world.fake.count("join");
-    world.fake.text(ALICE, &world.portal, "!vizard rejoin").unwrap();
+    world
+        .fake
+        .text(ALICE, &world.portal, "!vizard rejoin")
+        .unwrap();
     wait(&world, "it joins", |world| {
         world.fake.count("join") > before
     });
@@ -97,6 +100,8 @@ fn a_ghost_that_was_reset_out_of_its_room_is_missed() {
     let ghost = ghosts(&world, &world.room).remove(0);
     world.kill();
     world.fake.reset_out(&ghost, &world.room);
+    // More than five minutes of the test's time.
+    std::thread::sleep(std::time::Duration::from_secs(2));
     world.start(|_| {});
     wait(&world, "the portal says so", |world| {
         let said = world.fake.messages(&world.portal);
@@ -109,7 +114,10 @@ fn a_ghost_that_was_reset_out_of_its_room_is_missed() {
         let portal = world.ask(deps.portals.get(id)).unwrap();
         portal.state == PortalState::Left
     });
-    world.fake.text(ALICE, &world.portal, "!vizard rejoin").unwrap();
+    world
+        .fake
+        .text(ALICE, &world.portal, "!vizard rejoin")
+        .unwrap();
     wait(&world, "it is back", |world| {
         ghosts(world, &world.room) == [ghost.clone()]
     });

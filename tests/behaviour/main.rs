@@ -26,6 +26,7 @@ mod inviter;
 mod keys;
 mod older;
 mod peer;
+mod ready;
 mod steps;
 mod stuck;
 mod times;
