@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    fn migrations(self) -> &'static Migrator {
+    pub(super) fn migrations(self) -> &'static Migrator {
         match self {
             Self::Sqlite => &SQLITE_MIGRATIONS,
             Self::Postgres => &POSTGRES_MIGRATIONS,

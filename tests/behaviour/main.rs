@@ -27,6 +27,7 @@ mod keys;
 mod older;
 mod peer;
 mod ready;
+mod silence;
 mod steps;
 mod stuck;
 mod times;
