@@ -17,11 +17,11 @@ fn a_silent_homeserver_is_pinged() {
     handled(&world);
     let url = world.url();
     world.fake.set_retry(Retry::Backoff);
-    world.fake.set_appservice(Some("http://127.0.0.1:1"));
+    world.fake.lead_to("http://127.0.0.1:1");
     world.fake.text(BOB, &world.room, "unheard").unwrap();
     // It has tried three times by then, and tries again four seconds later at the earliest.
     sleep(Duration::from_millis(7500));
-    world.fake.set_appservice(Some(&url));
+    world.fake.lead_to(&url);
     let began = Instant::now();
     wait(&world, "it is heard", |world| {
         count(world, &world.portal, BOB, "unheard") == 1

@@ -87,6 +87,11 @@ impl Faults {
 }
 
 impl Fake {
+    /// The way to the application service leads there from now on, and the homeserver does not know that it changed.
+    pub fn lead_to(&self, url: &str) {
+        lock(&self.inner.outbox).url = Some(url.to_owned());
+    }
+
     /// Until this is called again, each send into these rooms meets [`Fault::ErrorBefore`].
     pub fn break_rooms(&self, rooms: &[&str]) {
         lock(&self.inner.log).broken = rooms.iter().map(ToString::to_string).collect();
