@@ -265,6 +265,8 @@ mod tests {
         for seq in [1, 2, 2, 2, 3] {
             queue.push(item(seq), false, 1);
         }
+        queue.take(1, 0);
+        queue.next(0);
         queue.shed(PATIENCE, 1);
         queue.ask();
         queue.take_part(1);
