@@ -109,7 +109,8 @@ fn end_of_item(code: &str) -> usize {
             '}' => {
                 depth -= 1;
                 if depth == 0 {
-                    return at + 1;
+                    // A group of imports goes on to its semicolon.
+                    return at + 1 + usize::from(code[at + 1..].starts_with(';'));
                 }
             }
             ';' | ',' if depth == 0 => return at + 1,
