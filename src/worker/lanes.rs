@@ -127,17 +127,11 @@ impl Lanes {
     /// Appends an event to a lane and wakes it. A lane that is behind gets it only when the dispatcher went back (`again`).
     pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item, again: bool) {
         let mut queues = lock(&self.queues);
-        let known = queues.get_mut(&key);
-        let new = known.is_none();
-        let pushed = match known {
-            Some(queue) => queue.push(item, again, self.share()),
-            None => {
-                let mut queue = Queue::new(self.deps.clock.now());
-                queue.push(item, again, self.share());
-                queues.insert(key.clone(), queue);
-                true
-            }
-        };
+        let new = !queues.contains_key(&key);
+        let queue = queues
+            .entry(key.clone())
+            .or_insert_with(|| Queue::new(self.deps.clock.now()));
+        let pushed = queue.push(item, again, self.share());
         // Before anybody can take it.
         if pushed {
             let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
