@@ -131,7 +131,7 @@ fn only_code_is_left() {
         ),
         (
             r##"r#"a"b"#, br"c", rate, r#type"##,
-            r##""", b"", rate, r#type"##,
+            r#""", b"", rate, r#type"#,
         ),
         ("#[cfg(test)]\nmod tests;\nuse crate::x;", "\nuse crate::x;"),
         (
