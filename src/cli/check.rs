@@ -9,11 +9,10 @@ use super::{
     report::{Report, Row},
 };
 use crate::{
-    clock::Clock,
     config::{Config, Loaded},
     rng::Rng,
     spool::Spool,
-    store::{Store, StoreError},
+    store::{Schema, Store, StoreError},
 };
 
 pub(super) async fn check(loaded: Loaded, registration: Option<PathBuf>, json: bool) -> Report {
@@ -76,12 +75,26 @@ async fn database_row(loaded: &Loaded) -> Row {
     let Ok(key) = config.master_key() else {
         return Row::info(CHECK, "not tried without the master key");
     };
-    match Store::open(config.database_url(), &key, Clock::system(), Rng::os()).await {
-        Ok(store) => {
-            store.close().await;
-            Row::ok(CHECK, format!("{shown} opens with the master key"))
-        }
+    match Store::examine(config.database_url(), &key).await {
+        Ok(schema) => schema_row(CHECK, schema)
+            .unwrap_or_else(|| Row::ok(CHECK, format!("{shown} opens with the master key"))),
         Err(error) => unopened_row(CHECK, &error),
+    }
+}
+
+/// A database that opens but is of another version.
+pub(super) fn schema_row(check: &'static str, schema: Schema) -> Option<Row> {
+    match schema {
+        Schema::Current => None,
+        Schema::Older => Some(Row::info(
+            check,
+            "of an older version; `vizard run` will upgrade it (make a backup first)",
+        )),
+        Schema::Newer => Some(Row::failed(
+            check,
+            "of a newer version than this Vizard",
+            "use the version of Vizard that last used it, or a later one",
+        )),
     }
 }
 

@@ -95,6 +95,24 @@ impl Homeserver {
         }
     }
 
+    /// Removes a custom profile field (MSC4133) of the actor.
+    pub async fn remove_profile_field(&self, actor: &Actor, field: &str) -> Result<(), Error> {
+        let removed = |base: &'static str| {
+            let target = self
+                .at(base)
+                .segment(actor.user.as_str())
+                .segment(field)
+                .actor(actor);
+            self.0.done(Call::delete("set_profile", target))
+        };
+        match removed("/_matrix/client/v3/profile").await {
+            Err(error) if error.errcode() == Some("M_UNRECOGNIZED") => {
+                removed("/_matrix/client/unstable/uk.tcpip.msc4133/profile").await
+            }
+            other => other,
+        }
+    }
+
     /// A custom profile field of any user, as the homeserver has or fetches it; `None` when there is no such user or field, or it
     /// may not be seen.
     pub async fn profile_field(

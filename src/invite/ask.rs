@@ -280,8 +280,14 @@ async fn failed(
         return Err(error);
     }
     tracing::warn!(class = ?error.class(), "an invite was given up");
+    abandon(deps, task).await?;
+    Ok(Outcome::Done)
+}
+
+/// An invite is given up from outside: whoever asked is told.
+pub async fn abandon(deps: &Deps, task: &mut InviteTask) -> Result<(), PortalError> {
     if let (true, Some(portal), Some(ghost)) = (task.noted, task.portal, &task.ghost) {
         sent::drop_note(deps, portal, ghost).await?;
     }
-    over(deps, task, words::FAILED).await
+    over(deps, task, words::FAILED).await.map(|_| ())
 }

@@ -181,13 +181,23 @@ async fn failed(
         PortalError::Homeserver(error) => error.errcode().unwrap_or("no answer").to_owned(),
         _ => "no answer".to_owned(),
     };
+    give_up(deps, task, &why).await?;
+    Ok(Outcome::Done)
+}
+
+/// A room is given up from outside: whoever asked for it is told.
+pub async fn abandon(deps: &Deps, task: &mut CreateTask) -> Result<(), PortalError> {
+    give_up(deps, task, "no answer").await
+}
+
+async fn give_up(deps: &Deps, task: &mut CreateTask, why: &str) -> Result<(), PortalError> {
     let text = format!(
         "That did not work: your homeserver did not do a step of the way ({why}). Try the same command again later; if it keeps failing, tell its admin."
     );
     deps.report_if_possible(&mut task.report, "failed", &text)
         .await?;
     deps.no_more(&task.report.command).await?;
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 #[cfg(test)]

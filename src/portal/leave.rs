@@ -57,16 +57,16 @@ pub async fn run(
         }
         let days = u64::from(deps.config.abuse.escrow_days);
         let escrow: Option<UnixMillis> = (days > 0).then(|| deps.clock.now() + days * 86_400_000);
-        let text = format!(
-            "forgotten: \"{}\" is gone, and its keys are erased. The room's portal is closed.",
-            portal.ghost.nick
-        );
-        // In its own portal it is told while that is open, elsewhere when it is true.
+        let nick = &portal.ghost.nick;
+        // In its own portal it is told while that is open, that it will be; elsewhere when it is true.
         let (inside, outside) = match report {
             Some(report) if report.portal == Some(id) => (Some(report), None),
             report => (None, report.as_mut()),
         };
         if let Some(report) = inside {
+            let text = format!(
+                "\"{nick}\" has left and is being forgotten: this portal closes now, and then its keys are erased. You get no new one in that room."
+            );
             deps.report_if_possible(report, "forgotten", &text).await?;
         }
         close(deps, &portal).await?;
@@ -85,6 +85,9 @@ pub async fn run(
             .await?;
         unlearn(deps, &portal).await?;
         if let Some(report) = outside {
+            let text = format!(
+                "forgotten: \"{nick}\" is gone, and its keys are erased. The room's portal is closed."
+            );
             deps.report_if_possible(report, "forgotten", &text).await?;
         }
         return Ok(Outcome::Done);

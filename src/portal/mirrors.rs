@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Deps, PortalError, room::copy_avatar};
 use crate::{
-    homeserver::Actor,
+    homeserver::{Actor, Class},
     rewrite::clean_name,
     store::{Mirror, Portal, Puppet},
 };
@@ -134,7 +134,7 @@ impl Deps {
             .await
         {
             Ok(content) => content,
-            Err(error) if error.class() == crate::homeserver::Class::GiveUp => None,
+            Err(error) if error.class() == Class::GiveUp => None,
             Err(error) => return Err(error.into()),
         };
         Ok(content
@@ -196,14 +196,25 @@ impl Deps {
         Ok(())
     }
 
-    /// Lets a mirror leave the portal room.
+    /// Lets a mirror leave the portal room; one that cannot is removed.
     pub async fn dismiss_mirror(
         &self,
         portal: &Portal,
         mut mirror: Mirror,
     ) -> Result<(), PortalError> {
         if let (true, Some(room)) = (mirror.joined, &portal.portal_room) {
-            self.homeserver.leave(&self.mirror(&mirror), room).await?;
+            if let Err(error) = self.homeserver.leave(&self.mirror(&mirror), room).await {
+                if error.class() == Class::Retry {
+                    return Err(error.into());
+                }
+                // An admin may have deactivated it. It must not stand in the way of others, nor of an end.
+                let host = self.host(portal);
+                if let Err(error) = self.homeserver.kick(&host, room, &mirror.puppet.id).await
+                    && error.class() == Class::Retry
+                {
+                    return Err(error.into());
+                }
+            }
             mirror.joined = false;
             self.store.save_mirror(portal.id, &mirror).await?;
         }

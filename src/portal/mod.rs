@@ -25,6 +25,7 @@ mod media;
 mod mirrors;
 mod offered;
 mod once;
+mod outside;
 mod portals;
 mod refusal;
 mod report;

@@ -19,9 +19,6 @@ use crate::{
 /// events that were handed over.
 const CERTAIN: usize = 40;
 
-/// How many pages are looked through for an event that seems older than the join.
-const LONGEST_LOOK: usize = 10;
-
 /// How many pages of what is given up are counted.
 const COUNTED: usize = 20;
 
@@ -93,46 +90,6 @@ fn in_turn(outbound: Vec<Event>, inbound: Vec<Event>) -> Vec<(Direction, Event)>
             inbound.next().map(|event| (Direction::Inbound, event))
         });
     }
-}
-
-/// Whether an event that seems older than the ghost's join came after it all the same: then it lies between the newest event
-/// and the join. What came before the join is not for this portal; it reaches it when another portal leads into the same room,
-/// or when the homeserver delivers something old again. Clocks of other servers differ, so time alone does not tell.
-pub(super) async fn since_join(
-    deps: &Deps,
-    portal: &Portal,
-    event: &Event,
-) -> Result<bool, PortalError> {
-    if event.origin_server_ts > portal.joined_at {
-        return Ok(true);
-    }
-    let ghost = deps.ghost(portal);
-    let mut from: Option<String> = None;
-    for _ in 0..LONGEST_LOOK {
-        let page = match deps
-            .homeserver
-            .messages(&ghost, &portal.room, from.as_deref(), 100)
-            .await
-        {
-            Ok(page) => page,
-            Err(error) if error.class() == Class::GiveUp => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        for found in page.chunk.iter().filter_map(|raw| Event::decode(raw)) {
-            if found.event_id == event.event_id {
-                return Ok(true);
-            }
-            if is_start(portal, &found) {
-                return Ok(false);
-            }
-        }
-        match page.end {
-            Some(end) if !page.chunk.is_empty() => from = Some(end),
-            _ => return Ok(false),
-        }
-    }
-    // Long after the join, so not about it: a clock that is far behind.
-    Ok(true)
 }
 
 /// Events older than this were forgotten on purpose.
@@ -240,7 +197,7 @@ fn concerns(deps: &Deps, portal: &Portal, room: &RoomId, event: &Event) -> bool 
 }
 
 /// The event before which nothing concerns the portal: the ghost's join, or the creation of the portal room.
-fn is_start(portal: &Portal, event: &Event) -> bool {
+pub(super) fn is_start(portal: &Portal, event: &Event) -> bool {
     let ghost = event.state_key.as_deref() == Some(portal.ghost.id.as_str());
     let joined = event.membership() == Some(Membership::Join)
         && event.previous_membership() != Membership::Join;

@@ -2,7 +2,7 @@
 
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 
-use super::{Done, ENCRYPTED, Relay, gaps, reconcile, sealed::still_waits};
+use super::{Done, ENCRYPTED, Relay, reconcile, sealed::still_waits};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
@@ -51,7 +51,9 @@ impl Relay {
         if event.sender == portal.ghost.id {
             return Ok(Done::default());
         }
-        if portal.state == PortalState::Joined && !gaps::since_join(deps, &portal, event).await? {
+        if portal.state == PortalState::Joined
+            && !self.since_join(deps, &portal, event, received).await?
+        {
             return Ok(Done::default());
         }
         if event.state_key.is_some() {

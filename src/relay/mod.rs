@@ -23,11 +23,12 @@ mod recent;
 mod reconcile;
 mod reopen;
 mod sealed;
+mod since;
 mod unread;
 mod watch;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -53,6 +54,19 @@ pub struct Done {
     pub target: Option<OwnedEventId>,
 }
 
+/// A missed redaction of what was not relayed (yet).
+#[derive(Debug)]
+pub struct Postponed {
+    /// On which side.
+    pub direction: Direction,
+    /// The redaction.
+    pub event: Event,
+    /// When it was found.
+    pub found: UnixMillis,
+    /// The last position that the inbox had given out by then.
+    pub position: i64,
+}
+
 /// The relay of one portal.
 #[derive(Debug)]
 pub struct Relay {
@@ -67,16 +81,17 @@ pub struct Relay {
     let_go: Option<OwnedEventId>,
     words: Option<guard::Words>,
     /// Members whose untrusted devices were explained.
-    warned: HashSet<(OwnedUserId, Trust)>,
+    warned: Recent<(OwnedUserId, Trust), ()>,
     copies: media::Copies,
     /// Whether the portal says already that nothing can be shown in it.
     said_unencryptable: bool,
+    since: Option<Box<since::Since>>,
     receipt: Option<(OwnedEventId, UnixMillis)>,
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
     pub filled: bool,
     /// Missed redactions of what was not relayed yet, but may be, from a stored transaction.
-    pub postponed: Vec<(Direction, Event)>,
+    pub postponed: Vec<Postponed>,
     /// When missed events are looked for again.
     pub watch: Watch,
     /// The tick of the lanes at which everything that this portal had handled was durable.
@@ -85,6 +100,9 @@ pub struct Relay {
 
 /// Mirrors that a portal keeps in memory.
 const MIRRORS: usize = 128;
+
+/// Members of whom a portal remembers that their untrusted devices were explained.
+const WARNED: usize = 256;
 
 /// New links that a portal keeps in memory: all of those that a lane handles before they are written, and some.
 const LINKS: usize = 2 * UNWRITTEN + 8;
@@ -112,10 +130,11 @@ impl Relay {
             read: Recent::new(READ),
             guards,
             words: None,
-            warned: HashSet::new(),
+            warned: Recent::new(WARNED),
             copies: media::Copies::default(),
             said_unencryptable: false,
             let_go: None,
+            since: None,
             receipt: None,
             receipt_at: 0,
             filled: false,
@@ -131,6 +150,7 @@ impl Relay {
         self.read.trim(IDLE);
         self.settle();
         self.words = None;
+        self.forget_since();
     }
 
     /// Everything is durable: new links can be read from the store, and all but the last leave the memory.

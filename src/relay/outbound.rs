@@ -225,7 +225,11 @@ impl Relay {
                     .portals
                     .update(portal.id, |portal| {
                         portal.user_joined = false;
-                        if matches!(portal.state, PortalState::Joined | PortalState::Knocking) {
+                        // A join that is under way sees it, and ends.
+                        if matches!(
+                            portal.state,
+                            PortalState::Joining | PortalState::Joined | PortalState::Knocking
+                        ) {
                             portal.state = PortalState::Leaving;
                         }
                     })

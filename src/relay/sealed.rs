@@ -221,11 +221,13 @@ impl Relay {
             Trust::ChangedIdentity => "comes from somebody whose identity has changed",
             _ => "comes from a device that is not known, or not any more",
         };
-        if self.warned.insert((event.sender.clone(), event.trust)) {
+        let about = (event.sender.clone(), event.trust);
+        if self.warned.get(&about).is_none() {
             let text = format!("⚠ What is marked so here {why}.");
             let leg = format!("trust:{:?}", event.trust);
             let source = event.event_id.clone();
             self.tell(deps, portal, &source, &leg, &text).await?;
+            self.warned.put(about, ());
         }
         Ok(content.marked("⚠"))
     }

@@ -14,6 +14,8 @@ const EVERY: u64 = 60_000;
 const EVERY_WARY: u64 = 250;
 /// How long one reason lasts.
 const WARY: u64 = 120_000;
+/// So many looks that find nothing are made as often; then each waits twice as long as the one before it.
+const PATIENT: u32 = 20;
 /// An event that is this much older than its arrival is a reason.
 const LATE: u64 = 5_000;
 
@@ -26,6 +28,8 @@ pub struct Watch {
     looked: UnixMillis,
     wary_since: UnixMillis,
     wary_until: UnixMillis,
+    /// How many looks in a row found nothing, since there is reason to expect holes.
+    fruitless: u32,
 }
 
 impl Watch {
@@ -41,14 +45,24 @@ impl Watch {
         if received.saturating_sub(sent) > LATE {
             self.be_wary(now);
         }
-        let wary = now < self.wary_until.max(also_wary_until);
-        now.saturating_sub(self.looked) >= if wary { EVERY_WARY } else { EVERY }
+        let every = if now < also_wary_until {
+            EVERY_WARY
+        } else if now < self.wary_until {
+            // Any server may make its events late, for as long as it likes.
+            let doublings = self.fruitless.saturating_sub(PATIENT);
+            EVERY_WARY.saturating_mul(1 << doublings.min(16)).min(EVERY)
+        } else {
+            EVERY
+        };
+        now.saturating_sub(self.looked) >= every
     }
 
     /// Notes a look, and whether it found anything.
     pub fn looked(&mut self, now: UnixMillis, found: bool) {
         self.looked = now;
+        self.fruitless = self.fruitless.saturating_add(1);
         if found {
+            self.fruitless = 0;
             self.be_wary(now);
         }
     }
@@ -68,6 +82,7 @@ impl Watch {
     fn be_wary(&mut self, now: UnixMillis) {
         if now >= self.wary_until {
             self.wary_since = now;
+            self.fruitless = 0;
         }
         self.wary_until = now + WARY;
     }
@@ -109,5 +124,27 @@ mod tests {
             watch.is_due(now + 2000 + WARY, now + WARY, now + WARY, now + 3000 + WARY),
             "all are"
         );
+    }
+
+    #[test]
+    fn a_flood_of_late_events_costs_few_looks() {
+        let mut watch = Watch::default();
+        let start = 1_000_000_000;
+        watch.looked(start, false);
+        let looks = |watch: &mut Watch, from: UnixMillis, found: bool| {
+            let due = |step: &UnixMillis| {
+                let now = from + step * 100;
+                let due = watch.is_due(now, 0, now, 0);
+                if due {
+                    watch.looked(now, found);
+                }
+                due
+            };
+            (0..36_000).filter(due).count()
+        };
+        let fruitless = looks(&mut watch, start, false);
+        assert!((60..120).contains(&fruitless), "{fruitless} in an hour");
+        let fruitful = looks(&mut watch, start + 3_600_000, true);
+        assert!(fruitful > 5_000, "{fruitful} in an hour");
     }
 }

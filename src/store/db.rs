@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    fn migrations(self) -> &'static Migrator {
+    pub(super) fn migrations(self) -> &'static Migrator {
         match self {
             Self::Sqlite => &SQLITE_MIGRATIONS,
             Self::Postgres => &POSTGRES_MIGRATIONS,
@@ -307,7 +307,7 @@ pub(super) async fn beside(url: &str) -> Result<AnyConnection, StoreError> {
     Ok(options.connect().await?)
 }
 
-fn options(url: &str) -> Result<(Engine, AnyConnectOptions), StoreError> {
+pub(super) fn options(url: &str) -> Result<(Engine, AnyConnectOptions), StoreError> {
     sqlx::any::install_default_drivers();
     let engine = Engine::of(url)?;
     let options = AnyConnectOptions::from_str(url)?.disable_statement_logging();

@@ -33,6 +33,11 @@ impl Store {
         Ok(seq)
     }
 
+    /// The last position that was given out.
+    pub async fn inbox_position(&self) -> i64 {
+        *self.0.next_seq.lock().await - 1
+    }
+
     /// Up to `limit` transactions after position `after`, oldest first.
     pub async fn inbox_after(&self, after: i64, limit: u32) -> Result<Vec<InboxEntry>, StoreError> {
         let rows: Vec<(i64, Vec<u8>)> =

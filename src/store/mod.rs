@@ -15,6 +15,7 @@
 mod chunks;
 mod crypto;
 mod db;
+mod examine;
 mod forget;
 mod group;
 mod held;
@@ -48,6 +49,7 @@ use ruma::UserId;
 use sqlx::Connection as _;
 
 pub use crypto::{BLOCK, Block, CryptoStore, NotShared};
+pub use examine::Schema;
 pub use invites::*;
 pub use links::{Committing, Source};
 pub use marks::*;

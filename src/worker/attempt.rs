@@ -28,7 +28,7 @@ pub(super) async fn step(
     let deps = &lanes.deps;
     let mut attempts = 0;
     loop {
-        let permit = lanes.slots.acquire().await.ok()?;
+        let permit = lanes.turn(id).await?;
         // Boxed: a lane that waits keeps no room for what a step needs, which is much.
         let result = Box::pin(once(lanes, id, relay, direction, event, received)).await;
         drop(permit);

@@ -33,11 +33,18 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
     let id = PortalId(id);
     let mut outcome = Outcome::new(0);
-    while let Some(items) = lanes.take(&key, BATCH, false) {
+    loop {
+        let Some(items) = lanes.take(&key, BATCH, false) else {
+            if lanes.catches_up(&key).await && !lanes.stop.is_cancelled() {
+                continue;
+            }
+            return;
+        };
         let asked: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
-        let handled = handled(lanes, id, &asked).await;
-        for item in items {
-            if !handled.contains(&item.event.event_id) {
+        let mut handled = handled(lanes, id, &asked).await;
+        drop(items);
+        while let Some(item) = lanes.next(&key) {
+            if handled.insert(item.event.event_id.clone()) {
                 if persist(lanes, None, || {
                     answer(lanes, room, &item.event, item.received)
                 })

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use ruma::{OwnedRoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +22,13 @@ use crate::{
     event::{Event, Membership},
     portal::Deps,
     pseudonym::Role,
-    store::{Batch, Direction, PortalId, Route, Source, StoreError},
+    store::{Batch, Direction, InboxEntry, PortalId, Route, Source, StoreError},
 };
 
 /// Rooms whose route is remembered.
 const REMEMBERED: usize = 20_000;
+/// Transactions that are read from the store at once.
+const PAGE: u32 = 8;
 
 /// Hands stored transactions to the lanes, oldest first.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub struct Dispatcher {
     lanes: Arc<Lanes>,
     arrivals: Arrivals,
     last: i64,
+    /// Whether there may be more in the store after `last`.
+    from_store: bool,
+    /// After which position the dispatcher goes on that went back for lanes that were behind.
+    back: Option<i64>,
     routes: HashMap<OwnedRoomId, Route>,
     epoch: u64,
 }
@@ -54,6 +61,8 @@ impl Dispatcher {
                 lanes,
                 arrivals,
                 last: 0,
+                from_store: true,
+                back: None,
                 routes: HashMap::new(),
                 epoch: 0,
             },
@@ -63,69 +72,88 @@ impl Dispatcher {
 
     /// Runs until cancelled: first what is left from before, then what arrives.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut from_store = true;
         loop {
-            if from_store {
-                match stop.run_until_cancelled(self.catch_up()).await {
-                    None => return,
-                    Some(Ok(())) => from_store = false,
-                    Some(Err(error)) => {
-                        tracing::error!(%error, "the inbox cannot be read; trying again");
-                        self.deps.clock.sleep(Duration::from_secs(1)).await;
-                        continue;
+            match stop.run_until_cancelled(self.advance()).await {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::error!(%error, "stored transactions cannot be read or routed; trying again");
+                    self.from_store = true;
+                    let pause = self.deps.clock.sleep(Duration::from_secs(1));
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return;
                     }
                 }
             }
-            let Some(arrival) = stop.run_until_cancelled(self.arrivals.next()).await else {
-                return;
-            };
-            let Some(arrival) = arrival else {
-                from_store = true;
-                continue;
-            };
-            if arrival.seq <= self.last {
-                continue;
-            }
-            if arrival.seq != self.last + 1 {
-                from_store = true;
-                continue;
-            }
-            let space = self.lanes.wait_for_space();
-            if stop.run_until_cancelled(space).await.is_none() {
-                return;
-            }
-            if let Err(error) = self.dispatch(arrival).await {
-                tracing::error!(%error, "a transaction cannot be routed; trying again");
-                from_store = true;
-            }
         }
     }
 
-    /// Reads transactions from the store until there are none.
+    /// Some steps: of what it went back for, and of what is new.
+    async fn advance(&mut self) -> Result<(), StoreError> {
+        self.go_back().await?;
+        if self.from_store {
+            return self.catch_up().await;
+        }
+        let arrival = if self.back.is_some() {
+            self.arrivals.next().now_or_never()
+        } else {
+            tokio::select! {
+                arrival = self.arrivals.next() => Some(arrival),
+                () = self.lanes.asking.notified() => None,
+            }
+        };
+        match arrival {
+            Some(Some(arrival)) if arrival.seq == self.last + 1 => {
+                self.lanes.wait_for_space().await;
+                self.dispatch(arrival, false).await?;
+            }
+            Some(Some(arrival)) if arrival.seq <= self.last => {}
+            Some(_) => self.from_store = true,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Reads some transactions from the store, if there are more.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        loop {
-            self.lanes.wait_for_space().await;
-            let entries = self.deps.store.inbox_after(self.last, 8).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            for entry in entries {
-                let events = decode(&entry.body)
-                    .map(|(events, _)| events)
-                    .unwrap_or_default();
-                self.dispatch(Arrival {
-                    seq: entry.seq,
-                    received: entry.received,
-                    events,
-                    room: None,
-                })
-                .await?;
-            }
+        self.lanes.wait_for_space().await;
+        let entries = self.deps.store.inbox_after(self.last, PAGE).await?;
+        self.from_store = !entries.is_empty();
+        for entry in entries {
+            self.dispatch(stored(&entry), false).await?;
         }
+        Ok(())
     }
 
-    /// Gives each event to the lanes that it concerns.
-    async fn dispatch(&mut self, arrival: Arrival) -> Result<(), StoreError> {
+    /// Dispatches some of what lanes that were behind lack, up to where the dispatcher is.
+    async fn go_back(&mut self) -> Result<(), StoreError> {
+        self.back = self.lanes.gather(self.back);
+        let Some(after) = self.back else {
+            return Ok(());
+        };
+        if !self.lanes.anybody_takes_part() {
+            // All have as much as they may, and ask for the rest.
+            self.back = None;
+            self.lanes.caught_up();
+            return Ok(());
+        }
+        self.lanes.wait_for_space().await;
+        let mut entries = self.deps.store.inbox_after(after, PAGE).await?;
+        entries.retain(|entry| entry.seq <= self.last);
+        if entries.is_empty() {
+            self.back = None;
+            self.lanes.caught_up();
+        }
+        for entry in entries {
+            self.dispatch(stored(&entry), true).await?;
+            self.back = Some(entry.seq);
+        }
+        Ok(())
+    }
+
+    /// Gives each event to the lanes that it concerns. `again`: the dispatcher went back. What is of no lane that it went back
+    /// for is left out then; the rest is given to all that it concerns, as after a start: who had it before finds its link.
+    async fn dispatch(&mut self, arrival: Arrival, again: bool) -> Result<(), StoreError> {
         let mut items: Vec<(LaneKey, Direction, Arc<Event>)> =
             Vec::with_capacity(arrival.events.len());
         for event in arrival.events {
@@ -169,9 +197,12 @@ impl Dispatcher {
             };
             self.deps.store.commit(&batch).await?;
         }
+        if again && !self.lanes.take_part(items.iter().map(|(key, ..)| key)) {
+            return Ok(());
+        }
         let looks = self.look(&items).await;
         // Only now: what failed is read from the store once more.
-        self.last = arrival.seq;
+        self.last = self.last.max(arrival.seq);
         let transaction = Transaction::new(arrival.seq, items.len());
         for ((key, direction, event), look) in items.into_iter().zip(looks) {
             let item = Item {
@@ -181,8 +212,9 @@ impl Dispatcher {
                 look,
                 transaction: transaction.clone(),
             };
-            self.lanes.push(key, item);
+            self.lanes.push(key, item, again);
         }
+        self.lanes.dispatched.store(self.last, Ordering::SeqCst);
         Ok(())
     }
 
@@ -242,5 +274,16 @@ impl Dispatcher {
             self.routes.insert(event.room_id.clone(), route.clone());
         }
         Ok(route)
+    }
+}
+
+/// A stored transaction, as if it arrived.
+fn stored(entry: &InboxEntry) -> Arrival {
+    let events = decode(&entry.body).map(|(events, _)| events);
+    Arrival {
+        seq: entry.seq,
+        received: entry.received,
+        events: events.unwrap_or_default(),
+        room: None,
     }
 }

@@ -21,7 +21,8 @@ const PAGE: u32 = 64;
 const LOOK: Duration = Duration::from_mins(1);
 /// How many users' turns the ghosts have that leave, and as many the looks for late keys.
 const WITHDRAWING: u8 = 3;
-/// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day).
+/// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day). A ghost that is to leave
+/// leaves, whenever that may be.
 const GIVE_UP: u32 = 100;
 
 /// The same for one job. What looks for a late key counts its looks: they are no failures, and go on for two weeks.
@@ -193,19 +194,24 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.look_again(portal);
             deps.store.finish_job(job.id).await
         }
-        Err(error) if error.class() == Class::GiveUp || job.attempts >= most(&job.task) => {
+        Err(error) if is_hopeless(&job, &error) => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {
                 tracing::warn!(attempts = job.attempts, "a job was given up");
             }
-            if let Task::Join(task) = &mut job.task {
-                match join::abandon(deps, task).await {
-                    // Its room may have been made, and used, before that was known.
-                    Ok(Some(portal)) => lanes.visit(portal),
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "the end of a join could not be told");
-                    }
+            let told = match &mut job.task {
+                Task::Join(task) => join::abandon(deps, task).await,
+                Task::Invite(task) => ask::abandon(deps, task).await.map(|()| None),
+                Task::Create(task) => create::abandon(deps, task).await.map(|()| None),
+                // Nobody waits for these.
+                _ => Ok(None),
+            };
+            match told {
+                // Its room may have been made, and used, before that was known.
+                Ok(Some(portal)) => lanes.visit(portal),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the end of a job could not be told");
                 }
             }
             deps.store.finish_job(job.id).await
@@ -217,11 +223,12 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
         // A look for a key that was ended, or changed, while it ran is not put back.
         Ok(Outcome::Later) | Err(_) if was_changed(deps, before.as_ref()).await => Ok(()),
         Ok(Outcome::Later | Outcome::Again) | Err(_) => {
-            // A key that is late may be so for days.
-            let longest = if matches!(job.task, Task::Reopen(_) | Task::Look { .. }) {
-                11
-            } else {
-                9
+            let longest = match job.task {
+                // A key that is late may be so for days.
+                Task::Reopen(_) | Task::Look { .. } => 11,
+                // Whatever is in the way of it stays there.
+                Task::Leave { .. } if job.attempts >= GIVE_UP => 12,
+                _ => 9,
             };
             let wait = 1000 * (1u64 << job.attempts.min(longest));
             job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
@@ -238,6 +245,15 @@ async fn was_changed(deps: &Deps, before: Option<&Job>) -> bool {
     let Some(before) = before else { return false };
     let now = deps.store.job(before.id).await;
     now.is_ok_and(|now| now.as_ref() != Some(before))
+}
+
+/// Whether a job is given up. One by which a ghost leaves never is, as long as there is the ghost: its user was told that it leaves.
+fn is_hopeless(job: &Job, error: &PortalError) -> bool {
+    match (&job.task, error) {
+        (_, PortalError::Gone) => true,
+        (Task::Leave { .. }, _) => false,
+        _ => error.class() == Class::GiveUp || job.attempts >= most(&job.task),
+    }
 }
 
 /// Makes a device anew, if that it is lost is what is wrong: one of a portal that the job is about.
@@ -263,18 +279,39 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::homeserver;
 
     #[test]
-    fn looks_for_a_late_key_are_no_failures() {
-        let look = Task::Look {
-            portal: PortalId([0; 16]),
+    fn a_ghost_that_is_to_leave_is_never_given_up() {
+        let portal = PortalId([1; 16]);
+        let job = |attempts, task| Job {
+            id: [0; 16],
+            due: 0,
+            attempts,
+            task,
         };
-        assert!(most(&look) > relay::LOOKS);
-        let leave = Task::Leave {
-            portal: PortalId([0; 16]),
-            forget: false,
-            report: None,
+        let leave = |attempts| {
+            let (forget, report) = (true, None);
+            let task = Task::Leave {
+                portal,
+                forget,
+                report,
+            };
+            job(attempts, task)
         };
-        assert_eq!(most(&leave), GIVE_UP);
+        let look = |attempts| job(attempts, Task::Look { portal });
+        let passes = || PortalError::NotReady;
+        let refused = || PortalError::Homeserver(homeserver::Error::Answer("odd"));
+        assert_eq!(refused().class(), Class::GiveUp);
+        for (job, error, expected) in [
+            (look(relay::LOOKS + GIVE_UP - 1), passes(), false),
+            (look(relay::LOOKS + GIVE_UP), passes(), true),
+            (look(1), refused(), true),
+            (leave(GIVE_UP * 100), passes(), false),
+            (leave(1), refused(), false),
+            (leave(1), PortalError::Gone, true),
+        ] {
+            assert_eq!(is_hopeless(&job, &error), expected, "{job:?} {error}");
+        }
     }
 }

@@ -46,6 +46,9 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 }
                 continue;
             }
+            if lanes.catches_up(&key).await {
+                continue;
+            }
             // Between the two looks an event may have come; then the lane goes on.
             match lanes.end(&key, id, relay) {
                 Some(back) => relay = back,
@@ -60,7 +63,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 break;
             }
         }
-        if looks_again(lanes, &mut relay, &items) {
+        if looks_again(lanes, id, &mut relay, &items) {
             relay.filled = false;
             fill(lanes, id, &mut relay, &mut outcome).await;
             if lanes.stop.is_cancelled() {
@@ -70,7 +73,8 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         let unknown = items.iter().filter(|item| !outcome.seen.knows(item));
         let asked: Vec<&EventId> = unknown.map(|item| &*item.event.event_id).collect();
         let handled = handled(lanes, id, &asked).await;
-        for item in items {
+        drop(items);
+        while let Some(item) = lanes.next(&key) {
             let owed = relay.owes_receipt();
             if lanes.stop.is_cancelled() {
                 break 'lane;

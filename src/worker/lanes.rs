@@ -1,10 +1,10 @@
 //! The lanes: one queue per portal or direct chat, each worked off by at most one task at a time.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use ruma::OwnedRoomId;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{direct, lane, seen::Look, ticket::Transaction};
+use super::{direct, lane, queue::Queue, seen::Look, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -45,14 +45,6 @@ pub(super) struct Item {
 /// Relays of idle portals that stay in memory with what they remember.
 const REMEMBERED: usize = 4096;
 
-/// What waits in a lane that runs.
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    /// Rung with each event.
-    news: Arc<Notify>,
-}
-
 /// All lanes.
 #[derive(Debug)]
 pub struct Lanes {
@@ -62,12 +54,19 @@ pub struct Lanes {
     pub(super) stop: CancellationToken,
     /// Whether missed events are fetched when a lane first runs.
     pub(super) fill_gaps: bool,
-    queues: Mutex<HashMap<LaneKey, Queue>>,
+    pub(super) queues: Mutex<HashMap<LaneKey, Queue>>,
     relays: Mutex<Relays>,
     guards: Guards,
-    depth: AtomicUsize,
-    limit: usize,
-    space: Notify,
+    pub(super) depth: AtomicUsize,
+    pub(super) limit: usize,
+    pub(super) space: Notify,
+    /// The last position that was dispatched.
+    pub(super) dispatched: AtomicI64,
+    /// Since when the memory has been full, more or less; 0: it is not.
+    pub(super) full_since: AtomicU64,
+    /// Whether a lane asks for what it lacks, and what is rung then.
+    pub(super) asked: AtomicBool,
+    pub(super) asking: Notify,
     /// Until when every portal expects holes, because the homeserver failed lately.
     wary_until: AtomicU64,
     tasks: TaskTracker,
@@ -110,6 +109,10 @@ impl Lanes {
             guards: Guards::default(),
             depth: AtomicUsize::new(0),
             space: Notify::new(),
+            dispatched: AtomicI64::new(0),
+            full_since: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
+            asking: Notify::new(),
             wary_until: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             tick: AtomicU64::new(1),
@@ -121,24 +124,23 @@ impl Lanes {
         self.tick.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// Appends an event to a lane and wakes it.
-    pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item) {
-        let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("vizard_lane_depth").set(depth as f64);
+    /// Appends an event to a lane and wakes it. A lane that is behind gets it only when the dispatcher went back (`again`).
+    pub(super) fn push(self: &Arc<Self>, key: LaneKey, item: Item, again: bool) {
         let mut queues = lock(&self.queues);
-        if let Some(queue) = queues.get_mut(&key) {
-            queue.items.push_back(item);
-            queue.news.notify_one();
-            return;
+        let new = !queues.contains_key(&key);
+        let queue = queues
+            .entry(key.clone())
+            .or_insert_with(|| Queue::new(self.deps.clock.now()));
+        let pushed = queue.push(item, again, self.share());
+        // Before anybody can take it.
+        if pushed {
+            let depth = self.depth.fetch_add(1, Ordering::SeqCst) + 1;
+            show_depth(depth);
         }
-        let queue = Queue {
-            items: VecDeque::from([item]),
-            ..Queue::default()
-        };
-        queues.insert(key.clone(), queue);
         drop(queues);
-        self.wake(key);
+        if new {
+            self.wake(key);
+        }
     }
 
     /// Starts a lane that has nothing to do, so that it looks for missed events.
@@ -155,7 +157,7 @@ impl Lanes {
             return;
         }
         drop(relays);
-        queues.insert(key.clone(), Queue::default());
+        queues.insert(key.clone(), Queue::new(self.deps.clock.now()));
         drop(queues);
         self.wake(key);
     }
@@ -182,26 +184,36 @@ impl Lanes {
         });
     }
 
-    /// The next events of a lane, at most `limit`. `None`: it is empty. Then, unless the caller means to `keep` it,
-    /// the lane ends, and the next event starts it anew.
+    /// Shows the next events of a lane, at most `limit`; [`Lanes::next`] gives them out. `None`: it is empty. Then, unless the
+    /// caller means to `keep` it, the lane ends, and the next event starts it anew; but not if it is behind.
     pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
-        if queue.items.is_empty() {
-            if !keep {
-                queues.remove(key);
-            }
-            return None;
+        if !queue.is_empty() {
+            return Some(queue.take(limit, self.deps.clock.now()));
         }
-        let count = queue.items.len().min(limit);
-        Some(queue.items.drain(..count).collect())
+        if queue.is_behind() {
+            if queue.ask() {
+                drop(queues);
+                self.ask();
+            }
+        } else if !keep {
+            queues.remove(key);
+        }
+        None
+    }
+
+    /// The next event of those that were shown, if they are still to be handled.
+    pub(super) fn next(&self, key: &LaneKey) -> Option<Item> {
+        let now = self.deps.clock.now();
+        lock(&self.queues).get_mut(key)?.next(now)
     }
 
     /// Rung when a lane that is empty gets an event. `None`: it has some.
     pub(super) fn news(&self, key: &LaneKey) -> Option<Arc<Notify>> {
         let queues = lock(&self.queues);
         let queue = queues.get(key)?;
-        queue.items.is_empty().then(|| queue.news.clone())
+        queue.is_empty().then(|| queue.news.clone())
     }
 
     /// Waits until a lane has events, at most `longest`, and not at all once the process stops. May return early.
@@ -213,28 +225,6 @@ impl Lanes {
             () = news.notified() => {}
             () = self.stop.cancelled() => {}
             () = self.deps.clock.sleep(longest) => {}
-        }
-    }
-
-    /// Notes that events left memory.
-    pub(super) fn finished(&self, count: usize) {
-        let before = self.depth.fetch_sub(count, Ordering::SeqCst);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("vizard_lane_depth").set(before.saturating_sub(count) as f64);
-        if before >= self.limit && before - count < self.limit {
-            self.space.notify_one();
-        }
-    }
-
-    /// Whether as many events are in memory as may be.
-    pub(super) fn is_full(&self) -> bool {
-        self.depth.load(Ordering::SeqCst) >= self.limit
-    }
-
-    /// Waits until there is room in memory.
-    pub(super) async fn wait_for_space(&self) {
-        while self.is_full() {
-            self.space.notified().await;
         }
     }
 
@@ -275,7 +265,10 @@ impl Lanes {
     /// Ends an empty lane, of which everything is durable, and keeps its relay; gives the relay back if an event came meanwhile.
     pub(super) fn end(&self, key: &LaneKey, portal: PortalId, mut relay: Relay) -> Option<Relay> {
         let mut queues = lock(&self.queues);
-        if queues.get(key).is_some_and(|queue| !queue.items.is_empty()) {
+        if queues
+            .get(key)
+            .is_some_and(|queue| !queue.is_empty() || queue.is_behind())
+        {
             return Some(relay);
         }
         let mut relays = lock(&self.relays);
@@ -325,6 +318,12 @@ impl Lanes {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Shows how many events are in memory.
+pub(super) fn show_depth(depth: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    metrics::gauge!("vizard_lane_depth").set(depth as f64);
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,15 +13,23 @@ use super::{
 use crate::{
     event::Event,
     portal::PortalError,
-    relay::{Relay, gaps},
-    store::{Direction, PortalId, PortalState},
+    relay::{Postponed, Relay, gaps},
+    store::{Direction, Link, PortalId, PortalState},
 };
 
 /// How often missed events are looked for again while there are more each time.
 const SETTLING_LOOKS: usize = 10;
 
+/// How long a transaction may be on its way, in milliseconds: the homeserver made it before something in it was redacted.
+const ON_ITS_WAY: u64 = 120_000;
+
 /// Whether what was missed is to be looked for before these events are handled. Only events of other servers can follow a hole.
-pub(super) fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item]) -> bool {
+pub(super) fn looks_again(
+    lanes: &Arc<Lanes>,
+    id: PortalId,
+    relay: &mut Relay,
+    items: &[Item],
+) -> bool {
     let deps = &lanes.deps;
     let (now, wary_until) = (deps.clock.now(), lanes.wary_until());
     lanes.fill_gaps
@@ -36,6 +44,8 @@ pub(super) fn looks_again(lanes: &Arc<Lanes>, relay: &mut Relay, items: &[Item])
                     .watch
                     .is_due(now, item.event.origin_server_ts, item.received, wary_until)
             })
+        // What waits in the inbox alone would look as if it were missing, and be too much to fetch.
+        && !lanes.is_behind(id)
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
@@ -106,7 +116,7 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
     let postponed: HashSet<OwnedEventId> = relay
         .postponed
         .iter()
-        .map(|(_, event)| event.event_id.clone())
+        .map(|late| late.event.event_id.clone())
         .collect();
     let new = |(_, event): &(Direction, Event)| !postponed.contains(&event.event_id);
     missed.events.retain(new);
@@ -152,7 +162,16 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
     }
     for (direction, event) in missed {
         if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
-            relay.postponed.push((direction, event));
+            let (found, position) = (
+                lanes.deps.clock.now(),
+                lanes.deps.store.inbox_position().await,
+            );
+            relay.postponed.push(Postponed {
+                direction,
+                event,
+                found,
+                position,
+            });
             continue;
         }
         if !fetched(lanes, id, relay, outcome, direction, &event).await {
@@ -195,16 +214,30 @@ pub(super) async fn postponed(
 }
 
 async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
-    outcome.commit(lanes).await;
-    for (direction, event) in std::mem::take(&mut relay.postponed) {
-        if !known(lanes, relay, &event).await {
-            relay.postponed.push((direction, event));
-        } else if !handled_now(lanes, id, &event).await
-            && !fetched(lanes, id, relay, outcome, direction, &event).await
-        {
-            return;
+    for late in std::mem::take(&mut relay.postponed) {
+        if known(lanes, relay, &late.event).await {
+            outcome.commit(lanes).await;
+            if !handled_now(lanes, id, &late.event).await
+                && !fetched(lanes, id, relay, outcome, late.direction, &late.event).await
+            {
+                return;
+            }
+        } else if is_void(lanes, id, &late) {
+            // Noted, or each look would find it again.
+            let source = lanes.deps.store.source(id, &late.event.event_id);
+            let link = Link::of(&late.event, late.direction, None);
+            outcome.note(lanes, id, source, link);
+        } else {
+            relay.postponed.push(late);
         }
     }
+}
+
+/// Whether what a redaction redacts never comes any more: it was in no transaction that was stored when the redaction was found,
+/// nor in one that was on its way then.
+fn is_void(lanes: &Lanes, id: PortalId, late: &Postponed) -> bool {
+    let waited = lanes.deps.clock.now().saturating_sub(late.found);
+    waited >= ON_ITS_WAY && !lanes.stop.is_cancelled() && lanes.has_handled(id, late.position)
 }
 
 async fn handled_now(lanes: &Arc<Lanes>, id: PortalId, event: &Event) -> bool {

@@ -7,11 +7,13 @@
 //! ```
 //!
 //! A transaction is stored before it is answered, and removed when every lane it concerned has durably noted what became of
-//! its events. Lanes run concurrently; within one lane everything happens in order. Nothing here knows how a message is
+//! its events. Lanes run concurrently; within one lane everything happens in order; one that does not go on keeps the others from
+//! nothing (`queue`). Nothing here knows how a message is
 //! rewritten or sent.
 
 mod attempt;
 mod backoff;
+mod behind;
 mod direct;
 mod dispatcher;
 mod hints;
@@ -21,6 +23,7 @@ mod lane;
 mod lanes;
 mod missed;
 mod outcome;
+mod queue;
 mod seen;
 mod ticket;
 mod turns;

@@ -20,6 +20,11 @@ impl Transaction {
             open: AtomicUsize::new(open),
         })
     }
+
+    /// Its position in the inbox.
+    pub(super) fn seq(&self) -> i64 {
+        self.seq
+    }
 }
 
 /// Counts how many open parts of each transaction a commit covers.

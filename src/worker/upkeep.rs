@@ -1,4 +1,4 @@
-//! Housekeeping: a slow visit to every portal for missed events, old links, expired escrow, and a ping when the homeserver has
+//! Housekeeping: a slow visit to every portal for missed events and lost memberships, old links, expired escrow, and a ping when the homeserver has
 //! been silent.
 
 use std::{
@@ -12,7 +12,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::Lanes;
-use crate::portal::{Deps, sent};
+use crate::{
+    portal::{Deps, sent},
+    store::PortalId,
+};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -64,11 +67,14 @@ async fn ping(deps: &Deps, heard: &AtomicU64) {
 /// Visits every portal once after the start, in random order and at random times, so that the requests of one user's ghosts do
 /// not stand together. A portal that something happens in is visited at once, by its lane.
 async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
-    if !lanes.fill_gaps {
-        return;
-    }
-    let Ok(mut portals) = deps.store.portal_ids().await else {
-        return;
+    let mut portals = loop {
+        match deps.store.portal_ids().await {
+            Ok(portals) => break portals,
+            Err(error) => {
+                tracing::warn!(%error, "the portals cannot be read; trying again");
+                deps.clock.sleep(Duration::from_millis(MINUTE / 2)).await;
+            }
+        }
     };
     let pause = (HOUR / (portals.len() as u64 + 1)).min(10_000);
     while !portals.is_empty() {
@@ -76,12 +82,24 @@ async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
             .sleep(Duration::from_millis(deps.rng.below(pause * 2 + 1)))
             .await;
         let index = usize::try_from(deps.rng.below(portals.len() as u64)).unwrap_or(0);
-        lanes.visit(portals.swap_remove(index));
+        let portal = portals.swap_remove(index);
+        if lanes.fill_gaps {
+            lanes.visit(portal);
+        }
+        notice_removal(deps, portal).await;
+    }
+}
+
+/// Looks whether a ghost is still in its room.
+async fn notice_removal(deps: &Deps, portal: PortalId) {
+    if let Err(error) = deps.notice_removal(portal).await {
+        tracing::debug!(class = ?error.class(), "whether a ghost is in its room could not be asked");
     }
 }
 
 /// Lets every device fetch what waits for it about once a day, in random order: room keys that were shared with it, and whether
-/// it needs new one-time keys. A device that is used does so by itself.
+/// it needs new one-time keys. A device that is used does so by itself. On the same way it is seen whether the ghost is in its
+/// room.
 async fn refresh(deps: &Deps) {
     loop {
         let mut portals = deps.store.portal_ids().await.unwrap_or_default();
@@ -91,9 +109,11 @@ async fn refresh(deps: &Deps) {
                 .sleep(Duration::from_millis(deps.rng.below(pause * 2 + 1)))
                 .await;
             let index = usize::try_from(deps.rng.below(portals.len() as u64)).unwrap_or(0);
-            if let Err(error) = deps.refresh_devices(portals.swap_remove(index)).await {
+            let portal = portals.swap_remove(index);
+            if let Err(error) = deps.refresh_devices(portal).await {
                 tracing::debug!(class = ?error.class(), "a portal's devices could not sync");
             }
+            notice_removal(deps, portal).await;
         }
         deps.clock.sleep(Duration::from_millis(pause)).await;
     }

@@ -1,5 +1,7 @@
 //! The house rules, read from the source: imports go downward, SQL and clocks stay where they belong.
 
+mod code;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -83,14 +85,9 @@ fn sources() -> Vec<(String, PathBuf, String)> {
         .collect()
 }
 
-/// The modules that a source names as `crate::module`, in `use` groups too. Comments do not count.
+/// The modules that a source's code names as `crate::module`, in `use` groups too.
 fn imports(text: &str) -> Vec<String> {
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: String = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
+    let code = code::code(text);
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -190,37 +187,62 @@ fn an_upward_import_is_found() {
         Vec::<String>::new()
     );
     assert_eq!(violations("nowhere", "").len(), 1);
+    assert_eq!(
+        violations("store", "#[cfg(test)]\nmod tests;\nuse crate::bot::Call;"),
+        ["store imports bot"]
+    );
+}
+
+/// What, where it may stand, why.
+const PLACES: &[(&str, &[&str], &str)] = &[
+    ("sqlx::", &["store"], "all SQL is in store"),
+    (
+        "reqwest::",
+        &["homeserver", "peer"],
+        "all Matrix HTTP is in homeserver, and other Vizards are asked by peer",
+    ),
+    ("SystemTime::now", &["clock"], "time comes from clock"),
+    ("rand::", &["rng"], "randomness comes from rng"),
+    ("axum::", &["http", "app", "cli"], "the listener is in http"),
+];
+
+/// What stands in a module's code and should not.
+fn misplaced(module: &str, text: &str) -> Vec<String> {
+    let code = code::code(text);
+    PLACES
+        .iter()
+        .filter(|(what, homes, _)| code.contains(what) && !homes.contains(&module))
+        .map(|(what, _, why)| format!("{what} ({why})"))
+        .collect()
 }
 
 #[test]
 fn each_thing_stays_in_its_place() {
-    // (what, where it may stand, why)
-    let rules: &[(&str, &[&str], &str)] = &[
-        ("sqlx::", &["store"], "all SQL is in store"),
-        (
-            "reqwest::",
-            &["homeserver", "peer"],
-            "all Matrix HTTP is in homeserver, and other Vizards are asked by peer",
-        ),
-        ("SystemTime::now", &["clock"], "time comes from clock"),
-        ("rand::", &["rng"], "randomness comes from rng"),
-        ("axum::", &["http", "app", "cli"], "the listener is in http"),
-    ];
     let mut found = Vec::new();
     for (module, path, text) in sources() {
         let tests_only =
             path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
-        for (what, homes, why) in rules {
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let stands = code.lines().any(|line| {
-                !line.trim_start().starts_with("//") && !line.contains('"') && line.contains(what)
-            });
-            if stands && !tests_only && !homes.contains(&module.as_str()) {
-                found.push(format!("{}: {what} ({why})", path.display()));
-            }
+        if !tests_only {
+            let misplaced = misplaced(&module, &text).into_iter();
+            found.extend(misplaced.map(|what| format!("{}: {what}", path.display())));
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn what_is_misplaced_is_found() {
+    let count = |module, text| misplaced(module, text).len();
+    assert_eq!(count("relay", r#"let a = sqlx::query("SELECT 1");"#), 1);
+    assert_eq!(count("store", r#"let a = sqlx::query("SELECT 1");"#), 0);
+    assert_eq!(
+        count("relay", r#"let a = "sqlx::query"; // sqlx::query"#),
+        0
+    );
+    let after_tests = "#[cfg(test)]\nmod tests;\nuse axum::Router;";
+    assert_eq!(count("portal", after_tests), 1);
+    let in_tests = "use a::B;\n#[cfg(test)]\nmod tests {\n use axum::Router;\n}";
+    assert_eq!(count("portal", in_tests), 0);
 }
 
 /// Tables of tests may be long.

@@ -175,6 +175,11 @@ impl World {
         self.service.as_ref().unwrap().ask(question)
     }
 
+    /// Where Vizard listens.
+    pub fn url(&self) -> String {
+        self.service.as_ref().unwrap().url.clone()
+    }
+
     /// Kills Vizard; until [`World::start`] there is none.
     pub fn kill(&mut self) {
         if let Some(service) = self.service.take() {

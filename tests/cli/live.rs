@@ -33,7 +33,7 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         registrations: vec![vizard.registration()],
         ..Options::default()
     };
-    let _synapse = Synapse::start(site, &options).await.unwrap();
+    let synapse = Synapse::start(site, &options).await.unwrap();
 
     let ran = doctor(&vizard, &[]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
@@ -59,6 +59,16 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
     ] {
         assert!(ran.out.contains(row), "{row} in\n{}", ran.out);
     }
+
+    // Nothing of it stands in public.
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let profile = client.build().unwrap().get(format!(
+        "{}/_matrix/client/v3/profile/@vizard:{}",
+        synapse.url(),
+        synapse.server_name()
+    ));
+    let profile = profile.send().await.unwrap().text().await.unwrap();
+    assert!(!profile.contains("org.vizard.doctor"), "{profile}");
 
     vizard.start().await.unwrap();
     let ran = doctor(&vizard, &[]);

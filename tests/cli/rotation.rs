@@ -27,11 +27,15 @@ pub fn start(sandbox: &Sandbox) -> Child {
 }
 
 /// Asks the process to stop; its exit status.
-pub fn stop(mut child: Child) -> Option<i32> {
+pub fn stop(child: Child) -> Option<i32> {
+    stop_by(child, "-TERM")
+}
+
+fn stop_by(mut child: Child, signal: &str) -> Option<i32> {
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([signal, &pid])
             .status()
             .unwrap()
             .success()
@@ -42,7 +46,8 @@ pub fn stop(mut child: Child) -> Option<i32> {
 /// A set-up whose database exists.
 pub fn used() -> Sandbox {
     let sandbox = Sandbox::initialised();
-    assert_eq!(stop(start(&sandbox)), Some(0));
+    // As at a terminal; other tests stop it as a supervisor does.
+    assert_eq!(stop_by(start(&sandbox), "-INT"), Some(0));
     sandbox
 }
 

@@ -20,6 +20,8 @@
 //! - a command stays without an answer; a portal room is made that nobody knows;
 //! - at the end the inbox holds a transaction, a job is left, a lane has not ended, or a further message does not get through.
 //!
+//! A seed names a list of operations, and not how the threads meet: a run that failed may pass the next time.
+//!
 //! A failing run prints its seed and the shortest list that was found to fail. `VIZARD_SIM_SEED=n` runs one seed,
 //! `VIZARD_SIM_RUNS=n` changes the number of runs, and with `VIZARD_SIM_ALL=1` all are made, whatever fails, and none is
 //! shortened. `VIZARD_SIM_TRACE=1` prints what stands in the rooms after each failure.

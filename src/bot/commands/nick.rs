@@ -55,6 +55,14 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     ) {
         return Ok(Reply::say(telling.explain()).into());
     }
+    // The room hears of it as of a message.
+    if let Err(wait) = call.deps.limits.take(&user.mxid, call.deps.clock.now()) {
+        return Ok(Reply::say(&format!(
+            "That is too fast. Please try again in {} s.",
+            wait.as_secs() + 1
+        ))
+        .into());
+    }
     match call.deps.rename_ghost(portal.id, &nick).await {
         Ok(()) => Ok(Reply::say("In ")
             .quote(&room_title(portal))

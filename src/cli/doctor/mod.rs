@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use self::probes::Probes;
 use super::{
-    check::{token_rows, unopened_row},
+    check::{schema_row, token_rows, unopened_row},
     lock::Lock,
     master_key,
     report::{Report, Row},
@@ -117,7 +117,7 @@ async fn step(report: &mut Report, check: &'static str, work: impl Future<Output
     well
 }
 
-/// Opens the database and writes to it, without changing anything.
+/// Opens the database and writes to it, without changing anything. One of another version is left alone.
 async fn database(loaded: &Loaded) -> Row {
     const CHECK: &str = "database";
     let config = &loaded.config;
@@ -157,6 +157,14 @@ async fn database(loaded: &Loaded) -> Row {
             );
         }
     };
+    match Store::examine(config.database_url(), &key).await {
+        Ok(schema) => {
+            if let Some(row) = schema_row(CHECK, schema) {
+                return row;
+            }
+        }
+        Err(error) => return unopened_row(CHECK, &error),
+    }
     let rng = Rng::os();
     let store = match Store::open(config.database_url(), &key, Clock::system(), rng.clone()).await {
         Ok(store) => store,

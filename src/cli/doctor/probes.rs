@@ -166,7 +166,17 @@ impl Probes {
             .set_profile_field(&self.bot, "org.vizard.doctor", &value)
             .await
         {
-            Ok(()) => Row::ok(check, "can be set"),
+            Ok(()) => match self
+                .homeserver
+                .remove_profile_field(&self.bot, "org.vizard.doctor")
+                .await
+            {
+                Ok(()) => Row::ok(check, "can be set"),
+                Err(error) => Row::ok(
+                    check,
+                    format!("can be set; `org.vizard.doctor` could not be removed ({error})"),
+                ),
+            },
             Err(error) => Row::failed(check, error.to_string(), mend::profile_field(&error)),
         }
     }

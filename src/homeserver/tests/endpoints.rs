@@ -14,6 +14,8 @@ async fn users() {
         says(201, &json!({})),
         refuses(404, "M_UNRECOGNIZED"),
         says(200, &json!({})),
+        refuses(404, "M_UNRECOGNIZED"),
+        says(200, &json!({})),
         says(200, &json!({"displayname": 5, "avatar_url": "mxc://x/1"})),
         refuses(404, "M_NOT_FOUND"),
     ])
@@ -26,6 +28,10 @@ async fn users() {
     let value = json!({"a": 1});
     test.client
         .set_profile_field(&actor(), "org.example", &value)
+        .await
+        .unwrap();
+    test.client
+        .remove_profile_field(&actor(), "org.example")
         .await
         .unwrap();
     let profile = test.client.profile(&actor(), user).await.unwrap();

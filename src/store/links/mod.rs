@@ -39,6 +39,14 @@ const DAY: UnixMillis = 24 * 60 * 60 * 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(Hash);
 
+#[cfg(test)]
+impl Source {
+    /// One of no event, for tests of others.
+    pub(crate) fn any(number: u8) -> Self {
+        Self([number; 16])
+    }
+}
+
 /// A link that is not merged yet, with the names of its ends.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {

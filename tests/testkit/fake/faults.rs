@@ -2,7 +2,7 @@
 
 use vizard::rng::Rng;
 
-use super::{Inner, lock};
+use super::{Fake, Inner, lock};
 
 /// What happens to one request of the application service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +88,35 @@ impl Faults {
     }
 }
 
+impl Fake {
+    /// The way to the application service leads there from now on, and the homeserver does not know that it changed.
+    pub fn lead_to(&self, url: &str) {
+        lock(&self.inner.outbox).url = Some(url.to_owned());
+    }
+
+    /// Until this is called again, each send into these rooms meets [`Fault::ErrorBefore`].
+    pub fn break_rooms(&self, rooms: &[&str]) {
+        lock(&self.inner.log).broken = rooms.iter().map(ToString::to_string).collect();
+    }
+
+    /// An admin deactivates an account of the application service, which stays in its rooms: nothing can be done as it.
+    pub fn deactivate(&self, user: &str) {
+        lock(&self.inner.log).deactivated.push(user.to_owned());
+    }
+}
+
 impl Inner {
+    /// Whether an account is deactivated.
+    pub(super) fn is_deactivated(&self, user: &str) -> bool {
+        lock(&self.log).deactivated.iter().any(|gone| gone == user)
+    }
+
     /// The fault that the next request to `endpoint` meets.
-    pub(super) fn fault(&self, endpoint: &'static str) -> Option<Fault> {
+    pub(super) fn fault(&self, endpoint: &'static str, args: &[String]) -> Option<Fault> {
         let mut log = lock(&self.log);
+        if endpoint == "send" && args.first().is_some_and(|room| log.broken.contains(room)) {
+            return Some(Fault::ErrorBefore);
+        }
         if let Some(at) = log.next.iter().position(|(name, _)| *name == endpoint) {
             return Some(log.next.remove(at).1);
         }

@@ -179,6 +179,9 @@ struct Inner {
 struct Log {
     faults: Faults,
     next: Vec<(&'static str, Fault)>,
+    /// Rooms into which the application service cannot send.
+    broken: Vec<String>,
+    deactivated: Vec<String>,
     counts: BTreeMap<&'static str, u64>,
     seen: Vec<Seen>,
     /// Who is sending now, each with a number.

@@ -63,6 +63,27 @@ impl Fake {
         self.say(user, room, json!({"msgtype": "m.text", "body": body}))
     }
 
+    /// Sends a text message of a server whose clock says this.
+    pub fn text_at(&self, user: &str, room: &str, body: &str, ts: u64) -> OwnedEventId {
+        let new = New {
+            room,
+            sender: user,
+            kind: "m.room.message",
+            key: None,
+            content: json!({"msgtype": "m.text", "body": body}),
+            ts: Some(ts),
+            redacts: None,
+        };
+        let sent = self.inner.change(|world| world.send_event(new));
+        event_id(sent.unwrap())
+    }
+
+    /// A user is in a room no more, without an event of it: the state was reset.
+    pub fn reset_out(&self, user: &str, room: &str) {
+        self.inner
+            .change(|world| world.rooms.get_mut(room).unwrap().reset_out(user));
+    }
+
     /// Sends an event of any type.
     pub fn send(
         &self,

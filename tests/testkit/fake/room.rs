@@ -58,6 +58,14 @@ impl Room {
         self.members.get(user).map_or("leave", String::as_str)
     }
 
+    /// Forgets a member.
+    pub(super) fn reset_out(&mut self, user: &str) {
+        self.members.remove(user);
+        self.namespaced.remove(user);
+        self.state
+            .remove(&("m.room.member".to_owned(), user.to_owned()));
+    }
+
     /// Who is joined.
     pub fn joined(&self) -> impl Iterator<Item = &str> {
         self.members

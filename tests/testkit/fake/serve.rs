@@ -85,7 +85,7 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
         body,
         query: pairs.into_owned().collect(),
     };
-    let fault = inner.fault(route.name);
+    let fault = inner.fault(route.name, &route.args);
     inner.note(&route, &req, fault, || {
         format!("{} {}", parts.method, parts.uri)
     });
@@ -112,6 +112,11 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
         _ => {}
     }
     let result = match inner.authenticate(&route, &mut req, header("authorization")) {
+        Ok(()) if inner.is_deactivated(&req.user) => Err(Refused::new(
+            403,
+            "M_USER_DEACTIVATED",
+            "This account has been deactivated",
+        )),
         Ok(()) if route.name == "ping" => inner.ping(&req).await,
         Ok(()) if route.name == "sync" => inner.sync(&req).await,
         Ok(()) => inner.change(|world| (route.handler)(world, &req)),

@@ -1,0 +1,144 @@
+//! How portals end, and mirrors in them, when something is in the way.
+
+use vizard::store::PortalState;
+
+use crate::{
+    fake::faults::Fault,
+    steps::{command, count, ghosts, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+const DAVE: &str = "@dave:b.example";
+
+/// The mirror that last said something in the portal.
+fn mirror(world: &World, text: &str) -> String {
+    let said = world.fake.messages(&world.portal);
+    let mut said = said.into_iter().filter(|(_, body)| body == text);
+    said.next_back().unwrap().0
+}
+
+fn says(world: &World, user: &str, text: &str) {
+    world.fake.text(user, &world.room, text).unwrap();
+    wait(world, "it is shown", |world| {
+        count(world, &world.portal, user, text) == 1
+    });
+}
+
+#[test]
+fn a_mirror_that_was_deactivated_does_not_keep_a_pseudonym() {
+    let world = World::new();
+    says(&world, BOB, "hello");
+    world.fake.deactivate(&mirror(&world, "hello"));
+    let ask = |text: &str| {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str())
+    };
+    let answer = ask("forget Tearoom");
+    assert!(answer.contains("Do you want to forget"), "{answer}");
+    let answer = ask("forget confirm");
+    assert!(!answer.contains("erased"), "{answer}");
+    wait(&world, "it is told", |world| {
+        let said = world.fake.messages(&world.chat);
+        said.iter()
+            .any(|(_, text)| text.contains("keys are erased"))
+    });
+    let deps = world.deps();
+    assert!(world.ask(deps.store.portal_ids()).unwrap().is_empty());
+    assert!(ghosts(&world, &world.room).is_empty());
+    let left = world.fake.membership(&world.portal, ALICE).unwrap();
+    assert_eq!(left, "leave");
+}
+
+#[test]
+fn a_mirror_that_was_deactivated_makes_room_for_others() {
+    let mut world = World::with_settings("12", |config| config.portal.max_mirrors = 1);
+    world.fake.user(DAVE, "Dave");
+    says(&world, BOB, "hello");
+    world.fake.deactivate(&mirror(&world, "hello"));
+    world.fake.join(DAVE, &world.room).unwrap();
+    says(&world, DAVE, "me too");
+    assert!(mirror(&world, "me too").starts_with("@_vizard_m_"));
+    handled(&world);
+    world.kill();
+}
+
+#[test]
+fn whoever_leaves_during_a_join_takes_the_ghost_along() {
+    let world = World::new();
+    command(&world, "!vizard leave");
+    wait(&world, "the ghost left", |world| {
+        ghosts(world, &world.room).is_empty()
+    });
+    handled(&world);
+    // Two seconds of the test's time.
+    world.fake.fail_next("join", Fault::Delay(500_000));
+    let before = world.fake.count("join");
+    world
+        .fake
+        .text(ALICE, &world.portal, "!vizard rejoin")
+        .unwrap();
+    wait(&world, "it joins", |world| {
+        world.fake.count("join") > before
+    });
+    world.fake.leave(ALICE, &world.portal).unwrap();
+    let deps = world.deps();
+    wait(&world, "all is done", |world| {
+        world.fake.count("join") > before
+            && world
+                .ask(deps.store.due_jobs(u64::MAX >> 2, 10))
+                .unwrap()
+                .is_empty()
+    });
+    assert!(ghosts(&world, &world.room).is_empty());
+    let id = world.ask(deps.store.portal_ids()).unwrap()[0];
+    let portal = world.ask(deps.portals.get(id)).unwrap();
+    assert_eq!(portal.state, PortalState::Left);
+}
+
+#[test]
+fn a_ghost_that_was_reset_out_of_its_room_is_missed() {
+    let mut world = World::new();
+    handled(&world);
+    let ghost = ghosts(&world, &world.room).remove(0);
+    world.kill();
+    world.fake.reset_out(&ghost, &world.room);
+    // More than five minutes of the test's time.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    world.start(|_| {});
+    wait(&world, "the portal says so", |world| {
+        let said = world.fake.messages(&world.portal);
+        said.iter()
+            .any(|(_, text)| text.contains("not in this room any more"))
+    });
+    let deps = world.deps();
+    let id = world.ask(deps.store.portal_ids()).unwrap()[0];
+    wait(&world, "it is out", |world| {
+        let portal = world.ask(deps.portals.get(id)).unwrap();
+        portal.state == PortalState::Left
+    });
+    world
+        .fake
+        .text(ALICE, &world.portal, "!vizard rejoin")
+        .unwrap();
+    wait(&world, "it is back", |world| {
+        ghosts(world, &world.room) == [ghost.clone()]
+    });
+    world.goes_on();
+}
+
+#[test]
+fn names_are_not_changed_faster_than_messages_are_sent() {
+    let world = World::with_settings("12", |config| config.access.messages_per_minute = 2);
+    let asked: Vec<_> = (0..8)
+        .map(|number| {
+            let text = format!("!vizard nick Robin {number}");
+            world.fake.text(ALICE, &world.portal, &text).unwrap()
+        })
+        .collect();
+    let answers: Vec<_> = asked
+        .iter()
+        .map(|asked| world.answer(&world.portal, asked.as_str()))
+        .collect();
+    let slow = answers.iter().filter(|text| text.contains("too fast"));
+    assert!(slow.count() > 0, "{answers:?}");
+}
