@@ -263,6 +263,8 @@ impl App {
             rekeyed: Arc::default(),
             answers: Answers::default(),
             bot,
+            heard: Arc::default(),
+            no_avatar_until: Arc::default(),
             jobs: Arc::default(),
             renewing: Arc::default(),
             renewed: CancellationToken::new(),

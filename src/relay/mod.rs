@@ -24,6 +24,7 @@ mod reconcile;
 mod reopen;
 mod sealed;
 mod unread;
+mod voice;
 mod watch;
 
 use std::{
