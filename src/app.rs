@@ -268,6 +268,8 @@ impl App {
             answers: Answers::default(),
             beyond: Beyond::default(),
             bot,
+            heard: Arc::default(),
+            no_avatar_until: Arc::default(),
             jobs: Arc::default(),
             renewing: Arc::default(),
             renewed: CancellationToken::new(),

@@ -50,7 +50,7 @@ pub async fn invited(
     let may = access::may_use(&deps.config.access, &deps.namespace, inviter)
         && !access::is_banned(&deps.config.access, inviter);
     // A stranger on another server does not get to choose rooms that this homeserver joins: a large one costs
-    // it a lot. The invite is declined.
+    // it a lot. The invite is declined, without a word: to say why, the bot would have to join.
     if !may && inviter.server_name() != deps.namespace.server()
         || deps.namespace.role(inviter).is_some()
     {

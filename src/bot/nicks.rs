@@ -83,7 +83,7 @@ mod tests {
             ghost: user_id!("@g:a.example").to_owned(),
             nick: "Quiet Heron".to_owned(),
             room_name: None,
-            hidden_name: None,
+            called: Vec::new(),
             portal_room: None,
         }];
         for (nick, expected) in [

@@ -163,7 +163,7 @@ mod tests {
             nick: nick.to_owned(),
             room_name: name.map(ToOwned::to_owned),
             portal_room: None,
-            hidden_name: None,
+            called: Vec::new(),
         }
     }
 

@@ -211,7 +211,7 @@ mod tests {
             nick: "Quiet Heron".to_owned(),
             room_name: None,
             portal_room: None,
-            hidden_name: None,
+            called: Vec::new(),
         });
         assert!(!begins_with_person(&user, "@g:a.example @bob:b.example"));
         assert!(begins_with_person(&user, "@bob:b.example"));

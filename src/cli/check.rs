@@ -34,10 +34,10 @@ pub(super) async fn check(loaded: Loaded, registration: Option<PathBuf>, json: b
     report
 }
 
-/// The files in which tokens are kept, or the configuration itself.
+/// The files in which tokens and the like are kept, or the configuration itself.
 pub(super) fn token_rows(config: &Config) -> Vec<Row> {
     let service = &config.appservice;
-    [
+    let tokens = [
         ("as_token", &service.as_token_file),
         ("hs_token", &service.hs_token_file),
     ]
@@ -48,8 +48,11 @@ pub(super) fn token_rows(config: &Config) -> Vec<Row> {
             check,
             "in the configuration or the environment: keep that to yourself",
         ),
-    })
-    .collect()
+    });
+    let url = config.database.url_file.iter();
+    tokens
+        .chain(url.map(|path| master_key::private_row("database.url", path)))
+        .collect()
 }
 
 async fn database_row(loaded: &Loaded) -> Row {

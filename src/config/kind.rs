@@ -298,7 +298,8 @@ pub(super) fn token(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn database_url(text: &str) -> Result<(), &'static str> {
+/// Checks a database's URL that was written in the file or stands in a file of its own.
+pub(super) fn database_url(text: &str) -> Result<(), &'static str> {
     if let Some(path) = super::sqlite_path(text) {
         let path = path.as_os_str().to_string_lossy();
         return if path.is_empty() {

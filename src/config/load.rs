@@ -14,10 +14,14 @@ use figment::{
 use super::{
     Config, ConfigError, Environment, Hidden, Problem,
     environment::Layer,
-    kind, peers, schema,
+    kind::{self, Kind},
+    peers, schema,
     schema::{KEYS, Presence},
     sqlite_path, sqlite_url, validate,
 };
+
+/// Stands in for a database's URL that is not there.
+const NO_URL: &str = "sqlite:missing";
 
 /// A configuration and where it came from.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ impl Config {
         let mut config: Config = Value::from(sound)
             .deserialize()
             .map_err(|error| unsuitable(&path, &error))?;
+        sweep.read_database_url(&mut config, &dir);
         resolve(&mut config, &dir);
         sweep.read_tokens(&mut config);
         let Sweep {
@@ -129,11 +134,12 @@ impl Sweep {
                 continue;
             };
             if !section.contains_key(key.name) {
-                if !self.suspects.contains(&key.path()) {
+                let elsewhere = key.kind == Kind::DatabaseUrl && section.contains_key("url_file");
+                if !elsewhere && !self.suspects.contains(&key.path()) {
                     self.problem(&key.path(), "is missing", key.kind.example());
                 }
                 let stand_in = match key.name {
-                    "url" if key.section == "database" => "sqlite:missing",
+                    "url" if key.section == "database" => NO_URL,
                     "url" => "http://missing.invalid",
                     _ => "missing.invalid",
                 };
@@ -195,6 +201,29 @@ impl Sweep {
         }
     }
 
+    /// Reads the file in which the database's URL stands, if there is one.
+    fn read_database_url(&mut self, config: &mut Config, dir: &Path) {
+        let database = &mut config.database;
+        let Some(path) = database.url_file.as_ref().map(|path| dir.join(path)) else {
+            return;
+        };
+        if database.url.expose() != NO_URL {
+            let both = "database.url and database.url_file are both set";
+            self.problem("database.url", both, "keep one of them");
+            return;
+        }
+        let read = read_secret(&path, "URL", kind::database_url);
+        match read {
+            Ok(url) => database.url = url,
+            Err(what) => self.problem(
+                "database.url_file",
+                what,
+                "name a readable file with `postgres://USER:PASSWORD@HOST/NAME` and nothing else in it",
+            ),
+        }
+        database.url_file = Some(path);
+    }
+
     /// Reads the tokens' files.
     fn read_tokens(&mut self, config: &mut Config) {
         let service = &mut config.appservice;
@@ -210,7 +239,7 @@ impl Sweep {
                     format!("{key} and {file_key} are both set"),
                     format!("keep {file_key} alone"),
                 ),
-                (false, Some(path)) => match read_token(path) {
+                (false, Some(path)) => match read_secret(path, "token", kind::token) {
                     Ok(text) => *token = Some(text),
                     Err(what) => {
                         self.problem(
@@ -241,11 +270,16 @@ impl Sweep {
     }
 }
 
-fn read_token(path: &Path) -> Result<Hidden, String> {
+/// Reads a file that holds one secret, which is never quoted.
+fn read_secret(
+    path: &Path,
+    name: &str,
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<Hidden, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = text.trim();
-    kind::token(text).map_err(|what| format!("the token in {} {what}", path.display()))?;
+    check(text).map_err(|what| format!("the {name} in {} {what}", path.display()))?;
     Ok(Hidden::new(text))
 }
 

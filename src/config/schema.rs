@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     key("appservice", "max_body", whole(1024, 1 << 30), Defaulted),
     key("appservice", "ping_after", whole(1, 86_400), Defaulted),
     key("database", "url", Kind::DatabaseUrl, Required),
+    key("database", "url_file", Kind::Path, Optional),
     key("secrets", "master_key_file", Kind::Path, Required),
     key("access", "users", Kind::Users, Defaulted),
     key("access", "denied_users", Kind::UserPatterns, Defaulted),

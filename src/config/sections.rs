@@ -60,6 +60,9 @@ pub struct AppService {
 pub struct Database {
     /// `sqlite:PATH` (relative to the file) or `postgres://USER:PASSWORD@HOST/NAME`.
     pub url: Hidden,
+    /// A file with that URL.
+    #[serde(default)]
+    pub url_file: Option<PathBuf>,
 }
 
 /// `[secrets]`

@@ -1,5 +1,7 @@
 //! Media: reserving, uploading, downloading.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use ruma::{MxcUri, OwnedMxcUri};
@@ -7,6 +9,9 @@ use serde::Deserialize;
 
 use super::{Actor, Error, Homeserver, Media, body::Payload, request::Call, target::Target};
 use crate::spool::{Spool, Spooled};
+
+/// How long something small is waited for.
+const NOT_LONG: Duration = Duration::from_secs(10);
 
 impl Homeserver {
     /// Reserves an mxc (MSC2246), so that a crash between upload and use leaves no second copy.
@@ -68,9 +73,11 @@ impl Homeserver {
         }
     }
 
-    /// Downloads (authenticated) at most `max` bytes into memory: for what is small.
+    /// Downloads (authenticated) at most `max` bytes into memory, in one try that does not take long: for what is small, and not
+    /// worth waiting for.
     pub async fn download(&self, actor: &Actor, mxc: &MxcUri, max: usize) -> Result<Media, Error> {
-        let answer = self.0.call(self.getting(actor, mxc)?.max(max)).await?;
+        let call = self.getting(actor, mxc)?.max(max).tries(1);
+        let answer = self.0.call(call.timeout(NOT_LONG)).await?;
         let content_type = answer
             .headers
             .get(header::CONTENT_TYPE)

@@ -131,6 +131,7 @@ async fn open(deps: &Deps, task: &mut CreateTask, id: PortalId) -> Result<Outcom
             if portal.state == PortalState::Joining {
                 portal.state = PortalState::Joined;
                 portal.joined_at = state.entered;
+                portal.called = state.called();
             }
         })
         .await?;

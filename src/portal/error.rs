@@ -26,9 +26,12 @@ pub enum PortalError {
     /// The join is not finished: the portal room is still being made.
     #[error("the portal room is still being made")]
     NotReady,
-    /// It is not the time yet: the user is at a limit, or wants a delay.
+    /// It is not the time yet: something is awaited, or a delay is wanted.
     #[error("it waits")]
     NotYet(Duration),
+    /// The user is at a limit of Vizard's own.
+    #[error("it waits for its turn")]
+    Limited(Duration),
 }
 
 impl PortalError {
@@ -39,7 +42,7 @@ impl PortalError {
         match self {
             Self::Homeserver(error) => error.class(),
             Self::E2ee(error) => error.class(),
-            Self::Store(_) | Self::NotReady | Self::NotYet(_) => Class::Retry,
+            Self::Store(_) | Self::NotReady | Self::NotYet(_) | Self::Limited(_) => Class::Retry,
             Self::Gone => Class::GiveUp,
         }
     }

@@ -124,6 +124,8 @@ pub(super) fn new_portal(
         created: deps.clock.now(),
         successor: None,
         joined_at: 0,
+        called: Vec::new(),
+        told_pins: false,
         told_unread: Vec::new(),
         floors: Vec::new(),
         received: None,

@@ -129,6 +129,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             if portal.state == PortalState::Joining {
                 portal.state = PortalState::Joined;
                 portal.joined_at = state.entered;
+                portal.called = state.called();
             }
         })
         .await?;

@@ -3,14 +3,14 @@
 use ruma::{OwnedMxcUri, UserId};
 use serde::Deserialize;
 
-use super::{Deps, PortalError, room::copy_avatar};
+use super::{Deps, PortalError, avatars::copy_avatar};
 use crate::{
     homeserver::{Actor, Class},
     rewrite::clean_name,
     store::{Mirror, Portal, Puppet},
 };
 
-/// How stale a stored "last heard" may be, in milliseconds: it is not written for every message.
+/// How stale a stored "last heard" may be, in milliseconds: it is not written for every message. What is newer is in memory.
 const HEARD_GRAIN: u64 = 3_600_000;
 
 /// What a member event says of a member.
@@ -41,6 +41,7 @@ impl Deps {
         known: Option<Mirror>,
     ) -> Result<Mirror, PortalError> {
         let now = self.clock.now();
+        self.heard.note((portal.id, member), now);
         let fresh =
             |mirror: &Mirror| mirror.joined && now.saturating_sub(mirror.heard) <= HEARD_GRAIN;
         // Only the store's own copy is ever written back: the caller's may have a device that was lost since.
@@ -57,6 +58,11 @@ impl Deps {
         };
         if let Some(mut mirror) = stored.clone().filter(|mirror| mirror.joined) {
             if !fresh(&mirror) {
+                if mirror.avatar.is_none() {
+                    // There may be one by now that could not be had.
+                    let profile = self.member_profile(portal, member).await?;
+                    self.dress_mirror(portal, &mut mirror, &profile).await?;
+                }
                 mirror.heard = now;
                 self.store.save_mirror(portal.id, &mirror).await?;
             }
@@ -188,7 +194,10 @@ impl Deps {
             .into_iter()
             .filter(|mirror| mirror.joined)
             .collect();
-        joined.sort_by_key(|mirror| std::cmp::Reverse(mirror.heard));
+        joined.sort_by_key(|mirror| {
+            let lately = self.heard.at((portal.id, &*mirror.member));
+            std::cmp::Reverse(mirror.heard.max(lately))
+        });
         while joined.len() >= self.config.portal.max_mirrors.max(1) {
             let Some(oldest) = joined.pop() else { break };
             self.dismiss_mirror(portal, oldest).await?;

@@ -7,6 +7,7 @@
 
 pub mod access;
 mod answers;
+mod avatars;
 mod beyond;
 pub mod create;
 mod departure;
@@ -19,6 +20,7 @@ pub mod hidden;
 mod invitation;
 pub mod invited;
 pub mod join;
+mod lately;
 pub mod leave;
 mod limits;
 mod media;
@@ -45,6 +47,7 @@ pub use beyond::{Beyond, Unnoted};
 pub use epoch::{bot_device, epoch};
 pub use error::PortalError;
 pub use join::Outcome;
+pub use lately::Lately;
 pub use limits::Limits;
 pub use media::{CopyError, Transfers, Way};
 pub use mirrors::MemberProfile;
@@ -104,6 +107,10 @@ pub struct Deps {
     pub spool: Spool,
     /// How many files are copied, and how much.
     pub transfers: Arc<Transfers>,
+    /// When members were heard last, by portal and member.
+    pub heard: Arc<Lately>,
+    /// Until when avatars are left alone: one by its `mxc`, those of a server or all of them in one portal.
+    pub no_avatar_until: Arc<Lately>,
     /// Rung when a job was added, so that the worker looks at once.
     pub jobs: Arc<tokio::sync::Notify>,
     /// Held while the bot's device is made anew.

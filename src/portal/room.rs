@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId};
+use ruma::OwnedRoomId;
 use serde_json::{Value, json};
 
-use super::{Deps, PortalError, hidden, state::RoomState};
+use super::{Deps, PortalError, avatars::copy_avatar, hidden, state::RoomState};
 use crate::{
     config::EncryptPortals,
     e2ee::E2eeError,
-    homeserver::{Actor, Class},
+    homeserver::Actor,
     rewrite::Scrubbed,
     store::{Portal, PortalState, Shown, ShownHidden},
 };
@@ -280,40 +280,4 @@ pub async fn show(
     deps.portals
         .update(portal.id, |portal| portal.shown = shown)
         .await
-}
-
-/// Copies an avatar to the local media store: no remote `mxc` ever stands in a portal. An avatar that cannot be
-/// had or is too large is left out; only a homeserver that is away is an error.
-pub(super) async fn copy_avatar(
-    deps: &Deps,
-    reader: &Actor,
-    owner: &Actor,
-    remote: &MxcUri,
-) -> Result<Option<OwnedMxcUri>, PortalError> {
-    let max = deps.config.portal.max_avatar_kib * 1024;
-    let media = match deps.homeserver.download(reader, remote, max).await {
-        Ok(media) => media,
-        Err(error) => {
-            metrics::counter!("vizard_failures_total", "class" => "avatar").increment(1);
-            tracing::debug!(class = ?error.class(), "an avatar could not be fetched");
-            return Ok(None);
-        }
-    };
-    let kind = media
-        .content_type
-        .as_deref()
-        .filter(|kind| kind.starts_with("image/") && !kind.contains("svg"));
-    let Some(kind) = kind.map(ToOwned::to_owned) else {
-        return Ok(None);
-    };
-    let local = deps.homeserver.reserve_media(owner).await?;
-    match deps
-        .homeserver
-        .upload(owner, &local, media.bytes, &kind)
-        .await
-    {
-        Ok(()) => Ok(Some(local)),
-        Err(error) if error.class() == Class::GiveUp => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

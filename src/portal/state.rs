@@ -252,6 +252,12 @@ impl RoomState {
         })
     }
 
+    /// What the room is called by its name and its address, also what of these it encrypts: for the guard.
+    #[must_use]
+    pub fn called(&self) -> Vec<String> {
+        self.name.iter().chain(&self.alias).cloned().collect()
+    }
+
     /// The topic, unless the room encrypts it.
     #[must_use]
     pub fn shown_topic(&self) -> Option<&String> {

@@ -9,7 +9,7 @@ use crate::{
     store::Portal,
 };
 
-const NOT_SENT: &str = "Not sent: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
+const NOT_SENT: &str = "Not sent: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. It is not tried again by itself. Nothing goes in or out here until there is.";
 
 const NOT_SHOWN: &str = "Somebody wrote in the room, which cannot be shown: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
 
@@ -25,7 +25,10 @@ impl Relay {
         let Some(room) = &portal.portal_room else {
             return Ok(Done::default());
         };
-        let notice = Scrubbed::notice(&format!("Not sent: {why}.")).in_reply_to(&event.event_id);
+        let notice = Scrubbed::notice(&format!(
+            "Not sent: {why}. It is not tried again by itself."
+        ))
+        .in_reply_to(&event.event_id);
         match deps
             .say(
                 &deps.host(portal),
@@ -86,8 +89,8 @@ impl Relay {
         }
     }
 
-    /// Says that a message waits because of `error` (the homeserver is slow or away, or the join is not finished), and will be
-    /// tried again.
+    /// Says that a message waits because of `error` (the homeserver is slow or away, somebody is at a limit, or the join is not
+    /// finished), and will be tried again.
     pub async fn delayed(
         &self,
         deps: &Deps,
@@ -101,6 +104,12 @@ impl Relay {
         let text = match error {
             PortalError::NotReady => {
                 "Not sent yet: the join is not finished. It is kept, and sent when it is."
+            }
+            PortalError::Limited(_) => {
+                "Not sent yet: you have written as much in a minute as one may here. It is kept, and sent when its turn comes."
+            }
+            error if error.retry_after().is_some() => {
+                "Not sent yet: the homeserver asks to wait. It is kept, and tried again until it goes through."
             }
             _ => {
                 "Not sent yet: the homeserver does not take it. It is kept, and tried again until it goes through."

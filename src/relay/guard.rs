@@ -3,17 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, RoomAliasId};
 
 use super::Relay;
 use crate::{
+    event::Event,
     portal::{Deps, PortalError},
+    pseudonym::Role,
     rewrite::{self, GuardWords, Scrubbed, Sieve},
     store::{Portal, PortalId, User},
 };
 
 /// Users whose sieve is kept.
 const REMEMBERED: usize = 4096;
+
+/// The weight of the letters of a single word that names a room.
+const LONG: usize = 8;
 
 /// What to look for, and the state of the user's records from which it was made.
 #[derive(Debug)]
@@ -63,19 +68,22 @@ impl Guards {
 }
 
 impl Relay {
-    /// What in `content` names the user, if anything does and the guard is on.
+    /// What in `content`, which `event` became, names the user, if anything does and the guard is on.
     pub(super) async fn names_the_user(
         &mut self,
         deps: &Deps,
         portal: &Portal,
+        event: &Event,
         content: &Scrubbed,
     ) -> Result<Option<String>, PortalError> {
         let glance = self.guards.glance(deps, portal).await?;
-        if !glance
-            .sieve
-            .as_ref()
-            .is_some_and(|sieve| sieve.may_match(content))
-        {
+        let Some(sieve) = &glance.sieve else {
+            return Ok(None);
+        };
+        if self.has_foreign_pill(deps, portal, event).await? {
+            return Ok(Some("a pill of somebody in another portal".to_owned()));
+        }
+        if !sieve.may_match(content) {
             return Ok(None);
         }
         let epoch = deps.store.users_epoch();
@@ -94,50 +102,162 @@ impl Relay {
     }
 }
 
+impl Relay {
+    /// Whether an event mentions one of ours who stands in another portal. The rewriting takes the pill out, but not the name
+    /// on it, and whoever meant to write elsewhere had better know.
+    async fn has_foreign_pill(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<bool, PortalError> {
+        if !event.content.get().contains(&deps.config.appservice.prefix) {
+            return Ok(false);
+        }
+        let references = rewrite::references(&event.kind, &event.content);
+        let known = self
+            .outbound_translations(deps, portal, &references)
+            .await?;
+        let own = [&portal.ghost.id, &portal.host.id];
+        let others = references
+            .users
+            .iter()
+            .filter(|user| !known.users.contains_key(*user) && !own.contains(user));
+        for other in others {
+            match deps.namespace.role(other) {
+                Some(Role::Mirror | Role::Host) => return Ok(true),
+                Some(Role::Ghost) => {
+                    let user = deps.store.user(&portal.user).await?;
+                    let mut all = user.iter().flat_map(|user| &user.pseudonyms);
+                    if all.any(|pseudonym| pseudonym.ghost == *other) {
+                        return Ok(true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// What must not be said in this portal.
 fn words(deps: &Deps, portal: &Portal, user: &User) -> GuardWords {
-    let mut found = words_but(deps, portal, user, Some(portal.id));
-    found
-        .ids
-        .extend(portal.portal_room.as_ref().map(ToString::to_string));
-    let own = [&portal.shown.name, &portal.shown.hidden.name];
-    for own in own.into_iter().flatten() {
-        found.words.retain(|word| !word.eq_ignore_ascii_case(own));
+    let mut found = of_others(user, Some(portal.id));
+    // What this room is called may be said in it; by the names it had at the join, since its moderators would else choose which
+    // of the user's other names pass here.
+    let own = || portal.called.iter().chain([&portal.ghost.nick]);
+    let is_own = |word: &String| own().any(|own| word.eq_ignore_ascii_case(own));
+    found.words.retain(|word| !is_own(word));
+    let mut ids = GuardWords::default();
+    own().for_each(|own| add_name(&mut ids, own));
+    found.ids.retain(|id| !ids.ids.contains(id));
+    add_own(deps, portal, user, &mut found);
+    if let Some(room) = &portal.portal_room {
+        add_id(&mut found, room.as_str());
     }
-    found
-        .words
-        .retain(|word| !word.eq_ignore_ascii_case(&portal.ghost.nick));
     found
 }
 
 /// What must not be said in some portal of this user: the record of a user names every portal room, this portal's too.
 fn words_of_all(deps: &Deps, portal: &Portal, user: &User) -> GuardWords {
-    words_but(deps, portal, user, None)
+    let mut found = of_others(user, None);
+    add_own(deps, portal, user, &mut found);
+    found
 }
 
-fn words_but(deps: &Deps, portal: &Portal, user: &User, without: Option<PortalId>) -> GuardWords {
-    let mut found = GuardWords::default();
+/// What names the user, which nothing that a room is called takes away.
+fn add_own(deps: &Deps, portal: &Portal, user: &User, found: &mut GuardWords) {
     found.words.push(portal.user.localpart().to_owned());
     found.words.extend(user.display_name.clone());
-    found.ids.push(portal.user.to_string());
+    add_id(found, portal.user.as_str());
     for kind in ["m_", "p_"] {
-        found
-            .ids
-            .push(format!("@{}{kind}", deps.config.appservice.prefix));
+        add_id(found, &format!("@{}{kind}", deps.config.appservice.prefix));
     }
+}
+
+/// What names the user's pseudonyms and their rooms.
+fn of_others(user: &User, without: Option<PortalId>) -> GuardWords {
+    let mut found = GuardWords::default();
     for other in user
         .pseudonyms
         .iter()
         .filter(|other| Some(other.portal) != without)
     {
         found.words.push(other.nick.clone());
-        found.words.extend(other.room_name.clone());
-        found.words.extend(other.hidden_name.clone());
-        found.ids.push(other.ghost.to_string());
-        found.ids.push(other.room.to_string());
-        found
-            .ids
-            .extend(other.portal_room.as_ref().map(ToString::to_string));
+        for name in &other.called {
+            add_name(&mut found, name);
+        }
+        add_id(&mut found, other.ghost.as_str());
+        add_id(&mut found, other.room.as_str());
+        if let Some(room) = &other.portal_room {
+            add_id(&mut found, room.as_str());
+        }
     }
     found
+}
+
+/// A room's address, or its name if that names it.
+fn add_name(found: &mut GuardWords, name: &str) {
+    if RoomAliasId::parse(name).is_ok() {
+        add_id(found, name);
+    } else if is_telling(name) {
+        found.words.push(name.to_owned());
+    }
+}
+
+/// An id, and the `matrix:` URI that says it without its sigil.
+fn add_id(found: &mut GuardWords, id: &str) {
+    let kind = match id.as_bytes().first() {
+        Some(b'@') => "u",
+        Some(b'#') => "r",
+        _ => "roomid",
+    };
+    found.ids.push(id.to_owned());
+    if let Some(rest) = id.get(1..) {
+        found.ids.push(format!("matrix:{kind}/{rest}"));
+    }
+}
+
+/// Whether a room's name can be told from what people say anyway: two words or more, or one long one. Others chose it, and one
+/// that is in everybody's mouth would only hold messages back, which who watches could notice.
+fn is_telling(name: &str) -> bool {
+    let words = name.split_whitespace();
+    let words = words.filter(|word| word.chars().any(char::is_alphanumeric));
+    // Where letters have no case, a few make a word.
+    let weight = |c: char| match (c.is_alphanumeric(), c.is_lowercase() || c.is_uppercase()) {
+        (true, false) if !c.is_numeric() => 2,
+        (true, _) => 1,
+        (false, _) => 0,
+    };
+    words.count() >= 2 || name.chars().map(weight).sum::<usize>() >= LONG
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commonplace_name_is_no_word() {
+        for name in ["Knitting", "Tea room", "Die Teestube", "東京読書会", "a b"] {
+            assert!(is_telling(name), "{name}");
+        }
+        for name in [
+            "",
+            "yes",
+            "Chess",
+            " ok! ",
+            "👍 👍",
+            "- -",
+            "はい",
+            "1234567",
+        ] {
+            assert!(!is_telling(name), "{name}");
+        }
+        let mut found = GuardWords::default();
+        for name in ["#t:b.example", "yes", "Tea room"] {
+            add_name(&mut found, name);
+        }
+        assert_eq!(found.words, ["Tea room"]);
+        assert_eq!(found.ids, ["#t:b.example", "matrix:r/t:b.example"]);
+    }
 }

@@ -118,6 +118,8 @@ impl Relay {
                 self.send_as_mirror(deps, portal, room, event, received, content)
                     .await
             }
+            // A reaction to what is not shown here, such as a message from before the join: without it, it says nothing that
+            // could be shown, and on large rooms' old messages there are many.
             Rewritten::Unknown(what) => {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
                 Ok(Done::default())

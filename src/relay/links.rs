@@ -108,7 +108,7 @@ impl Relay {
                 );
                 continue;
             }
-            let mirror = match self.mirrors.get(user) {
+            let mirror = match self.mirrors.peek(user) {
                 Some(mirror) => Some(mirror.clone()),
                 None => deps.store.mirror(portal.id, user).await?,
             };

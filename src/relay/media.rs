@@ -53,7 +53,7 @@ impl Relay {
         approved: Option<bool>,
     ) -> Result<Fate, PortalError> {
         if let (None, Some(words)) = (approved, attachment.words())
-            && let Some(found) = self.names_the_user(deps, portal, &words).await?
+            && let Some(found) = self.names_the_user(deps, portal, event, &words).await?
         {
             self.hold(deps, portal, event, &found).await?;
             return Ok(Fate::Held);

@@ -26,6 +26,12 @@ impl Relay {
             return self.member(deps, portal, event).await;
         }
         let key = event.state_key.as_deref().unwrap_or_default();
+        match event.kind.as_str() {
+            _ if portal.state != PortalState::Joined || !key.is_empty() => {}
+            "m.room.power_levels" => return self.power(deps, portal, event).await,
+            "m.room.pinned_events" => return self.pins(deps, portal, event).await,
+            _ => {}
+        }
         // What could not be opened, but may be shown.
         let hidden = event.kind == ENCRYPTED && hidden_state(key).is_some();
         if portal.state != PortalState::Joined

@@ -25,6 +25,7 @@ mod reopen;
 mod sealed;
 mod since;
 mod unread;
+mod voice;
 mod watch;
 
 use std::{

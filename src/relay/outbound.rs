@@ -82,6 +82,7 @@ impl Relay {
                     Fate::Told | Fate::Held => Done::default(),
                 });
             }
+            // What no person wrote, or what was taken back before it came here: nobody waits for its fate.
             Rewritten::Nothing => return Ok(Done::default()),
             Rewritten::Unknown(why) => return self.not_sent(deps, portal, event, why).await,
             Rewritten::Refused(what) => {
@@ -95,7 +96,7 @@ impl Relay {
                     .await;
             }
         };
-        if let Some(found) = self.names_the_user(deps, portal, &content).await? {
+        if let Some(found) = self.names_the_user(deps, portal, event, &content).await? {
             return self.hold(deps, portal, event, &found).await;
         }
         self.send_as_ghost(deps, portal, event, received, content)
@@ -155,7 +156,7 @@ impl Relay {
         }
         if let Err(wait) = deps.limits.take(&portal.user, deps.clock.now()) {
             metrics::counter!("vizard_failures_total", "class" => "user_limit").increment(1);
-            return Err(PortalError::NotYet(wait));
+            return Err(PortalError::Limited(wait));
         }
         self.let_go = Some(event.event_id.clone());
         match deps

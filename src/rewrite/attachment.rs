@@ -72,7 +72,7 @@ pub struct Attachment {
     file: Location,
     thumbnail: Option<Location>,
     claimed: Kind,
-    caption: Option<Words<'static>>,
+    pub(super) caption: Option<Words<'static>>,
     mentions: MentionsOut,
     relates_to: Option<Value>,
     edits: Option<(OwnedEventId, MentionsOut)>,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Rewritten, Scrubbed, Translations, attachment,
-    content::{Mentions, Message, MessageOut, RelationOut, Words, is_empty, parse},
+    content::{Mentions, MentionsOut, Message, MessageOut, RelationOut, Words, is_empty, parse},
     html, kinds,
     limits::MAX_CONTENT,
     mentions, relations, text, tokens,
@@ -18,6 +18,10 @@ pub(super) const TYPE: &str = "m.room.message";
 
 const MALFORMED: &str = "a malformed message";
 const TOO_LONG: &str = "a message that is too long";
+const EMPTY: &str = "an empty message";
+
+/// What stands before the new text of an edit whose message is not there.
+const EDITED: &str = "✎ (an older message, edited)";
 
 /// Rewrites a message for the other side.
 pub(super) fn rewrite(content: &RawValue, translations: &Translations) -> Rewritten {
@@ -71,7 +75,7 @@ fn edit(message: &Message<'_>, translations: &Translations) -> Rewritten {
     let new = match words(&replacement, true, translations) {
         Ok(new) => new,
         // An edit that leaves nothing is still an edit; without words it is nothing that can be sent.
-        Err(Rewritten::Nothing) => {
+        Err(Rewritten::Refused(EMPTY)) => {
             return Rewritten::Refused("an edit that leaves the message empty");
         }
         Err(other) => return other,
@@ -96,6 +100,41 @@ fn edit(message: &Message<'_>, translations: &Translations) -> Rewritten {
         .into_iter()
         .find_map(|(outer, inner)| fitting(&replacing(outer, inner, target)))
         .map_or_else(too_long, Rewritten::Send)
+}
+
+/// An edit of what is not known on the other side, such as a message from before the join, as a message of its own: there, its
+/// text is new. `None`: it is no edit.
+pub(super) fn detached(content: &RawValue, translations: &Translations) -> Option<Rewritten> {
+    let edit = parse::<Message<'_>>(content).filter(Message::is_edit)?;
+    if edit.replacement().is_some_and(|new| new.is_edit()) {
+        return None;
+    }
+    Some(match rewrite(edit.new_content?, translations) {
+        Rewritten::Send(content) => Rewritten::Send(content.marked(EDITED)),
+        Rewritten::Media(mut attachment) => {
+            attachment.caption = Some(noted(attachment.caption.take()));
+            Rewritten::Media(attachment)
+        }
+        other => other,
+    })
+}
+
+/// A caption that says so, whatever else it says.
+fn noted(caption: Option<Words<'static>>) -> Words<'static> {
+    let Some(words) = caption else {
+        return Words {
+            msgtype: "m.text",
+            body: Cow::Borrowed(EDITED),
+            html: None,
+            mentions: MentionsOut::default(),
+        };
+    };
+    let put = |text: Cow<'_, str>| Cow::Owned(format!("{EDITED} {text}"));
+    Words {
+        body: put(words.body),
+        html: words.html.map(put),
+        ..words
+    }
 }
 
 /// What clients that know no edits show: the new text after an asterisk.
@@ -184,7 +223,7 @@ pub(super) fn said<'a>(
                 body = Cow::Owned(text::translate(&shown, translations).into_owned());
             }
             None if msgtype == "m.emote" => {}
-            None => return Err(Rewritten::Nothing),
+            None => return Err(Rewritten::Refused(EMPTY)),
         }
     }
     let pills = html.as_ref().map_or(&[][..], |html| &html.pills);

@@ -129,7 +129,7 @@ pub enum Rewritten {
     Unsupported(String),
     /// Malformed or too long, and so never relayed; the text names it to a person: "a malformed edit".
     Refused(&'static str),
-    /// Nothing that a person would miss (typing, receipts, an empty redacted event).
+    /// Nothing that a person would miss (typing, receipts, what redaction left of an event).
     Nothing,
 }
 
@@ -159,9 +159,16 @@ pub fn outbound(event_type: &str, content: &RawValue, translations: &Translation
 /// The same allow-list as [`outbound`], for another reason: nothing may stand in a portal that makes the
 /// user's client or homeserver ask a remote server. So `mxc` URIs never pass, and a pill of somebody who
 /// has no mirror becomes plain text.
+///
+/// An edit of what is not known here becomes a message that says so. A reaction to it stays [`Rewritten::Unknown`].
 #[must_use]
 pub fn inbound(event_type: &str, content: &RawValue, translations: &Translations) -> Rewritten {
-    dispatch::rewrite(event_type, content, translations)
+    match dispatch::rewrite(event_type, content, translations) {
+        Rewritten::Unknown(what) if event_type == message::TYPE => {
+            message::detached(content, translations).unwrap_or(Rewritten::Unknown(what))
+        }
+        other => other,
+    }
 }
 
 /// What the identity guard looks for.

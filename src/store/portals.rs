@@ -154,11 +154,11 @@ fn line(portal: &Portal) -> UserPseudonym {
         room: portal.room.clone(),
         ghost: portal.ghost.id.clone(),
         nick: portal.ghost.nick.clone(),
-        // Whoever invites chooses the name: it is not looked for in what the user writes elsewhere.
+        // Whoever invites chooses the name: it names nothing until the user has accepted.
         room_name: (portal.state != PortalState::Invited)
             .then(|| portal.shown.name.clone())
             .flatten(),
         portal_room: portal.portal_room.clone(),
-        hidden_name: portal.shown.hidden.name.clone(),
+        called: portal.called.clone(),
     }
 }

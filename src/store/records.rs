@@ -95,15 +95,15 @@ pub struct UserPseudonym {
     pub ghost: OwnedUserId,
     /// The display name there.
     pub nick: String,
-    /// The room's name, if known.
+    /// The room's name as it is now, if known. Whoever may rename the room chooses it.
     #[serde(default)]
     pub room_name: Option<String>,
     /// The portal room, once there is one.
     #[serde(default)]
     pub portal_room: Option<OwnedRoomId>,
-    /// The room's name, if the room encrypts it: for the guard alone.
-    #[serde(default)]
-    pub hidden_name: Option<String>,
+    /// What the room was called at the join: for the guard alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub called: Vec<String>,
 }
 
 /// Where a portal is in its life.
@@ -165,6 +165,13 @@ pub struct Portal {
     /// portal into the same room lets earlier events reach this one too.
     #[serde(default)]
     pub joined_at: UnixMillis,
+    /// What the room was called when the ghost entered it: its name and its address, also if the room encrypts them. The guard of
+    /// the user's other portals looks for that, whatever the room is called later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub called: Vec<String>,
+    /// Whether the user was told that pinned messages are not supported.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_pins: bool,
     /// Members of whom the user knows that they cannot read the ghost, or not on all devices.
     #[serde(default)]
     pub told_unread: Vec<OwnedUserId>,

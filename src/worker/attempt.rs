@@ -1,6 +1,6 @@
 //! One event, or one write, tried until it is over: what passes is waited for, what will not pass is noted.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{backoff, lanes::Lanes};
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
 /// After so many failures in a row the user is told that a message waits.
 const SLOW: u32 = 4;
 
+/// The same after so long at a limit, in milliseconds, what is still to be waited included.
+const LONG: u64 = 10_000;
+
 /// One event, tried until it is over. `None`: the process stops, or the portal is gone.
 pub(super) async fn step(
     lanes: &Arc<Lanes>,
@@ -26,7 +29,8 @@ pub(super) async fn step(
     received: u64,
 ) -> Option<Link> {
     let deps = &lanes.deps;
-    let mut attempts = 0;
+    let (mut attempts, mut told) = (0, false);
+    let began = deps.clock.now();
     loop {
         let permit = lanes.turn(id).await?;
         // Boxed: a lane that waits keeps no room for what a step needs, which is much.
@@ -45,13 +49,14 @@ pub(super) async fn step(
                 return Some(Link::of(event, direction, None));
             }
             Err(error) => {
-                let waits = matches!(error, PortalError::NotYet(_));
-                if attempts == SLOW
-                    && !waits
+                let waited = deps.clock.now().saturating_sub(began);
+                if !told
                     && direction == Direction::Outbound
                     && event.state_key.is_none()
+                    && is_slow(&error, attempts, waited)
                 {
-                    let _ = Box::pin(relay.delayed(deps, event, &error)).await;
+                    // Where nothing goes through, this does not either; then it is said later.
+                    told = Box::pin(relay.delayed(deps, event, &error)).await.is_ok();
                 }
                 pause(lanes, attempts, &error, Some(id)).await?;
                 if error.lost_device().is_some() {
@@ -60,6 +65,20 @@ pub(super) async fn step(
                 attempts += 1;
             }
         }
+    }
+}
+
+/// Whether it is time to tell the user that a message waits, and why; asked anew after each failure until they are told.
+fn is_slow(error: &PortalError, attempts: u32, waited: u64) -> bool {
+    let often = attempts >= SLOW && attempts.is_multiple_of(SLOW);
+    let until = |wait: Duration| {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        waited.saturating_add(wait) >= LONG
+    };
+    match error {
+        PortalError::NotYet(_) => false,
+        PortalError::Limited(wait) => until(*wait),
+        error => often || error.retry_after().is_some_and(until),
     }
 }
 
@@ -161,7 +180,10 @@ pub(super) async fn pause(
     error: &PortalError,
     id: Option<PortalId>,
 ) -> Option<()> {
-    if !matches!(error, PortalError::NotReady | PortalError::NotYet(_)) {
+    if !matches!(
+        error,
+        PortalError::NotReady | PortalError::NotYet(_) | PortalError::Limited(_)
+    ) {
         metrics::counter!("vizard_failures_total", "class" => "retry").increment(1);
         lanes.be_wary();
         if attempts == SLOW {
@@ -180,5 +202,40 @@ pub(super) fn label(direction: Direction) -> &'static str {
     match direction {
         Direction::Inbound => "inbound",
         Direction::Outbound => "outbound",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::homeserver;
+
+    #[test]
+    fn whoever_waits_long_is_told() {
+        let failed = |after: Option<u64>| {
+            let after = after.map(Duration::from_secs);
+            let reason = String::new();
+            PortalError::from(homeserver::Error::Retry { reason, after })
+        };
+        let seconds = Duration::from_secs;
+        for (error, attempts, waited, slow) in [
+            (failed(None), 3, 60_000, false),
+            (failed(None), 4, 0, true),
+            (failed(None), 5, 60_000, false),
+            (failed(None), 8, 0, true),
+            (failed(Some(1)), 1, 2_000, false),
+            (failed(Some(1)), 1, 9_000, true),
+            (failed(Some(60)), 0, 0, true),
+            (PortalError::Limited(seconds(2)), 0, 0, false),
+            (PortalError::Limited(seconds(20)), 0, 0, true),
+            (PortalError::NotYet(seconds(60)), 8, 60_000, false),
+            (PortalError::NotReady, 4, 1_000, true),
+        ] {
+            assert_eq!(
+                is_slow(&error, attempts, waited),
+                slow,
+                "{error:?} {attempts} {waited}"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn wait(attempts: u32, error: &PortalError, rng: &Rng) -> Duration {
     if matches!(error, PortalError::NotReady) {
         return FIRST;
     }
-    if let PortalError::NotYet(wait) = error {
+    if let PortalError::NotYet(wait) | PortalError::Limited(wait) = error {
         return *wait;
     }
     let doubled = FIRST.saturating_mul(1 << attempts.min(10)).min(LONGEST);

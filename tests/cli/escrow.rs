@@ -42,6 +42,8 @@ async fn forgotten(store: &Store, number: u8, ghost: &str, until: u64) {
         joined_at: 0,
         floors: Vec::new(),
         received: None,
+        called: Vec::new(),
+        told_pins: false,
         told_unread: Vec::new(),
     };
     store.create_portal(&portal).await.unwrap();

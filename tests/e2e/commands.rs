@@ -66,7 +66,7 @@ async fn before_any_room(world: &World, alice: &Client, chat: &str) -> Result<()
         ("guard", &["The guard is on"]),
         ("guard perhaps", &["`guard on` or `guard off`"]),
         ("version", &["Vizard", env!("CARGO_PKG_VERSION")]),
-        ("prove something", &["inside a portal"]),
+        ("prove something", &["no pseudonym yet"]),
         ("join", &["Which room?", "join #room:server"]),
         ("join somewhere nice", &["That is not a room"]),
         (
@@ -297,6 +297,9 @@ async fn proofs(world: &World, alice: &Masked, bob: &Client) -> Result<()> {
     ensure!(statement["text"] == said && statement["ghost"] == alice.ghost.as_str());
     statement["text"] = "I never was here.".into();
     ensure!(vizard::pseudonym::verify_proof(&statement).is_err());
+    let (chat, again) = (&alice.chat, "prove 1 and from the chat");
+    let parts = ["signatures", "\"and from the chat\"", &alice.ghost];
+    answers(world, &alice.user, chat, again, &parts).await?;
 
     alice.says("after the commands").await?;
     hears(bob, &alice.room, "after the commands").await?;

@@ -1,6 +1,6 @@
 //! Two masked users of A in one room of B: everything that is relayed, both ways, and then the leak audit of B.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     mentions(&alice, &bob, &room).await?;
     unsupported(&alice, &bob, &room).await?;
     let first_copies = files::both_ways(&alice, &bob, &room).await?;
+    renamed(&alice, &carol, &bob).await?;
     held(&alice, &bob, &room).await?;
 
     // The same user in a second room: nothing links the two masks.
@@ -65,6 +66,18 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     hears(&bob, &second, "good evening here too").await?;
     let second_copies = files::outbound(&again, &bob, &second).await?;
     files::have_nothing_in_common(&first_copies, &second_copies)?;
+    bob.say(&second, "welcome here as well").await?;
+    let mirrors = [
+        bobs_mirror(&alice, "who is there").await?,
+        bobs_mirror(&carol, "who is there").await?,
+        bobs_mirror(&again, "welcome here as well").await?,
+    ];
+    let different: BTreeSet<_> = mirrors.iter().collect();
+    ensure!(different.len() == 3, "a mirror of two portals: {mirrors:?}");
+    independent(&alice, &again, &bob).await?;
+    for masked in [&alice, &carol, &again] {
+        only_local_media(masked).await?;
+    }
 
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut needles = vec![
@@ -97,8 +110,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
         "B can link two masks of one user: {links:#?}"
     );
 
-    logs_are_silent(&world, &[&alice, &carol, &again], &bob, &room)?;
-    Ok(())
+    logs_are_silent(&world, &[&alice, &carol, &again], &bob).await
 }
 
 /// Name, bridge information, privacy of the portal room; the ghost's member event with its mapping.
@@ -120,10 +132,99 @@ async fn portal_shows_the_room(alice: &Masked, room: &str) -> Result<()> {
         bridge["channel"]["id"] == room && bridge["protocol"]["id"] == "matrix",
         "{bridge}"
     );
-    let whole = serde_json::to_string(&state)?;
+    Ok(())
+}
+
+/// Whatever others put into a portal, now and ever, lies on its own server.
+async fn only_local_media(masked: &Masked) -> Result<()> {
+    let user = masked.user.id();
+    let own = user.split_once(':').map_or("", |(_, server)| server);
+    let mut events = masked.user.full_state(&masked.portal).await?;
+    events.extend(masked.user.history(&masked.portal).await?);
+    let mut found = 0;
+    for event in events.iter().filter(|event| event["sender"] != user) {
+        for rest in event.to_string().split("mxc://").skip(1) {
+            found += 1;
+            ensure!(
+                rest.starts_with(&format!("{own}/")),
+                "a remote mxc: {event}"
+            );
+        }
+    }
+    ensure!(found > 0, "nothing was looked at");
+    Ok(())
+}
+
+/// Who stands for Bob in a portal in which he said this.
+async fn bobs_mirror(masked: &Masked, said: &str) -> Result<String> {
+    Ok(masked.hears(said).await?.sender().to_owned())
+}
+
+/// All that B shows of a ghost: events by it or about it, and whatever else reached Bob.
+async fn doings(bob: &Client, room: &str, ghost: &str) -> Result<Vec<String>> {
+    let mut found: Vec<String> = bob
+        .history(room)
+        .await?
+        .iter()
+        .map(Value::to_string)
+        .collect();
+    found.extend(bob.received().await.iter().map(|one| one.event.to_string()));
+    found.retain(|event| event.contains(ghost));
+    Ok(found)
+}
+
+/// Nothing that happens to one mask makes another one of the same user do anything.
+async fn independent(alice: &Masked, again: &Masked, bob: &Client) -> Result<()> {
+    bob.settle(Duration::from_secs(2)).await?;
+    let before = doings(bob, &again.room, &again.ghost).await?;
+    let name = json!({"name": "The masquerade is over"});
+    bob.set_state(&alice.room, "m.room.name", "", name).await?;
+    bob.kick(&alice.room, &alice.ghost, "go").await?;
+    alice
+        .sees("the kick", |one| {
+            one.body().contains("was removed from this room")
+        })
+        .await?;
+    bob.ban(&alice.room, &alice.ghost, "for good").await?;
+    alice
+        .sees("the ban", |one| {
+            one.body().contains("was banned from this room")
+        })
+        .await?;
+    bob.settle(Duration::from_secs(4)).await?;
+    let after = doings(bob, &again.room, &again.ghost).await?;
+    ensure!(before == after, "the other mask did something: {after:#?}");
+    // That it would be noticed.
+    again.says("I am still here").await?;
+    hears(bob, &again.room, "I am still here").await?;
+    ensure!(doings(bob, &again.room, &again.ghost).await? != after);
+    Ok(())
+}
+
+/// A notice, and an answer to what the user sees as `first` and the room as `seen`.
+async fn notice_and_reply(
+    alice: &Masked,
+    bob: &Client,
+    room: &str,
+    first: &str,
+    seen: &str,
+) -> Result<()> {
+    let notice = json!({"msgtype": "m.notice", "body": "noted behind a mask"});
+    alice
+        .user
+        .send(&alice.portal, "m.room.message", notice)
+        .await?;
+    let noted = hears(bob, room, "noted behind a mask").await?;
+    ensure!(noted.event["content"]["msgtype"] == "m.notice");
+    alice
+        .user
+        .reply(&alice.portal, first, "answering myself")
+        .await?;
+    let reply = hears(bob, room, "answering myself").await?;
     ensure!(
-        !whole.contains("mxc://127.0.0.2") || whole.contains(alice.user.id()),
-        "a remote mxc stands in the portal"
+        reply.event["content"]["m.relates_to"] == json!({"m.in_reply_to": {"event_id": seen}}),
+        "{}",
+        reply.event
     );
     Ok(())
 }
@@ -175,6 +276,7 @@ async fn outbound(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
     );
     ensure!(waves.event["content"].get("com.evil.extra").is_none());
 
+    notice_and_reply(alice, bob, room, &first, seen.id()).await?;
     let edit = alice
         .user
         .edit(&alice.portal, &first, "good evening, all")
@@ -260,6 +362,20 @@ async fn inbound(server: &Synapse, alice: &Masked, bob: &Client, room: &str) -> 
     let notice = json!({"msgtype": "m.notice", "body": "a notice"});
     bob.send(room, "m.room.message", notice).await?;
     ensure!(alice.hears("a notice").await?.event["content"]["msgtype"] == "m.notice");
+    let emote = json!({"msgtype": "m.emote", "body": "bows deeply", "format": "org.matrix.custom.html",
+        "formatted_body": "<em>bows</em> deeply<img src=\"mxc://b/c\"><script>x</script>", "com.evil.extra": 1});
+    bob.send(room, "m.room.message", emote).await?;
+    let content = alice.hears("bows deeply").await?.event["content"].clone();
+    ensure!(
+        content["msgtype"] == "m.emote"
+            && content["formatted_body"]
+                .as_str()
+                .is_some_and(|html| html.starts_with("<em>bows</em> deeply")
+                    && !html.contains("mxc")
+                    && !html.contains("script"))
+            && content.get("com.evil.extra").is_none(),
+        "{content}"
+    );
     bob.reply(room, &first, "a reply").await?;
     let reply = alice.hears("a reply").await?;
     ensure!(
@@ -343,6 +459,32 @@ async fn mentions(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
         })
         .await?;
     ensure!(seen.sender() == mirror);
+    let html = seen.event["content"]["formatted_body"]
+        .as_str()
+        .unwrap_or_default();
+    ensure!(
+        html.contains("<a href=\"https://matrix.to/#/")
+            && html.contains("alicesecret")
+            && html.ends_with("</a> there")
+            && !html.contains(&alice.ghost),
+        "{html}"
+    );
+    Ok(())
+}
+
+/// A member's new name reaches their mirrors.
+async fn renamed(alice: &Masked, carol: &Masked, bob: &Client) -> Result<()> {
+    bob.set_display_name("Robert of B").await?;
+    for masked in [alice, carol] {
+        let mirror = bobs_mirror(masked, "who is there").await?;
+        masked
+            .sees("the mirror's new name", |one| {
+                one.kind() == "m.room.member"
+                    && one.event["state_key"] == mirror.as_str()
+                    && one.event["content"]["displayname"] == "Robert of B"
+            })
+            .await?;
+    }
     Ok(())
 }
 
@@ -390,20 +532,46 @@ async fn held(alice: &Masked, bob: &Client, room: &str) -> Result<()> {
 }
 
 /// Vizard's own log, at debug, names nobody and nothing.
-fn logs_are_silent(world: &World, users: &[&Masked], bob: &Client, room: &str) -> Result<()> {
-    let log = std::fs::read_to_string(world.vizard.log())?;
-    let mut needles = vec![
+async fn logs_are_silent(world: &World, users: &[&Masked], bob: &Client) -> Result<()> {
+    let log = fs::read_to_string(world.vizard.log())?;
+    let mut needles = BTreeSet::from([
         bob.id().to_owned(),
-        room.to_owned(),
         "good evening".to_owned(),
         "welcome".to_owned(),
         "masquerade".to_owned(),
-    ];
+    ]);
+    for token in ["as_token", "hs_token"] {
+        let token = fs::read_to_string(world.vizard.directory().join(token))?;
+        needles.insert(token.trim().to_owned());
+    }
+    let mut bodies = 0;
     for one in users {
         needles.extend(
-            [one.user.id(), &one.ghost, &one.portal, &one.chat, &one.nick].map(ToOwned::to_owned),
+            [
+                one.user.id(),
+                &one.ghost,
+                &one.portal,
+                &one.room,
+                &one.chat,
+                &one.nick,
+            ]
+            .map(ToOwned::to_owned),
         );
+        let mut events = one.user.history(&one.portal).await?;
+        events.extend(one.user.history(&one.chat).await?);
+        events.extend(bob.history(&one.room).await?);
+        for event in events {
+            needles.extend(event["event_id"].as_str().map(ToOwned::to_owned));
+            let written = event["sender"] == one.user.id() || event["sender"] == bob.id();
+            let body = event["content"]["body"].as_str().unwrap_or_default();
+            // Shorter ones stand in log lines by chance.
+            if written && body.chars().count() >= 8 {
+                bodies += 1;
+                needles.insert(body.to_owned());
+            }
+        }
     }
+    ensure!(bodies > 20 && needles.len() > 100, "too little to look for");
     for line in log.lines() {
         for needle in &needles {
             ensure!(

@@ -162,6 +162,7 @@ pub fn config(ground: &Ground, fake: &Fake) -> Config {
         },
         database: Database {
             url: Hidden::new(&ground.url),
+            url_file: None,
         },
         secrets: Secrets {
             master_key_file: "/nowhere".into(),

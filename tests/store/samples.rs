@@ -60,6 +60,8 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         created: 1_700_000_000_000,
         successor: None,
         joined_at: 0,
+        called: Vec::new(),
+        told_pins: false,
         told_unread: Vec::new(),
         floors: Vec::new(),
         received: None,

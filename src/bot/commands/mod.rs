@@ -98,6 +98,7 @@ mod tests {
             ("leave", "leave WHICH", "!v leave"),
             ("nick", "nick WHICH NAME", "!v nick NAME"),
             ("whoami", "whoami [WHICH]", "!v whoami"),
+            ("prove", "prove WHICH TEXT", "!v prove TEXT"),
             ("help", "help [COMMAND]", "!v help [COMMAND]"),
             (
                 "invite",
@@ -109,8 +110,8 @@ mod tests {
             assert_eq!(command.usage(None), direct);
             assert_eq!(command.usage(Some("!v")), portal);
         }
-        let prove = find("prove").expect("prove");
-        assert_eq!(prove.place, Place::Portal);
-        assert!(!prove.works_in(false));
+        let whois = find("whois").expect("whois");
+        assert_eq!(whois.place, Place::Portal);
+        assert!(!whois.works_in(false));
     }
 }

@@ -1,4 +1,4 @@
-//! `prove TEXT`: a statement signed with the pseudonym's key.
+//! `prove TEXT`: a statement signed with a pseudonym's key.
 
 use crate::{
     bot::{
@@ -18,9 +18,9 @@ pub const COMMAND: Command = Command {
     aliases: &["sign"],
     group: Group::Pseudonyms,
     usage: "TEXT",
-    summary: "sign a text, to show that it comes from this pseudonym",
+    summary: "sign a text, to show that it comes from a pseudonym",
     help: "Only you see the signed statement, until you pass it on. Anybody can check it with `vizard verify`, without asking a server. What you write in the room is never signed like this, so that you can deny it; a statement you cannot.",
-    place: Place::Portal,
+    place: Place::Both,
     needs: Needs::Pseudonym,
     keywords: &[],
     always: false,
@@ -44,7 +44,9 @@ fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let key = SenderKey::from_seed(&portal.ghost.seed);
     let statement = pseudonym::prove(&key, &portal.ghost.id, &portal.room, call.rest);
     Ok(
-        Reply::say("This statement proves that your pseudonym says it:")
+        Reply::say("This statement proves that ")
+            .quote(&portal.ghost.nick)
+            .and(", your pseudonym, says it:")
             .block(&format!("{statement:#}"))
             .and("Save it to a file and check it with `vizard verify FILE`; that needs no server. The text must not give away who you are, if you want to stay unknown.")
             .into(),

@@ -280,6 +280,8 @@ mod tests {
             joined_at: 0,
             floors: Vec::new(),
             received: None,
+            called: Vec::new(),
+            told_pins: false,
             told_unread: Vec::new(),
         }
     }

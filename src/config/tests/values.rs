@@ -312,3 +312,37 @@ fn peers_are_checked_like_the_rest() {
         1
     );
 }
+
+#[test]
+fn the_database_url_may_stand_in_a_file_of_its_own() {
+    let url = "postgres://vizard:secret-secret@127.0.0.1/vizard";
+    let toml = minimal("").replace("url = \"sqlite:vizard.db\"", "url_file = \"url\"");
+    let home = dir(&toml);
+    std::fs::write(home.path().join("url"), format!("{url}\n")).unwrap();
+    let loaded = load(home.path(), &[]).unwrap();
+    assert_eq!(loaded.config.database_url(), url);
+    assert!(!format!("{:?}", loaded.config).contains("secret-secret"));
+    std::fs::write(home.path().join("url"), "sqlite:other.db").unwrap();
+    let path = load(home.path(), &[]).unwrap().config.database_path();
+    assert_eq!(path, Some(home.path().join("other.db")));
+
+    std::fs::write(home.path().join("url"), "mysql://u:secret-secret@x/y").unwrap();
+    let error = load(home.path(), &[]).unwrap_err();
+    let ConfigError::Invalid {
+        problems: found, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&found[..], [one] if one.contains("url_file") && one.contains("is neither")),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("secret-secret"), "{found:?}");
+    let both = minimal("").replace("[database]", "[database]\nurl_file = \"url\"");
+    let found = problems(&both, &[]).join("\n");
+    assert!(found.contains("are both set"), "{found}");
+    let found = problems(&toml, &[]).join("\n");
+    assert!(found.contains("cannot read"), "{found}");
+}

@@ -133,6 +133,36 @@ fn edits_are_rebuilt() {
 }
 
 #[test]
+fn an_edit_of_what_is_not_there_is_a_message() {
+    let edit = |new: Value| {
+        let relation = json!({"rel_type": "m.replace", "event_id": "$unknown"});
+        let content = json!({"msgtype": "m.text", "body": "* x", "m.new_content": new, "m.relates_to": relation});
+        rewrite::inbound("m.room.message", &raw(&content), &checks::translations())
+    };
+    let new = json!({"msgtype": "m.text", "body": "new", "format": "org.matrix.custom.html",
+        "formatted_body": "<b>new</b>", "secret": 1});
+    let Rewritten::Send(shown) = edit(new) else {
+        panic!("not shown");
+    };
+    let expected = json!({"msgtype": "m.text", "body": "✎ (an older message, edited) new",
+        "format": "org.matrix.custom.html", "m.mentions": {},
+        "formatted_body": "✎ (an older message, edited) <b>new</b>"});
+    let shown: Value = serde_json::from_str(shown.content().get()).unwrap();
+    assert_eq!(shown, expected);
+    let image = json!({"msgtype": "m.image", "body": "Alice.png", "url": "mxc://x/y"});
+    let Rewritten::Media(image) = edit(image) else {
+        panic!("no picture");
+    };
+    let words = image.words().and_then(|words| words.text());
+    assert_eq!(words.as_deref(), Some("✎ (an older message, edited)"));
+    // An edit in an edit is none.
+    let nested = json!({"msgtype": "m.text", "body": "x", "m.new_content": text("y"),
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$here"}});
+    assert!(matches!(edit(nested), Rewritten::Unknown(_)));
+    assert!(matches!(edit(json!(5)), Rewritten::Refused(_)));
+}
+
+#[test]
 fn reactions() {
     let reaction = |event: &str, key: &str| {
         let relation = json!({"rel_type": "m.annotation", "event_id": event, "key": key, "x": 1});
@@ -255,6 +285,7 @@ fn what_is_not_relayed_has_a_name() {
             json!({"msgtype": "m.text"}),
             "a malformed message",
         ),
+        ("m.room.message", text(" "), "an empty message"),
         ("m.room.message", json!([]), "a malformed message"),
         (
             "m.room.message",
@@ -286,7 +317,6 @@ fn what_is_not_relayed_has_a_name() {
         ("m.room.message", json!({})),
         ("m.sticker", json!({})),
         ("m.reaction", json!({})),
-        ("m.room.message", text(" ")),
         ("m.room.name", some.clone()),
         ("m.typing", some.clone()),
         ("m.receipt", some.clone()),
