@@ -120,7 +120,7 @@ mod tests {
             inviter: ruma::owned_user_id!("@i:b.example"),
             by_ghost: true,
             user: ruma::owned_user_id!("@nobody:a.example"),
-            seed: [0; 32],
+            seed: [0; 32].into(),
             decoy: true,
             payload: [0; 32],
             single_until: None,

@@ -188,7 +188,8 @@ impl Relay {
             Trust::ChangedIdentity => "after your identity was reset",
             _ => return Ok(()),
         };
-        if !self.warned.insert((event.sender.clone(), event.trust)) {
+        let about = (event.sender.clone(), event.trust);
+        if self.warned.get(&about).is_some() {
             return Ok(());
         }
         let text = format!(
