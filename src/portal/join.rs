@@ -91,15 +91,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     }
     let state = RoomState::fetch(deps, &ghost, &target).await?;
     if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
-        deps.homeserver.leave(&ghost, &target).await?;
-        deps.portals
-            .update(portal.id, |portal| {
-                portal.state = PortalState::Left;
-                portal.received = None;
-            })
-            .await?;
-        deps.report(&mut task.report, "refused", &why).await?;
-        return Ok(Outcome::Done);
+        return turn_back(deps, task, &portal, &target, &why).await;
     }
     let moved = portal.room != target;
     if moved {
@@ -144,6 +136,25 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     } else {
         Outcome::Joined(portal.id)
     })
+}
+
+/// Leaves a room in which no pseudonym is wanted, or which is not wanted here.
+async fn turn_back(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+    room: &RoomId,
+    why: &str,
+) -> Result<Outcome, PortalError> {
+    deps.homeserver.leave(&deps.ghost(portal), room).await?;
+    deps.portals
+        .update(portal.id, |portal| {
+            portal.state = PortalState::Left;
+            portal.received = None;
+        })
+        .await?;
+    deps.report(&mut task.report, "refused", why).await?;
+    Ok(Outcome::Done)
 }
 
 /// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.

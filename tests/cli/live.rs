@@ -25,6 +25,18 @@ fn set_token(vizard: &Vizard, name: &str, token: &str) {
     fs::write(Path::new(vizard.directory()).join(name), token).unwrap();
 }
 
+/// The trial of profile fields takes its own away again.
+async fn nothing_is_left_in_public(synapse: &Synapse) {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let profile = client.build().unwrap().get(format!(
+        "{}/_matrix/client/v3/profile/@vizard:{}",
+        synapse.url(),
+        synapse.server_name()
+    ));
+    let profile = profile.send().await.unwrap().text().await.unwrap();
+    assert!(!profile.contains("org.vizard.doctor"), "{profile}");
+}
+
 #[tokio::test]
 async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
     let site = Site::reserve("doctor").unwrap();
@@ -60,15 +72,7 @@ async fn it_finds_a_stock_synapse_well_and_says_what_is_not() {
         assert!(ran.out.contains(row), "{row} in\n{}", ran.out);
     }
 
-    // Nothing of it stands in public.
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
-    let profile = client.build().unwrap().get(format!(
-        "{}/_matrix/client/v3/profile/@vizard:{}",
-        synapse.url(),
-        synapse.server_name()
-    ));
-    let profile = profile.send().await.unwrap().text().await.unwrap();
-    assert!(!profile.contains("org.vizard.doctor"), "{profile}");
+    nothing_is_left_in_public(&synapse).await;
 
     vizard.start().await.unwrap();
     let ran = doctor(&vizard, &[]);

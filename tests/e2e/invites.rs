@@ -281,20 +281,6 @@ async fn three_people_meet_and_no_server_learns_whom_it_need_not() -> Result<()>
     world.vizard(Side::B)?.check_alive()
 }
 
-/// Alice, in the portal of a room that she has made.
-async fn salon(world: &World) -> Result<(Client, String)> {
-    let (alice, chat) = world.user_with_chat("alice").await?;
-    world
-        .command(&alice, &chat, "create Salon", |text| {
-            text.contains("created")
-        })
-        .await?;
-    let portal = alice
-        .accept_invite("the portal", |_| true, PATIENCE)
-        .await?;
-    Ok((alice, portal))
-}
-
 /// What a person reads who is invited, and does who does not want to come.
 #[tokio::test(flavor = "multi_thread")]
 async fn refusing_stays_at_home_and_what_is_gone_is_explained() -> Result<()> {
