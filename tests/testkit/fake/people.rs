@@ -3,6 +3,8 @@
 //! Any user id may act, of any server; accounts are made as needed. Each method is refused like the
 //! request it stands for.
 
+use std::sync::Arc;
+
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::{Value, json};
 
@@ -242,6 +244,17 @@ impl Fake {
             }
             lost.len()
         })
+    }
+
+    /// Keeps an event, of whatever shape, for whoever asks for it by its id. Nobody is told of it.
+    pub fn keep(&self, room: &str, event: Value) {
+        self.inner.change(|world| {
+            let id = event["event_id"].as_str().unwrap_or_default().to_owned();
+            if let Some(here) = world.rooms.get_mut(room) {
+                world.by_id.insert(id, (room.to_owned(), here.events.len()));
+                here.events.push(Arc::new(event));
+            }
+        });
     }
 
     /// Takes a room's state event with an empty state key away, and tells nobody: a homeserver that lies.
