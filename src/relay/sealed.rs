@@ -40,6 +40,11 @@ pub(super) const NEVER_CAME: &str = "🔒 an encrypted message whose key did not
 const PLACEHOLDER: &str =
     "🔒 an encrypted message whose key has not come yet. It will be shown here when it does.";
 
+/// Counts an event that nobody could read, or that claimed another sender than its device's.
+fn count() {
+    metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
+}
+
 impl Relay {
     /// The event as its sender wrote it, if it is encrypted and can be opened; otherwise as it is, with the reason.
     pub async fn open(
@@ -74,7 +79,10 @@ impl Relay {
             return Ok(Done::default());
         };
         let text = match event.trust {
-            trust if trust.is_void() => return Ok(Done::default()),
+            trust if trust.is_void() => {
+                count();
+                return Ok(Done::default());
+            }
             trust if trust.lacks_key() => {
                 still_waits(deps, received)?;
                 placeholder(event.trust)
@@ -101,7 +109,7 @@ impl Relay {
         if let (true, Some(target)) = (event.trust.lacks_key(), &done.target) {
             look_for_key(deps, portal, event, Some(target.clone()), 1_000).await?;
         }
-        metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
+        count();
         Ok(done)
     }
 
