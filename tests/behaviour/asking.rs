@@ -12,7 +12,7 @@ use vizard::{
         InviteRequest, InviteSecret, RESPONSE_TYPE, Sealing, Target, UnverifiedRequest, answer,
         seal,
     },
-    store::{InviteTask, Job, Report, Task, Whom},
+    store::{InviteTask, Job, PortalId, Report, Task, Whom},
 };
 
 use crate::{
@@ -239,6 +239,32 @@ fn read_by_anybody(world: &World, posted: &Posted) -> InviteRequest {
     request.verify(None).unwrap()
 }
 
+/// What the command in the room `heard` makes of an invite of Dora by a user, whose portal it may be.
+fn task(
+    world: &World,
+    user: &str,
+    portal: Option<PortalId>,
+    heard: &str,
+    command: &str,
+) -> InviteTask {
+    InviteTask {
+        user: UserId::parse(user).unwrap(),
+        portal,
+        room: RoomId::parse(&world.room).unwrap(),
+        whom: Whom::User(UserId::parse(DORA).unwrap()),
+        request: None,
+        ghost: None,
+        noted: false,
+        report: Report {
+            room: RoomId::parse(heard).unwrap(),
+            command: command.try_into().unwrap(),
+            portal,
+            unasked: false,
+            message: None,
+        },
+    }
+}
+
 /// As many as there are turns, of several users, wait for a server that says nothing.
 #[test]
 fn who_waits_for_other_servers_holds_up_nobody_else() {
@@ -246,22 +272,9 @@ fn who_waits_for_other_servers_holds_up_nobody_else() {
     let deps = world.deps();
     for number in 0..40 {
         let command = format!("$waits{number}");
-        let task = InviteTask {
-            user: UserId::parse(format!("@u{}:a.example", number / 4)).unwrap(),
-            portal: None,
-            room: RoomId::parse(&world.room).unwrap(),
-            whom: Whom::User(UserId::parse(DORA).unwrap()),
-            request: None,
-            ghost: None,
-            noted: false,
-            report: Report {
-                room: RoomId::parse(&world.chat).unwrap(),
-                command: command.as_str().try_into().unwrap(),
-                portal: None,
-                unasked: true,
-                message: None,
-            },
-        };
+        let user = format!("@u{}:a.example", number / 4);
+        let mut task = task(&world, &user, None, &world.chat, &command);
+        task.report.unasked = true;
         let task = Task::Invite(Box::new(task));
         world
             .ask(deps.add_job(&command, deps.clock.now(), task))
@@ -315,23 +328,9 @@ fn a_crash_asks_the_same_and_invites_once() {
     // The command is handled once more, as after a crash before that was noted.
     let deps = world.deps();
     let ghost = UserId::parse(invited(&world)[0].1.clone()).unwrap();
-    let task = InviteTask {
-        user: UserId::parse(ALICE).unwrap(),
-        portal: world.ask(async { deps.store.portal_ids().await.unwrap().pop() }),
-        room: RoomId::parse(&world.room).unwrap(),
-        whom: Whom::User(UserId::parse(DORA).unwrap()),
-        request: None,
-        ghost: None,
-        noted: false,
-        report: Report {
-            room: RoomId::parse(&world.portal).unwrap(),
-            command: asked.as_str().try_into().unwrap(),
-            portal: world.ask(async { deps.store.portal_ids().await.unwrap().pop() }),
-            unasked: false,
-            message: None,
-        },
-    };
-    let again = Task::Invite(Box::new(task));
+    let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
+    let again = task(&world, ALICE, portal, &world.portal, &asked);
+    let again = Task::Invite(Box::new(again));
     world
         .ask(deps.add_job(&asked, deps.clock.now(), again))
         .unwrap();

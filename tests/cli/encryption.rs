@@ -14,20 +14,8 @@ async fn doctor(keys: Keys) -> crate::Ran {
         ..Config::default()
     })
     .await;
-    let sandbox = Sandbox::new();
     let listen = format!("127.0.0.1:{}", closed_port());
-    let ran = sandbox.run(&[
-        "init",
-        "--dir",
-        "v",
-        "--server-name",
-        "a.example",
-        "--homeserver-url",
-        fake.url(),
-        "--listen",
-        &listen,
-    ]);
-    assert_eq!(ran.status, 0, "{ran:?}");
+    let sandbox = Sandbox::initialised_for(fake.url(), &listen);
     let config = fake.config();
     sandbox.write("v/as_token", &config.as_token);
     sandbox.write("v/hs_token", &config.hs_token);

@@ -39,6 +39,14 @@ impl Sandbox {
 
     /// One in which `vizard init` was run, for a homeserver and an address at which nothing listens.
     fn initialised() -> Self {
+        Self::initialised_for(
+            &format!("http://127.0.0.1:{}", closed_port()),
+            &format!("127.0.0.1:{}", closed_port()),
+        )
+    }
+
+    /// One in which `vizard init` was run, for this homeserver and to listen there.
+    fn initialised_for(homeserver: &str, listen: &str) -> Self {
         let sandbox = Self::new();
         let ran = sandbox.run(&[
             "init",
@@ -47,9 +55,9 @@ impl Sandbox {
             "--server-name",
             "a.example",
             "--homeserver-url",
-            &format!("http://127.0.0.1:{}", closed_port()),
+            homeserver,
             "--listen",
-            &format!("127.0.0.1:{}", closed_port()),
+            listen,
         ]);
         assert_eq!(ran.status, 0, "{ran:?}");
         sandbox

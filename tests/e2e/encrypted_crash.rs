@@ -22,7 +22,7 @@ async fn killed_again_and_again_it_uses_no_ratchet_twice() -> Result<()> {
     let mut world = World::encrypted("encrypted-crash").await?;
     world.vizard.stop().await?;
     let tap = Tap::start(&world.servers.a.url()).await?;
-    world.vizard.set("homeserver.url", &tap.url);
+    world.vizard.set("homeserver.url", tap.between.url());
     world.vizard.start().await?;
     let bob = E2eeClient::register(&world.servers.b, "bob").await?;
     let room = parlour(&bob).await?;

@@ -22,14 +22,7 @@ struct Member {
 impl Member {
     async fn register(world: &World, name: &str) -> Result<Self> {
         let first = E2eeClient::register(&world.servers.b, name).await?;
-        let account = &first.account;
-        let second = E2eeClient::login(
-            &account.url,
-            &account.user_id,
-            &account.password,
-            Options::default(),
-        )
-        .await?;
+        let second = first.second_device().await?;
         first.sign_device(second.device()).await?;
         Ok(Self {
             devices: [first, second],

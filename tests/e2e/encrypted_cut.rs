@@ -1,7 +1,7 @@
 //! Killed at the very moment at which it says that something cannot be read yet: what that leaves in the portal is put right.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
+use axum::{extract::Request, response::Response};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     encrypted::Veiled,
@@ -19,7 +19,7 @@ use crate::{
     ratchets::parlour,
     testkit::{
         e2ee::{E2eeClient, Options, Report},
-        proxy::pass_on,
+        proxy::{Between, Onward, taken_apart},
     },
     world::{PATIENCE, World},
 };
@@ -40,7 +40,7 @@ async fn a_kill_beside_a_placeholder_leaves_none_and_doubles_none() -> Result<()
     let mut world = World::encrypted("encrypted-cut").await?;
     world.vizard.stop().await?;
     let gate = Gate::start(&world.servers.a.url()).await?;
-    world.vizard.set("homeserver.url", &gate.url);
+    world.vizard.set("homeserver.url", gate.between.url());
     world.vizard.start().await?;
     let bob = E2eeClient::register(&world.servers.b, "bob").await?;
     let room = parlour(&bob).await?;
@@ -145,14 +145,12 @@ const AFTER: u8 = 2;
 
 /// Between a Vizard and its homeserver. Dropping it ends it.
 struct Gate {
-    url: String,
+    between: Between,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
 }
 
 struct Shared {
-    to: String,
-    http: reqwest::Client,
+    homeserver: Onward,
     state: AtomicU8,
     /// A request was held up.
     hit: Notify,
@@ -162,25 +160,16 @@ struct Shared {
 
 impl Gate {
     async fn start(to: &str) -> Result<Self> {
-        let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()?;
         let shared = Arc::new(Shared {
-            to: to.trim_end_matches('/').to_owned(),
-            http,
+            homeserver: Onward::to(to),
             state: AtomicU8::new(OPEN),
             hit: Notify::new(),
             olm: Olm::default(),
         });
         let theirs = Arc::clone(&shared);
-        let router = Router::new().fallback(move |request| Arc::clone(&theirs).answer(request));
-        let task = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, shared, task })
+        let answer = move |request| Arc::clone(&theirs).answer(request);
+        let between = Between::start(Ipv4Addr::LOCALHOST.into(), answer).await?;
+        Ok(Self { between, shared })
     }
 
     fn set(&self, state: u8) {
@@ -188,14 +177,8 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Shared {
-    async fn answer(self: Arc<Self>, request: Request) -> Response {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Response> {
         let of_mirror = request.uri().path().contains("/send/m.room.encrypted/")
             && request
                 .uri()
@@ -212,17 +195,12 @@ impl Shared {
             self.hit.notify_one();
             std::future::pending::<()>().await;
         }
-        answer.unwrap_or_else(|_| {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            response
-        })
+        answer
     }
 
     async fn forward(&self, request: Request) -> Result<Response> {
-        let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await?;
+        let (parts, body) = taken_apart(request).await?;
         self.olm.keep(parts.uri.path(), &body);
-        pass_on(&self.http, &self.to, parts, body).await
+        self.homeserver.pass(parts, body).await
     }
 }

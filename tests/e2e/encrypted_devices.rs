@@ -7,7 +7,7 @@ use crate::{
     encrypted::{Veiled, heard},
     testkit::{
         client::Client,
-        e2ee::{E2eeClient, Options, Report},
+        e2ee::{E2eeClient, Report},
     },
     world::PATIENCE,
 };
@@ -47,14 +47,7 @@ pub async fn clear_text_is_marked(bob: &E2eeClient, room: &str, alice: &Veiled) 
 
 /// A member logs in once more, after the ghost spoke.
 pub async fn a_second_device_comes(bob: &E2eeClient, room: &str, alice: &Veiled) -> Result<()> {
-    let account = &bob.account;
-    let second = E2eeClient::login(
-        &account.url,
-        &account.user_id,
-        &account.password,
-        Options::default(),
-    )
-    .await?;
+    let second = bob.second_device().await?;
     second.await_encryption(room).await?;
     second.await_member(room, &alice.ghost, "join").await?;
     second.await_device(&alice.ghost).await?;

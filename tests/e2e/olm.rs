@@ -2,17 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
 use data_encoding::BASE64_NOPAD;
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::testkit::proxy::pass_on;
+use crate::testkit::proxy::{Between, Onward, taken_apart};
 
 /// Olm messages that were sent. Whoever stands in between gives them to it.
 #[derive(Debug, Default)]
@@ -173,49 +171,26 @@ fn varint(bytes: &[u8]) -> Result<(u64, &[u8])> {
 
 /// Between a Vizard and its homeserver. Dropping it ends it.
 pub struct Tap {
-    pub url: String,
+    pub between: Between,
     pub olm: Arc<Olm>,
-    task: JoinHandle<()>,
 }
 
 impl Tap {
     /// Passes everything on to the homeserver at `to`.
     pub async fn start(to: &str) -> Result<Self> {
-        let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()?;
-        let to = to.trim_end_matches('/').to_owned();
+        let onward = Onward::to(to);
         let olm = Arc::<Olm>::default();
         let kept = Arc::clone(&olm);
-        let router = Router::new().fallback(move |request: Request| {
-            let (http, to, kept) = (http.clone(), to.clone(), Arc::clone(&kept));
+        let answer = move |request| {
+            let (onward, kept) = (onward.clone(), Arc::clone(&kept));
             async move {
-                let passed = async {
-                    let (parts, body) = request.into_parts();
-                    let body = axum::body::to_bytes(body, usize::MAX).await?;
-                    kept.keep(parts.uri.path(), &body);
-                    pass_on(&http, &to, parts, body).await
-                };
-                passed.await.unwrap_or_else(|_| {
-                    let mut response = Response::new(Body::empty());
-                    *response.status_mut() = StatusCode::BAD_GATEWAY;
-                    response
-                })
+                let (parts, body) = taken_apart(request).await?;
+                kept.keep(parts.uri.path(), &body);
+                onward.pass(parts, body).await
             }
-        });
-        let task = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, olm, task })
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.task.abort();
+        };
+        let between = Between::start(Ipv4Addr::LOCALHOST.into(), answer).await?;
+        Ok(Self { between, olm })
     }
 }
 

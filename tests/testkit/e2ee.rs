@@ -89,6 +89,17 @@ impl E2eeClient {
         Self::begin(program.command(), url, user, password, options).await
     }
 
+    /// The same user on one more device, which is not signed.
+    pub async fn second_device(&self) -> Result<Self> {
+        let Account {
+            url,
+            user_id,
+            password,
+            ..
+        } = &self.account;
+        Self::login(url, user_id, password, Options::default()).await
+    }
+
     async fn begin(
         mut program: Command,
         url: &str,

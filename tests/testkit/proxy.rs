@@ -1,4 +1,5 @@
-//! Between a homeserver and its Vizard: passes transactions on, and leaves hints out of them on purpose.
+//! What stands between a homeserver and its Vizard: it passes on what one asks of the other ([`Between`]), or leaves the hints out
+//! of transactions on purpose ([`Proxy`]).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -36,18 +37,106 @@ pub enum Drops {
     AllHints,
 }
 
-/// A proxy. Dropping it ends it.
+/// Something that listens at a free port. Dropping it ends it.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct Between {
     url: String,
-    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    to: String,
+impl Between {
+    /// Answers every request in this way; one for which that fails as a gateway whose server is gone.
+    pub async fn start<A>(
+        address: IpAddr,
+        answer: impl Fn(Request) -> A + Clone + Send + Sync + 'static,
+    ) -> Result<Self>
+    where
+        A: Future<Output = Result<Response>> + Send + 'static,
+    {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = Router::new().fallback(move |request| {
+            let answered = answer(request);
+            async { answered.await.unwrap_or_else(|_| bad_gateway()) }
+        });
+        let task = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, task })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn bad_gateway() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+/// A server to which requests are passed on.
+#[derive(Clone, Debug)]
+pub struct Onward {
+    url: String,
     http: reqwest::Client,
+}
+
+impl Onward {
+    /// To the server at this URL.
+    pub fn to(url: &str) -> Self {
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            http: super::http(),
+        }
+    }
+
+    /// Makes a request there, as it came; the answer.
+    pub async fn pass(&self, mut parts: Parts, body: Bytes) -> Result<Response> {
+        parts.headers.remove(header::HOST);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let answer = self
+            .http
+            .request(parts.method, format!("{}{}", self.url, parts.uri))
+            .headers(parts.headers)
+            .body(body)
+            .send()
+            .await?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = answer.status();
+        if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, kind.clone());
+        }
+        *response.body_mut() = answer.bytes().await?.into();
+        Ok(response)
+    }
+}
+
+/// A request in its parts.
+pub async fn taken_apart(request: Request) -> Result<(Parts, Bytes)> {
+    let (parts, body) = request.into_parts();
+    Ok((parts, axum::body::to_bytes(body, usize::MAX).await?))
+}
+
+/// A proxy for transactions. Dropping it ends it.
+#[derive(Debug)]
+pub struct Proxy {
+    between: Between,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    vizard: Onward,
     drops: Mutex<Drops>,
     /// Transactions with messages to devices.
     seen: AtomicU64,
@@ -58,24 +147,22 @@ struct Shared {
 impl Proxy {
     /// Listens at a free port, for what is meant for `to`.
     pub async fn start(address: IpAddr, to: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((address, 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared {
-            to: format!("http://{to}"),
-            http: super::http(),
-            ..Shared::default()
+            vizard: Onward::to(&format!("http://{to}")),
+            drops: Mutex::default(),
+            seen: AtomicU64::default(),
+            passed: AtomicU64::default(),
+            dropped: AtomicU64::default(),
         });
         let theirs = Arc::clone(&shared);
-        let router = Router::new().fallback(move |request| Arc::clone(&theirs).answer(request));
-        let task = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, shared, task })
+        let answer = move |request| Arc::clone(&theirs).answer(request);
+        let between = Between::start(address, answer).await?;
+        Ok(Self { between, shared })
     }
 
     /// Where the homeserver shall call.
     pub fn url(&self) -> &str {
-        &self.url
+        self.between.url()
     }
 
     /// What is left out from now on.
@@ -98,51 +185,11 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Makes a request to another server, as it came; its answer.
-pub async fn pass_on(
-    http: &reqwest::Client,
-    to: &str,
-    mut parts: Parts,
-    body: Bytes,
-) -> Result<Response> {
-    parts.headers.remove(header::HOST);
-    parts.headers.remove(header::CONTENT_LENGTH);
-    let answer = http
-        .request(parts.method, format!("{to}{}", parts.uri))
-        .headers(parts.headers)
-        .body(body)
-        .send()
-        .await?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, kind.clone());
-    }
-    *response.body_mut() = answer.bytes().await?.into();
-    Ok(response)
-}
-
 impl Shared {
-    async fn answer(self: Arc<Self>, request: Request) -> Response {
-        self.forward(request).await.unwrap_or_else(|_| {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            response
-        })
-    }
-
-    async fn forward(&self, request: Request) -> Result<Response> {
-        let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await?;
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Response> {
+        let (parts, body) = taken_apart(request).await?;
         let body = self.filter(&body).unwrap_or(body);
-        pass_on(&self.http, &self.to, parts, body).await
+        self.vizard.pass(parts, body).await
     }
 
     /// The body without what is to be left out; `None`: as it is.

@@ -15,11 +15,11 @@ await mkdir(to, { recursive: true });
 await pipeline(...plain("chromium"), createWriteStream(`${to}/chromium`));
 await chmod(`${to}/chromium`, 0o755);
 for (const name of ["al2023.tar", "fonts.tar", "swiftshader.tar"]) await pipeline(...plain(name), extract(to));
-const text = (path) => path.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+// The directories are beside the file, wherever that is moved to: without fonts Chromium loses what is typed.
 await writeFile(
   `${to}/fonts.conf`,
   `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir>${text(to)}/fonts</dir><cachedir>${text(to)}/cache</cachedir></fontconfig>\n`,
+<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>\n`,
 );
 // 67 MB that nobody reads again.
 await rm(from, { recursive: true });
