@@ -1,34 +1,34 @@
 //! The composition root: puts the parts together, starts them, and stops them in order.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use ruma::UserId;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+mod settle;
 
 use crate::{
     clock::Clock,
     config::{Config, Hidden, ShareKeys},
     e2ee::{self, E2ee},
-    homeserver::{Actor, Class, Homeserver, Settings},
+    homeserver::{Actor, Homeserver, Settings},
     http, invite,
     keys::{self, OwnKeys, Peers},
     peer::Fetcher,
-    portal::{Answers, Beyond, Deps, Limits, PortalError, Portals, Transfers, bot_device},
+    portal::{Answers, Beyond, Deps, Limits, Portals, Transfers, bot_device},
     pseudonym::Namespace,
     rng::Rng,
     spool::Spool,
     store::Store,
     worker::{self, Dispatcher, Intake, Lanes},
 };
-
-/// How often a homeserver is asked for what encryption needs before it counts as one that never gives it: about half a minute, and
-/// the time that it takes to answer.
-const TRIES: u32 = 7;
 
 /// Vizard, assembled and running; stops when told.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ pub enum Ended {
     /// It was asked to stop.
     Stopped,
     /// Devices were left behind, the bot's among them, because the database is an old copy or the homeserver lost the bot's
-    /// device: it is to be run again.
+    /// device; or a part of it broke off. It is to be run again.
     Renewed,
 }
 
@@ -297,93 +297,41 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let Some(dispatcher) = dispatcher else { return };
-        self.tasks.spawn(dispatcher.run(self.stop.clone()));
-        self.tasks.spawn(worker::run_jobs(
-            self.deps.clone(),
-            self.lanes.clone(),
-            self.stop.clone(),
-        ));
-        self.tasks
-            .spawn(invite::publish::run(self.deps.clone(), self.stop.clone()));
-        self.tasks
-            .spawn(invite::post::run(self.deps.clone(), self.stop.clone()));
-        self.tasks.spawn(self.intake.hints().run(self.stop.clone()));
+        let (deps, lanes, stop) = (&self.deps, &self.lanes, &self.stop);
+        self.vital("dispatcher", dispatcher.run(stop.clone()));
+        self.vital(
+            "jobs",
+            worker::run_jobs(deps.clone(), lanes.clone(), stop.clone()),
+        );
+        self.vital("keys", invite::publish::run(deps.clone(), stop.clone()));
+        self.vital("post", invite::post::run(deps.clone(), stop.clone()));
+        self.vital("hints", self.intake.hints().run(stop.clone()));
         let heard = self.heard.clone();
-        self.tasks.spawn(worker::run_upkeep(
-            self.deps.clone(),
-            self.lanes.clone(),
-            heard,
-            self.stop.clone(),
-        ));
+        self.vital(
+            "upkeep",
+            worker::run_upkeep(deps.clone(), lanes.clone(), heard, stop.clone()),
+        );
+    }
+
+    /// Runs a part without which nothing goes on. If it panics, which is a bug, everything is started again, as after a crash.
+    fn vital(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let renewed = self.deps.renewed.clone();
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                metrics::counter!("vizard_failures_total", "class" => "bug").increment(1);
+                tracing::error!(
+                    part,
+                    "a part of Vizard broke off: this is a bug, please report it; everything is started again"
+                );
+                renewed.cancel();
+            }
+        });
     }
 
     /// Where transactions go in.
     #[must_use]
     pub fn intake(&self) -> Intake {
         self.intake.clone()
-    }
-
-    /// Registers the bot and its device, however long the homeserver takes.
-    pub async fn settle_bot(&self, shutdown: &CancellationToken) -> Ended {
-        let mut wait = Duration::from_millis(500);
-        let mut tried = 1;
-        loop {
-            let error = match self.try_settle_bot(tried >= TRIES).await {
-                Ok(ended) => return ended,
-                Err(error) => match self.deps.mend_device(&error, &[]).await {
-                    Ok(true) if self.deps.renewed.is_cancelled() => return Ended::Renewed,
-                    Ok(_) => error,
-                    Err(error) => error,
-                },
-            };
-            match error.class() {
-                Class::GiveUp => {
-                    tracing::error!(%error, "the homeserver does not accept Vizard; run `vizard doctor`");
-                }
-                Class::Retry => tracing::warn!(%error, "waiting for the homeserver"),
-            }
-            if shutdown
-                .run_until_cancelled(self.deps.clock.sleep(wait))
-                .await
-                .is_none()
-            {
-                return Ended::Stopped;
-            }
-            wait = (wait * 2).min(Duration::from_secs(30));
-            tried += 1;
-        }
-    }
-
-    /// `enough`: what encryption needs was asked for often enough. If the homeserver never gave it, it is done without; if it
-    /// did, this passes, and nothing is said in between.
-    async fn try_settle_bot(&self, enough: bool) -> Result<Ended, PortalError> {
-        let (bot, e2ee) = (&self.deps.bot, &self.deps.e2ee);
-        // The homeserver is there, and accepts Vizard.
-        self.deps.homeserver.register(&bot.user).await?;
-        let enough = enough && !e2ee.has_synced(bot).await?;
-        if let Some(device) = &bot.device
-            && let Err(error) = self.deps.settle(&bot.user, device).await
-        {
-            if !enough {
-                return Err(error);
-            }
-            tracing::error!(%error, "the homeserver gives application services no devices (MSC4190): encrypted rooms are not entered, and what is sent again after a restart may be doubled; run `vizard doctor`");
-            self.deps.homeserver.do_without_devices();
-            e2ee.give_up("its homeserver gives application services no devices".to_owned());
-        }
-        self.deps.homeserver.set_displayname(bot, "Vizard").await?;
-        if self.deps.check_epoch().await? {
-            return Ok(Ended::Renewed);
-        }
-        // The bot's device shows what every device of ours will get.
-        if let Err(error) = e2ee.sync(bot).await {
-            if error.class() == Class::Retry && !enough {
-                return Err(error.into());
-            }
-            tracing::error!(%error, "the homeserver gives no device keys: encrypted rooms are not entered; run `vizard doctor`");
-            e2ee.give_up("its homeserver gives application services no device keys".to_owned());
-        }
-        Ok(Ended::Stopped)
     }
 
     /// Stops: no new work begins, what is under way ends or is left to the next start, everything is written.

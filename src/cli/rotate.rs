@@ -41,16 +41,20 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
         .map_err(|error| Failure::usage(error.to_string(), "put the present master key there"))?;
     let rng = Rng::os();
     progress("opening the database with the present key…");
-    let store = Store::open(config.database_url(), &old, Clock::system(), rng.clone())
-        .await
-        .map_err(|error| unopened(&error))?;
-    store.close().await;
     if dry_run {
+        // Opening would bring an older database up to date.
+        Store::examine(config.database_url(), &old)
+            .await
+            .map_err(|error| unopened(&error))?;
         print(
             "The present key opens the database and Vizard is not running: a rotation can be done. Nothing was changed.\n",
         );
         return Ok(Exit::Success);
     }
+    let store = Store::open(config.database_url(), &old, Clock::system(), rng.clone())
+        .await
+        .map_err(|error| unopened(&error))?;
+    store.close().await;
 
     let new = MasterKey::generate(&rng);
     let new_path = master_key::new_path(config);

@@ -155,17 +155,21 @@ pub async fn heard(
 /// Says of all invites that are long over that nobody came. Their ghosts may never have left, or nobody may have heard it.
 pub async fn give_up(deps: &Deps) -> Result<(), PortalError> {
     let now = deps.clock.now();
+    // A portal whose room cannot be written to is not to keep the others waiting.
+    let mut failed = Ok(());
     for sent in deps.store.notes::<Sent>().await? {
         let Some(portal) = sent.portal else { continue };
         let over = |invite: &SentInvite| invite.expires.saturating_add(LINGER) <= now;
         for mut invite in sent.invites.into_iter().filter(over) {
             let text = did_not_come(&invite);
-            deps.report_if_possible(&mut invite.report, "gone", &text)
-                .await?;
-            drop_note(deps, portal, &invite.ghost).await?;
+            let told = deps.report_if_possible(&mut invite.report, "gone", &text);
+            match told.await {
+                Ok(()) => drop_note(deps, portal, &invite.ghost).await?,
+                Err(error) => failed = failed.and(Err(error)),
+            }
         }
     }
-    Ok(())
+    failed
 }
 
 fn did_not_come(invite: &SentInvite) -> String {

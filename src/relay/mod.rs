@@ -91,6 +91,8 @@ pub struct Relay {
     receipt_at: UnixMillis,
     /// Whether missed events were fetched since this process started.
     pub filled: bool,
+    /// Up to which position the inbox is to be handled before missed events are fetched.
+    pub backlog: Option<i64>,
     /// Missed redactions of what was not relayed yet, but may be, from a stored transaction.
     pub postponed: Vec<Postponed>,
     /// When missed events are looked for again.
@@ -139,6 +141,7 @@ impl Relay {
             receipt: None,
             receipt_at: 0,
             filled: false,
+            backlog: None,
             postponed: Vec::new(),
             watch: Watch::default(),
             durable_at: 0,

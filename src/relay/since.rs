@@ -21,6 +21,8 @@ const LONGEST_LOOK: usize = 10;
 /// How long after a look that was in vain there is no other one, in milliseconds. An event can be made to seem so old that it
 /// stands before the join in the history, and no look finds it.
 const EVERY: u64 = 2_000;
+/// What was received so long before the join came before it, whatever the clocks say, in milliseconds.
+const CLOCKS: u64 = 600_000;
 
 /// What the last look showed.
 #[derive(Debug)]
@@ -51,9 +53,10 @@ impl Since {
     /// Whether an event that was received then came after the join, as far as that is known.
     fn tells(&self, event: &Event, source: Source, received: UnixMillis) -> Option<bool> {
         // What was fetched has no time of receipt but its own.
-        let was_there = received <= self.at && received != event.origin_server_ts;
+        let was_received = received != event.origin_server_ts;
+        let was_there = received <= self.at && was_received;
         match self.reach {
-            Reach::Beyond => Some(true),
+            Reach::Beyond => Some(!was_received || received + CLOCKS > self.joined_at),
             _ if self.found.contains(&source) => Some(true),
             Reach::Whole if was_there => Some(false),
             _ => None,
@@ -92,7 +95,10 @@ impl Relay {
         let Some(mut since) = look(deps, portal, event).await? else {
             return Ok(false);
         };
-        let told = since.reach == Reach::Beyond || since.found.contains(&source);
+        let told = match since.reach {
+            Reach::Beyond => since.tells(event, source, received) == Some(true),
+            _ => since.found.contains(&source),
+        };
         since.in_vain = !told;
         self.since = Some(Box::new(since));
         Ok(told)
@@ -191,5 +197,15 @@ mod tests {
             assert_eq!(since.rests(110), rests, "{reach:?}");
             assert_eq!(since.rests(100 + EVERY), None);
         }
+        // Received for another portal, long before this one's join.
+        let beyond = Since {
+            joined_at: CLOCKS + 200,
+            at: CLOCKS + 300,
+            found: HashSet::new(),
+            reach: Reach::Beyond,
+            in_vain: false,
+        };
+        assert_eq!(beyond.tells(&event, not, 199), Some(false));
+        assert_eq!(beyond.tells(&event, not, 201), Some(true));
     }
 }

@@ -30,6 +30,8 @@ pub struct Watch {
     wary_until: UnixMillis,
     /// How many looks in a row found nothing, since there is reason to expect holes.
     fruitless: u32,
+    /// When the oldest event was received before which a look was due and could not be made.
+    owed: Option<UnixMillis>,
 }
 
 impl Watch {
@@ -43,7 +45,7 @@ impl Watch {
         also_wary_until: UnixMillis,
     ) -> bool {
         if received.saturating_sub(sent) > LATE {
-            self.be_wary(now);
+            self.be_wary(now, received);
         }
         let every = if now < also_wary_until {
             EVERY_WARY
@@ -63,8 +65,15 @@ impl Watch {
         self.fruitless = self.fruitless.saturating_add(1);
         if found {
             self.fruitless = 0;
-            self.be_wary(now);
+            self.be_wary(now, now);
         }
+        self.owed = None;
+    }
+
+    /// A look is due and cannot be made now, before an event that was received then: whenever the next one is made, it goes back
+    /// as far.
+    pub fn put_off(&mut self, received: UnixMillis) {
+        self.owed.get_or_insert(received);
     }
 
     /// How far back a look goes at least: before this no holes are expected.
@@ -76,12 +85,14 @@ impl Watch {
             self.looked.max(now.saturating_sub(EVERY))
         };
         let since = if self.looked == 0 { now } else { since };
+        let since = self.owed.map_or(since, |owed| owed.min(since));
         since.saturating_sub(BEFORE)
     }
 
-    fn be_wary(&mut self, now: UnixMillis) {
+    /// There is reason to expect holes: an event that was received at `since`, perhaps long ago.
+    fn be_wary(&mut self, now: UnixMillis, since: UnixMillis) {
         if now >= self.wary_until {
-            self.wary_since = now;
+            self.wary_since = since.min(now);
             self.fruitless = 0;
         }
         self.wary_until = now + WARY;
@@ -124,6 +135,23 @@ mod tests {
             watch.is_due(now + 2000 + WARY, now + WARY, now + WARY, now + 3000 + WARY),
             "all are"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_looked_for_is_looked_for_later() {
+        let (mut watch, start, hour) = (Watch::default(), 1_000_000_000, 3_600_000);
+        watch.looked(start, false);
+        // The lane works off what came an hour ago.
+        let late = start + 10_000;
+        assert!(watch.is_due(late + hour, late - LATE - 1, late, 0));
+        assert_eq!(watch.horizon(late + hour), late - BEFORE, "what came late");
+        watch.put_off(late);
+        watch.put_off(late + 5_000);
+        let now = late + 2 * hour;
+        assert!(watch.is_due(now, now, now, 0));
+        assert_eq!(watch.horizon(now), late - BEFORE);
+        watch.looked(now, false);
+        assert_eq!(watch.horizon(now + EVERY), now - BEFORE);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     lanes::{LaneKey, Lanes, lock, show_depth},
     queue::{PATIENCE, Queue},
 };
-use crate::store::PortalId;
+use crate::store::{PortalId, Store, StoreError};
 
 /// So many lanes of which none goes on may fill the memory together.
 const SHARES: usize = 8;
@@ -96,7 +96,7 @@ impl Lanes {
         let queues = lock(&self.queues);
         let rests = queues
             .get(&LaneKey::Portal(portal))
-            .is_none_or(|queue| queue.is_empty() && !queue.is_behind());
+            .is_none_or(|queue| queue.waiting() == 0 && !queue.is_behind());
         rests && self.dispatched.load(Ordering::SeqCst) >= position
     }
 
@@ -130,6 +130,24 @@ impl Lanes {
     /// Whether there is a lane for which the dispatcher goes on with what it went back for.
     pub(super) fn anybody_takes_part(&self) -> bool {
         lock(&self.queues).values().any(Queue::takes_part)
+    }
+
+    /// Whether the portal of a lane takes part that was forgotten meanwhile, so that what it lacks goes another way now.
+    pub(super) async fn lost_their_portal(&self, store: &Store) -> Result<bool, StoreError> {
+        let takers: Vec<PortalId> = lock(&self.queues)
+            .iter()
+            .filter(|(_, queue)| queue.takes_part())
+            .filter_map(|(key, _)| match key {
+                LaneKey::Portal(portal) => Some(*portal),
+                LaneKey::Direct(_) => None,
+            })
+            .collect();
+        for portal in takers {
+            if store.portal(portal).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The dispatcher is where it was before it went back.

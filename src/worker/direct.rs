@@ -7,7 +7,7 @@ use ruma::RoomId;
 use super::{
     attempt::persist,
     lane::handled,
-    lanes::{LaneKey, Lanes},
+    lanes::{LaneKey, Lanes, Taken},
     outcome::Outcome,
 };
 use crate::{
@@ -29,16 +29,18 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Works off the lane of a direct chat.
 pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
     let key = LaneKey::Direct(room.to_owned());
-    let mut id = [0; 16];
-    id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
-    let id = PortalId(id);
-    let mut outcome = Outcome::new(0);
+    let id = lane_id(lanes, room);
+    let mut outcome = Outcome::new(lanes, 0);
     loop {
-        let Some(items) = lanes.take(&key, BATCH, false) else {
-            if lanes.catches_up(&key).await && !lanes.stop.is_cancelled() {
+        let items = match lanes.take(&key, BATCH, false) {
+            Taken::Items(items) => items,
+            Taken::Nothing if lanes.stop.is_cancelled() => return,
+            Taken::Nothing => {
+                // If it lacks nothing any more by now, the next look ends it.
+                lanes.catches_up(&key).await;
                 continue;
             }
-            return;
+            Taken::Ended => return,
         };
         let asked: Vec<_> = items.iter().map(|item| &*item.event.event_id).collect();
         let mut handled = handled(lanes, id, &asked).await;
@@ -65,6 +67,13 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
             return;
         }
     }
+}
+
+/// Under which id it is written down what was handled in a direct chat.
+pub(super) fn lane_id(lanes: &Lanes, room: &RoomId) -> PortalId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&lanes.deps.store.derive("direct", &[room.as_bytes()])[..16]);
+    PortalId(id)
 }
 
 async fn answer(

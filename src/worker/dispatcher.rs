@@ -30,6 +30,25 @@ const REMEMBERED: usize = 20_000;
 /// Transactions that are read from the store at once.
 const PAGE: u32 = 8;
 
+/// For whom something is dispatched once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// If a lane lacks something, all that have a part in it.
+    ForThose,
+    /// Everybody.
+    ForAll,
+}
+
+/// A way back.
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    /// After which position it began.
+    began: i64,
+    /// After which position it goes on.
+    after: i64,
+    again: Again,
+}
+
 /// Hands stored transactions to the lanes, oldest first.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -39,8 +58,8 @@ pub struct Dispatcher {
     last: i64,
     /// Whether there may be more in the store after `last`.
     from_store: bool,
-    /// After which position the dispatcher goes on that went back for lanes that were behind.
-    back: Option<i64>,
+    /// Where the dispatcher is that went back for lanes that were behind.
+    back: Option<Back>,
     routes: HashMap<OwnedRoomId, Route>,
     epoch: u64,
 }
@@ -105,7 +124,7 @@ impl Dispatcher {
         match arrival {
             Some(Some(arrival)) if arrival.seq == self.last + 1 => {
                 self.lanes.wait_for_space().await;
-                self.dispatch(arrival, false).await?;
+                self.dispatch(arrival, None).await?;
             }
             Some(Some(arrival)) if arrival.seq <= self.last => {}
             Some(_) => self.from_store = true,
@@ -120,17 +139,23 @@ impl Dispatcher {
         let entries = self.deps.store.inbox_after(self.last, PAGE).await?;
         self.from_store = !entries.is_empty();
         for entry in entries {
-            self.dispatch(stored(&entry), false).await?;
+            self.dispatch(stored(&entry), None).await?;
         }
         Ok(())
     }
 
     /// Dispatches some of what lanes that were behind lack, up to where the dispatcher is.
     async fn go_back(&mut self) -> Result<(), StoreError> {
-        self.back = self.lanes.gather(self.back);
-        let Some(after) = self.back else {
+        let after = self.lanes.gather(self.back.map(|back| back.after));
+        let Some(after) = after else {
             return Ok(());
         };
+        let mut back = self.back.unwrap_or(Back {
+            began: after,
+            after,
+            again: Again::ForThose,
+        });
+        self.back = Some(back);
         if !self.lanes.anybody_takes_part() {
             // All have as much as they may, and ask for the rest.
             self.back = None;
@@ -141,19 +166,28 @@ impl Dispatcher {
         let mut entries = self.deps.store.inbox_after(after, PAGE).await?;
         entries.retain(|entry| entry.seq <= self.last);
         if entries.is_empty() {
+            if back.again == Again::ForThose
+                && self.lanes.lost_their_portal(&self.deps.store).await?
+            {
+                // What they lacked is of no lane any more, or of others that had their part of it: nobody else would close it.
+                (back.after, back.again) = (back.began, Again::ForAll);
+                self.back = Some(back);
+                return Ok(());
+            }
             self.back = None;
             self.lanes.caught_up();
         }
         for entry in entries {
-            self.dispatch(stored(&entry), true).await?;
-            self.back = Some(entry.seq);
+            self.dispatch(stored(&entry), Some(back.again)).await?;
+            back.after = entry.seq;
+            self.back = Some(back);
         }
         Ok(())
     }
 
     /// Gives each event to the lanes that it concerns. `again`: the dispatcher went back. What is of no lane that it went back
     /// for is left out then; the rest is given to all that it concerns, as after a start: who had it before finds its link.
-    async fn dispatch(&mut self, arrival: Arrival, again: bool) -> Result<(), StoreError> {
+    async fn dispatch(&mut self, arrival: Arrival, again: Option<Again>) -> Result<(), StoreError> {
         let mut items: Vec<(LaneKey, Direction, Arc<Event>)> =
             Vec::with_capacity(arrival.events.len());
         for event in arrival.events {
@@ -197,7 +231,8 @@ impl Dispatcher {
             };
             self.deps.store.commit(&batch).await?;
         }
-        if again && !self.lanes.take_part(items.iter().map(|(key, ..)| key)) {
+        let keys = items.iter().map(|(key, ..)| key);
+        if again == Some(Again::ForThose) && !self.lanes.take_part(keys) {
             return Ok(());
         }
         let looks = self.look(&items).await;
@@ -212,7 +247,7 @@ impl Dispatcher {
                 look,
                 transaction: transaction.clone(),
             };
-            self.lanes.push(key, item, again);
+            self.lanes.push(key, item, again.is_some());
         }
         self.lanes.dispatched.store(self.last, Ordering::SeqCst);
         Ok(())

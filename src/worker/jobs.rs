@@ -12,7 +12,7 @@ use crate::{
     invite::{ask, whisper, withdraw},
     portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
-    store::{Job, PortalId, StoreError, Task},
+    store::{Job, PortalId, PortalState, StoreError, Task},
 };
 
 /// Jobs that are read at once.
@@ -194,7 +194,7 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
             lanes.look_again(portal);
             deps.store.finish_job(job.id).await
         }
-        Err(error) if is_hopeless(&job, &error) => {
+        Err(error) if is_hopeless(&job, &error) || has_left(deps, &job).await => {
             metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
             if !matches!(error, PortalError::Gone) {
                 tracing::warn!(attempts = job.attempts, "a job was given up");
@@ -207,14 +207,21 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
                 _ => Ok(None),
             };
             match told {
+                // Somebody waits for the answer: once more, as long again, in which it may even succeed.
+                Err(error) if error.class() == Class::Retry && job.attempts < 2 * GIVE_UP => {
+                    put_off(deps, &mut job).await
+                }
                 // Its room may have been made, and used, before that was known.
-                Ok(Some(portal)) => lanes.visit(portal),
-                Ok(None) => {}
+                Ok(Some(portal)) => {
+                    lanes.visit(portal);
+                    deps.store.finish_job(job.id).await
+                }
+                Ok(None) => deps.store.finish_job(job.id).await,
                 Err(error) => {
                     tracing::warn!(%error, "the end of a job could not be told");
+                    deps.store.finish_job(job.id).await
                 }
             }
-            deps.store.finish_job(job.id).await
         }
         Ok(Outcome::At(due)) => {
             job.due = due;
@@ -222,21 +229,39 @@ async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
         }
         // A look for a key that was ended, or changed, while it ran is not put back.
         Ok(Outcome::Later) | Err(_) if was_changed(deps, before.as_ref()).await => Ok(()),
-        Ok(Outcome::Later | Outcome::Again) | Err(_) => {
-            let longest = match job.task {
-                // A key that is late may be so for days.
-                Task::Reopen(_) | Task::Look { .. } => 11,
-                // Whatever is in the way of it stays there.
-                Task::Leave { .. } if job.attempts >= GIVE_UP => 12,
-                _ => 9,
-            };
-            let wait = 1000 * (1u64 << job.attempts.min(longest));
-            job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
-            deps.store.add_job(&job).await
-        }
+        Ok(Outcome::Later | Outcome::Again) | Err(_) => put_off(deps, &mut job).await,
     };
     if let Err(error) = written {
         tracing::error!(%error, "a job's end could not be stored; it runs again");
+    }
+}
+
+/// Puts a job back, to be tried again later each time.
+async fn put_off(deps: &Deps, job: &mut Job) -> Result<(), StoreError> {
+    let longest = match job.task {
+        // A key that is late may be so for days.
+        Task::Reopen(_) | Task::Look { .. } => 11,
+        // Whatever is in the way of it stays there.
+        Task::Leave { .. } if job.attempts >= GIVE_UP => 12,
+        _ => 9,
+    };
+    let wait = 1000 * (1u64 << job.attempts.min(longest));
+    job.due = deps.clock.now() + wait + deps.rng.below(wait / 4 + 1);
+    deps.store.add_job(job).await
+}
+
+/// Whether a job that was tried for long has brought a ghost out of its room, and only cannot say so.
+async fn has_left(deps: &Deps, job: &Job) -> bool {
+    match job.task {
+        Task::Leave {
+            portal,
+            forget: false,
+            ..
+        } if job.attempts >= GIVE_UP => {
+            let portal = deps.portals.get(portal).await;
+            portal.is_ok_and(|portal| portal.state == PortalState::Left)
+        }
+        _ => false,
     }
 }
 

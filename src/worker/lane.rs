@@ -6,8 +6,8 @@ use ruma::{EventId, OwnedEventId};
 
 use super::{
     attempt::{mend, opened, pause, persist, record_time, step},
-    lanes::{Item, LaneKey, Lanes},
-    missed::{fill, looks_again, postponed, wait_for_join},
+    lanes::{Item, LaneKey, Lanes, Taken},
+    missed::{backlog, fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
     ticket::Closing,
 };
@@ -25,13 +25,13 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
     // Outbound events that reached the room and whose receipt is still to come: their transactions stay stored until
     // then, so that a crash does not leave a message without its fate.
     let mut unreceipted = Closing::default();
-    let mut outcome = Outcome::new(relay.durable_at);
+    let mut outcome = Outcome::new(lanes, relay.durable_at);
     'lane: while !lanes.stop.is_cancelled() {
         fill(lanes, id, &mut relay, &mut outcome).await;
         if lanes.stop.is_cancelled() {
             break; // perhaps in the middle of what was missed: nothing newer may come before the rest
         }
-        let Some(items) = lanes.take(&key, outcome.room(UNWRITTEN), true) else {
+        let Taken::Items(items) = lanes.take(&key, outcome.room(UNWRITTEN), true) else {
             if !outcome.is_durable() {
                 outcome.rest(lanes, &key).await;
                 continue;
@@ -46,7 +46,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 }
                 continue;
             }
-            if lanes.catches_up(&key).await {
+            if lanes.catches_up(&key).await || backlog(lanes, id, &mut relay).await {
                 continue;
             }
             // Between the two looks an event may have come; then the lane goes on.

@@ -42,6 +42,17 @@ pub(super) struct Item {
     pub(super) transaction: Arc<Transaction>,
 }
 
+/// What a lane gets to do.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// These events.
+    Items(Vec<Item>),
+    /// Nothing at the moment.
+    Nothing,
+    /// Nothing, and it has ended: its task may not go on.
+    Ended,
+}
+
 /// Relays of idle portals that stay in memory with what they remember.
 const REMEMBERED: usize = 4096;
 
@@ -176,21 +187,29 @@ impl Lanes {
     fn wake(self: &Arc<Self>, key: LaneKey) {
         let lanes = self.clone();
         self.tasks.spawn(async move {
-            match key {
-                LaneKey::Portal(portal) => lane::portal(&lanes, portal).await,
-                // Boxed: there are few, and a portal's lane would take as much.
-                LaneKey::Direct(room) => Box::pin(direct::direct(&lanes, &room)).await,
+            match &key {
+                LaneKey::Portal(portal) => {
+                    let work = || lane::portal(&lanes, *portal);
+                    lanes.guard(&key, work).await;
+                }
+                LaneKey::Direct(room) => {
+                    // Boxed: there are few, and a portal's lane would take as much.
+                    let work = || Box::pin(direct::direct(&lanes, room));
+                    lanes.guard(&key, work).await;
+                }
             }
         });
     }
 
-    /// Shows the next events of a lane, at most `limit`; [`Lanes::next`] gives them out. `None`: it is empty. Then, unless the
-    /// caller means to `keep` it, the lane ends, and the next event starts it anew; but not if it is behind.
-    pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Option<Vec<Item>> {
+    /// Shows the next events of a lane, at most `limit`; [`Lanes::next`] gives them out. If it is empty and not behind, and the
+    /// caller does not mean to `keep` it, the lane ends, and the next event starts it anew.
+    pub(super) fn take(&self, key: &LaneKey, limit: usize, keep: bool) -> Taken {
         let mut queues = lock(&self.queues);
-        let queue = queues.get_mut(key)?;
+        let Some(queue) = queues.get_mut(key) else {
+            return Taken::Ended;
+        };
         if !queue.is_empty() {
-            return Some(queue.take(limit, self.deps.clock.now()));
+            return Taken::Items(queue.take(limit, self.deps.clock.now()));
         }
         if queue.is_behind() {
             if queue.ask() {
@@ -199,8 +218,9 @@ impl Lanes {
             }
         } else if !keep {
             queues.remove(key);
+            return Taken::Ended;
         }
-        None
+        Taken::Nothing
     }
 
     /// The next event of those that were shown, if they are still to be handled.
@@ -292,6 +312,13 @@ impl Lanes {
         }
         queues.remove(key);
         None
+    }
+
+    /// What a relay knew went with it: what was handled until now is looked up again.
+    pub(super) fn forget_relays(&self) {
+        let now = self.tick();
+        let mut relays = lock(&self.relays);
+        relays.forgotten_at = relays.forgotten_at.max(now);
     }
 
     /// Notes that the homeserver failed: it may have been away, and may owe events.

@@ -1,13 +1,13 @@
 //! Looking for what was missed, and handling it before what came later.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ruma::OwnedEventId;
 
 use super::{
     attempt::{pause, persist, step},
     lane::again,
-    lanes::{Item, Lanes},
+    lanes::{Item, LaneKey, Lanes},
     outcome::Outcome,
 };
 use crate::{
@@ -32,20 +32,27 @@ pub(super) fn looks_again(
 ) -> bool {
     let deps = &lanes.deps;
     let (now, wary_until) = (deps.clock.now(), lanes.wary_until());
-    lanes.fill_gaps
-        && items
-            .iter()
-            .filter(|item| {
-                item.direction == Direction::Inbound
-                    && item.event.sender.server_name() != deps.namespace.server()
-            })
-            .any(|item| {
-                relay
-                    .watch
-                    .is_due(now, item.event.origin_server_ts, item.received, wary_until)
-            })
-        // What waits in the inbox alone would look as if it were missing, and be too much to fetch.
-        && !lanes.is_behind(id)
+    if !lanes.fill_gaps {
+        return false;
+    }
+    let due = items
+        .iter()
+        .filter(|item| {
+            item.direction == Direction::Inbound
+                && item.event.sender.server_name() != deps.namespace.server()
+        })
+        .find(|item| {
+            relay
+                .watch
+                .is_due(now, item.event.origin_server_ts, item.received, wary_until)
+        });
+    let Some(first) = due else { return false };
+    // What waits in the inbox alone would look as if it were missing, and be too much to fetch.
+    if lanes.is_behind(id) {
+        relay.watch.put_off(first.received);
+        return false;
+    }
+    true
 }
 
 /// Waits until a join is over, so that what was missed is handled before what came later.
@@ -94,10 +101,29 @@ pub(super) async fn fill(
     relay: &mut Relay,
     outcome: &mut Outcome,
 ) {
-    if !relay.filled && lanes.fill_gaps {
+    if !relay.filled && lanes.fill_gaps && !waits_for_backlog(lanes, id, relay) {
         // Boxed: it is large, and seldom.
         Box::pin(fill_now(lanes, id, relay, outcome)).await;
     }
+}
+
+/// For an empty lane: whether it looks for what was missed once the inbox is handled. Then waits a while for that.
+pub(super) async fn backlog(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay) -> bool {
+    let owed = relay.backlog.is_some();
+    if waits_for_backlog(lanes, id, relay) {
+        // The dispatcher is not there yet.
+        let longest = Duration::from_secs(1);
+        lanes.wait_for_item(&LaneKey::Portal(id), longest).await;
+    }
+    owed
+}
+
+/// Whether what the inbox holds for this lane is to be handled before anything is looked for.
+fn waits_for_backlog(lanes: &Lanes, id: PortalId, relay: &mut Relay) -> bool {
+    relay.backlog = relay
+        .backlog
+        .filter(|position| !lanes.has_handled(id, *position));
+    relay.backlog.is_some()
 }
 
 async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
@@ -139,6 +165,12 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
         if !grown {
             break;
         }
+    }
+    let position = lanes.deps.store.inbox_position().await;
+    if !missed.given_up.is_empty() && !lanes.has_handled(id, position) {
+        // Too much to fetch, but it may be stored, and only wait its turn: nothing is given up before that was handled.
+        relay.backlog = Some(position);
+        return;
     }
     if let Some(event) = &missed.newest {
         again(lanes, relay, Direction::Outbound, event).await;

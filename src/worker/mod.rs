@@ -14,6 +14,7 @@
 mod attempt;
 mod backoff;
 mod behind;
+mod broken;
 mod direct;
 mod dispatcher;
 mod hints;

@@ -24,6 +24,7 @@ pub(super) struct Outcome {
     /// Transactions that are wholly handled, durably, and can be removed.
     late: Vec<i64>,
     writing: Option<Writing>,
+    lanes: Arc<Lanes>,
 }
 
 /// What was handed over.
@@ -36,8 +37,9 @@ struct Writing {
 
 impl Outcome {
     /// Nothing yet; see [`Seen::new`].
-    pub(super) fn new(since: u64) -> Self {
+    pub(super) fn new(lanes: &Arc<Lanes>, since: u64) -> Self {
         Self {
+            lanes: lanes.clone(),
             links: Vec::new(),
             closing: Closing::default(),
             count: 0,
@@ -155,6 +157,16 @@ impl Outcome {
             .append(&mut writing.closing.close(&writing.batch.done));
         if writing.count > 0 {
             lanes.finished(writing.count);
+        }
+    }
+}
+
+/// A lane that breaks off leaves what it did unwritten, and it is in memory no more.
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let writing = self.writing.as_ref().map_or(0, |writing| writing.count);
+        if self.count + writing > 0 {
+            self.lanes.finished(self.count + writing);
         }
     }
 }

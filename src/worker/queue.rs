@@ -21,6 +21,8 @@ pub(super) struct Queue {
     items: VecDeque<Item>,
     /// What the lane took and has not begun.
     hand: VecDeque<Item>,
+    /// What it began last.
+    begun: Option<Item>,
     /// Rung with each event.
     pub(super) news: Arc<Notify>,
     /// When the lane last went on; `None`: it waits until others let it.
@@ -52,6 +54,7 @@ impl Queue {
         Self {
             items: VecDeque::new(),
             hand: VecDeque::new(),
+            begun: None,
             news: Arc::default(),
             moved: Some(now),
             behind: None,
@@ -94,7 +97,8 @@ impl Queue {
         self.behind.is_some()
     }
 
-    fn waiting(&self) -> usize {
+    /// How many events are to be taken, or were and are to be begun.
+    pub(super) fn waiting(&self) -> usize {
         self.items.len() + self.hand.len()
     }
 
@@ -109,7 +113,19 @@ impl Queue {
     /// The next event that was shown, unless it was thrown out meanwhile.
     pub(super) fn next(&mut self, now: UnixMillis) -> Option<Item> {
         self.moved = Some(now);
-        self.hand.pop_front()
+        self.begun = self.hand.pop_front();
+        self.begun.clone()
+    }
+
+    /// The lane broke off. Throws out all that waits, and asks for all that the inbox holds for it: what it handled last may not be
+    /// written. How many events that were, and what it was about.
+    pub(super) fn break_off(&mut self) -> (usize, Option<Item>) {
+        let gone = self.waiting();
+        self.hand.clear();
+        self.items.clear();
+        let (from, want) = (0, Want::Rests);
+        self.behind = Some(Behind { from, want });
+        (gone, self.begun.take())
     }
 
     /// Notes that the lane goes on; `None`: that it waits until others let it.
@@ -279,6 +295,28 @@ mod tests {
         assert_eq!(all(&mut queue), [2]);
         queue.ask();
         assert_eq!(queue.asks_from(), Some(3));
+    }
+
+    #[test]
+    fn who_broke_off_asks_for_all_but_what_broke_it() {
+        let mut queue = Queue::new(0);
+        for seq in 3..=9 {
+            queue.push(item(seq), false, 4);
+        }
+        queue.take(3, 0);
+        queue.next(0);
+        queue.next(0);
+        let (gone, begun) = queue.break_off();
+        assert_eq!(gone, 5);
+        assert_eq!(begun.map(|item| item.transaction.seq()), Some(4));
+        assert!(queue.is_behind() && queue.waiting() == 0 && queue.ask());
+        assert_eq!(
+            queue.asks_from(),
+            Some(0),
+            "also for what it may not have written"
+        );
+        queue.take_part(-1);
+        assert!(queue.takes_part());
     }
 
     #[test]

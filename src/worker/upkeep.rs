@@ -67,15 +67,7 @@ async fn ping(deps: &Deps, heard: &AtomicU64) {
 /// Visits every portal once after the start, in random order and at random times, so that the requests of one user's ghosts do
 /// not stand together. A portal that something happens in is visited at once, by its lane.
 async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
-    let mut portals = loop {
-        match deps.store.portal_ids().await {
-            Ok(portals) => break portals,
-            Err(error) => {
-                tracing::warn!(%error, "the portals cannot be read; trying again");
-                deps.clock.sleep(Duration::from_millis(MINUTE / 2)).await;
-            }
-        }
-    };
+    let mut portals = all(deps).await;
     let pause = (HOUR / (portals.len() as u64 + 1)).min(10_000);
     while !portals.is_empty() {
         deps.clock
@@ -87,6 +79,19 @@ async fn sweep(deps: &Deps, lanes: &Arc<Lanes>) {
             lanes.visit(portal);
         }
         notice_removal(deps, portal).await;
+    }
+}
+
+/// Every portal, however long the database takes.
+async fn all(deps: &Deps) -> Vec<PortalId> {
+    loop {
+        match deps.store.portal_ids().await {
+            Ok(portals) => return portals,
+            Err(error) => {
+                tracing::warn!(%error, "the portals cannot be read; trying again");
+                deps.clock.sleep(Duration::from_millis(MINUTE / 2)).await;
+            }
+        }
     }
 }
 
@@ -102,7 +107,7 @@ async fn notice_removal(deps: &Deps, portal: PortalId) {
 /// room.
 async fn refresh(deps: &Deps) {
     loop {
-        let mut portals = deps.store.portal_ids().await.unwrap_or_default();
+        let mut portals = all(deps).await;
         let pause = 24 * HOUR / (portals.len() as u64 + 1);
         while !portals.is_empty() {
             deps.clock

@@ -76,7 +76,7 @@ impl World {
             seed: 1,
             lives: 0,
         };
-        let service = Some(Service::start_with(&mut ground, &fake, change));
+        let service = Some(Service::start(&mut ground, &fake, change));
         let chat = json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [BOT]});
         let chat = fake.create_room(ALICE, &chat).unwrap().to_string();
         let mut world = Self {
@@ -190,7 +190,7 @@ impl World {
 
     /// Starts it again, on what it left behind.
     pub fn start(&mut self, change: impl FnOnce(&mut Settings)) {
-        let service = Service::start_with(&mut self.ground, &self.fake, change);
+        let service = Service::start(&mut self.ground, &self.fake, change);
         self.service = Some(service);
         self.fake.retry_now();
     }

@@ -27,6 +27,15 @@ fn syncs(world: &World) -> BTreeMap<(String, String), u64> {
     counts
 }
 
+/// How many requests were made in the name of all but the bot.
+fn all(world: &World) -> usize {
+    let requests = world.fake.requests();
+    let of_others = requests
+        .iter()
+        .filter(|one| one.user.as_deref().is_some_and(|user| user != BOT));
+    of_others.count()
+}
+
 #[test]
 fn an_idle_device_syncs_about_once_a_day_and_has_a_fallback_key() {
     let mut world = World::with_keys(Keys::Taken);
@@ -36,11 +45,11 @@ fn an_idle_device_syncs_about_once_a_day_and_has_a_fallback_key() {
     while clock.now() < begin {
         sleep(Duration::from_millis(20));
     }
-    let (from, before) = (clock.now(), syncs(&world));
+    let (from, before, all_before) = (clock.now(), syncs(&world), all(&world));
     while clock.now() < begin + DAYS * DAY {
         sleep(Duration::from_millis(20));
     }
-    let (to, after) = (clock.now(), syncs(&world));
+    let (to, after, all_after) = (clock.now(), syncs(&world), all(&world));
     // The ghost's and the host's; mirrors have none where the portal is not encrypted.
     assert!(after.len() >= 2, "{after:?}");
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
@@ -55,6 +64,15 @@ fn an_idle_device_syncs_about_once_a_day_and_has_a_fallback_key() {
             "{device:?} synced {count} times in {days:.1} days"
         );
     }
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let a_day = (all_after - all_before) as f64 / days;
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let devices = after.len() as f64;
+    // And one request for the portal.
+    assert!(
+        a_day < (devices + 1.0) * 2.5,
+        "{a_day} requests a day for {devices} devices"
+    );
     let mut users: BTreeSet<&str> = after.keys().map(|(user, _)| user.as_str()).collect();
     users.insert(BOT);
     each_has_a_fallback_key(&world, &users);

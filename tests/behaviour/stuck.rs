@@ -99,3 +99,33 @@ fn nor_after_a_restart() {
     others_go_on(&world, &other, &second, 1);
     heals(&mut world, MANY + 50);
 }
+
+/// What waits in the inbox is not missing, however much it is.
+#[test]
+fn nor_is_anything_given_up_that_waits() {
+    let (mut world, other, second) = stuck();
+    world.kill();
+    world.start(|config| {
+        small(config);
+        config.relay.gap_limit = 5;
+    });
+    others_go_on(&world, &other, &second, 0);
+    heals(&mut world, MANY);
+    let said = world.fake.messages(&world.portal);
+    let older = said.iter().find(|(_, text)| text.contains("older"));
+    assert_eq!(older, None);
+}
+
+/// Who is forgotten while much waits leaves nothing behind in the inbox.
+#[test]
+fn nor_does_what_waits_stay_when_the_portal_is_forgotten() {
+    let (world, other, second) = stuck();
+    others_go_on(&world, &other, &second, 0);
+    for text in ["forget Tearoom", "forget confirm"] {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str());
+    }
+    world.fake.break_rooms(&[]);
+    handled(&world);
+    others_go_on(&world, &other, &second, 1);
+}

@@ -51,7 +51,7 @@ impl World {
             seed: 1,
             lives: 0,
         };
-        let service = Service::start_with(&mut ground, &fake, |config| {
+        let service = Service::start(&mut ground, &fake, |config| {
             config.keys.ca_file = Some(authority().to_owned());
             config.keys.private_addresses = true;
             change(config);

@@ -48,7 +48,7 @@ impl World {
             seed: 1,
             lives: 0,
         };
-        let service = Service::start(&mut ground, &fake);
+        let service = Service::start(&mut ground, &fake, |_| {});
         Self {
             service,
             _fake: fake,

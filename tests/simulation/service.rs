@@ -43,13 +43,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts on what an earlier life left behind.
-    pub fn start(ground: &mut Ground, fake: &Fake) -> Self {
-        Self::start_with(ground, fake, |_| {})
-    }
-
-    /// The same with other settings.
-    pub fn start_with(ground: &mut Ground, fake: &Fake, change: impl FnOnce(&mut Config)) -> Self {
+    /// Starts on what an earlier life left behind, with some other settings.
+    pub fn start(ground: &mut Ground, fake: &Fake, change: impl FnOnce(&mut Config)) -> Self {
         ground.lives += 1;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
