@@ -23,7 +23,7 @@ const LATE: u64 = 5_000;
 const BEFORE: u64 = 600_000;
 
 /// The memory of one portal's looks.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Watch {
     looked: UnixMillis,
     wary_since: UnixMillis,

@@ -88,8 +88,9 @@ pub struct Lanes {
 #[derive(Debug)]
 struct Relays {
     idle: LruCache<PortalId, Relay>,
-    /// Portals whose missed events were fetched since the start, even if their relay is no longer in memory.
-    filled: HashSet<PortalId>,
+    /// Portals whose missed events were fetched since the start, even if their relay is no longer in memory, and when they were
+    /// looked for: else each event of a portal that is not in memory would have its room's history read.
+    filled: HashMap<PortalId, Watch>,
     /// Portals whose lane shall look for missed events before it ends.
     wanted: HashSet<PortalId>,
     /// What portals' relays have to relearn.
@@ -112,7 +113,7 @@ impl Lanes {
             queues: Mutex::default(),
             relays: Mutex::new(Relays {
                 idle: LruCache::unbounded(),
-                filled: HashSet::new(),
+                filled: HashMap::new(),
                 wanted: HashSet::new(),
                 relearn: HashMap::new(),
                 forgotten_at: 0,
@@ -160,7 +161,7 @@ impl Lanes {
         // Looking and entering under one lock: an event may come at the same time, and a lane has one task.
         let mut queues = lock(&self.queues);
         let mut relays = lock(&self.relays);
-        if relays.filled.contains(&portal) {
+        if relays.filled.contains_key(&portal) {
             return;
         }
         if queues.contains_key(&key) {
@@ -254,9 +255,10 @@ impl Lanes {
         let mut relay = relays.idle.pop(&portal).unwrap_or_else(|| {
             let mut relay = Relay::new(portal, self.guards.clone());
             relay.durable_at = relays.forgotten_at;
+            relay.watch = relays.filled.get(&portal).copied().unwrap_or_default();
             relay
         });
-        relay.filled |= relays.filled.contains(&portal);
+        relay.filled |= relays.filled.contains_key(&portal);
         for link in relays.relearn.remove(&portal).into_iter().flatten() {
             relay.relearn(&link);
         }
@@ -297,7 +299,7 @@ impl Lanes {
             return Some(relay);
         }
         if relay.filled {
-            relays.filled.insert(portal);
+            relays.filled.insert(portal, relay.watch);
         }
         for link in relays.relearn.remove(&portal).into_iter().flatten() {
             relay.relearn(&link);
