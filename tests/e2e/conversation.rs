@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     testkit::{
         audit::{Needle, audit, linkage},
         client::{Client, picture},
+        proxy::counted,
         synapse::Synapse,
     },
     world::{Masked, World, hears, redacts, sees},
@@ -18,7 +19,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     let world = World::start("talk", |vizard| {
-        vizard.set("log.level", "debug");
+        vizard.set("log.level", "debug").set("log.format", "json");
     })
     .await?;
     let bob = Client::register(&world.servers.b, "bob").await?;
@@ -110,6 +111,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
         "B can link two masks of one user: {links:#?}"
     );
 
+    metrics_tell(&world).await?;
     logs_are_silent(&world, &[&alice, &carol, &again], &bob).await
 }
 
@@ -580,6 +582,36 @@ async fn logs_are_silent(world: &World, users: &[&Masked], bob: &Client) -> Resu
             );
         }
     }
-    ensure!(log.lines().count() > 3, "an empty log proves nothing");
+    let mut levels = BTreeSet::new();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(
+            line["timestamp"].is_string() && line["target"].is_string(),
+            "{line}"
+        );
+        levels.extend(line["level"].as_str().map(ToOwned::to_owned));
+    }
+    ensure!(
+        levels.contains("DEBUG") && levels.contains("INFO"),
+        "{levels:?}: a log without them proves nothing"
+    );
+    Ok(())
+}
+
+/// What an admin sees of it: how much waits, how long messages take, and what the homeserver is asked.
+async fn metrics_tell(world: &World) -> Result<()> {
+    let metrics = world.vizard.metrics().await?;
+    for parts in [
+        &["vizard_relay_seconds_count", "\"inbound\""][..],
+        &["vizard_relay_seconds_count", "\"outbound\""],
+        &["vizard_homeserver_requests_total", "\"send\"", "\"ok\""],
+        &["vizard_events_total", "\"accepted\""],
+    ] {
+        ensure!(counted(&metrics, parts)? > 0, "{parts:?} in\n{metrics}");
+    }
+    ensure!(
+        metrics.lines().any(|line| line == "vizard_lane_depth 0"),
+        "something waits, or the depth is not shown:\n{metrics}"
+    );
     Ok(())
 }

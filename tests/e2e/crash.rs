@@ -40,6 +40,10 @@ async fn killed_again_and_again_it_loses_doubles_and_reorders_nothing() -> Resul
             }
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..200))).await;
             world.vizard.start().await?;
+            if kill == 3 * KILLS / 4 {
+                // Once more, while it runs.
+                world.servers.a.restart().await?;
+            }
         }
         anyhow::Ok(())
     };
