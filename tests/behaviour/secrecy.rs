@@ -290,14 +290,21 @@ fn one_key_is_looked_for_in_each_portal() {
     });
     handled(&world);
     let deps = world.deps();
-    let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
-    let mut portals: Vec<_> = jobs
-        .iter()
-        .filter_map(|job| match &job.task {
-            Task::Reopen(task) => Some(task.portal),
-            _ => None,
-        })
-        .collect();
+    let looking = || {
+        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
+        let mut looking = Vec::new();
+        for job in jobs {
+            if let Task::Reopen(task) = job.task {
+                looking.push((task.portal, job.attempts));
+            }
+        }
+        looking
+    };
+    // Later on there is time between two looks.
+    wait(&world, "they have looked some times", |_| {
+        looking().iter().all(|(_, looks)| *looks > 6)
+    });
+    let mut portals: Vec<_> = looking().into_iter().map(|(portal, _)| portal).collect();
     portals.sort();
     let mut all = world.ask(deps.store.portal_ids()).unwrap();
     all.sort();
@@ -333,8 +340,8 @@ fn who_is_outside_waits_for_no_key() {
         world.ask(change).unwrap();
     };
     is(PortalState::Joining);
-    let look = relay::reopen(&deps, &task(), 1);
-    let outcome = world.ask(look).unwrap();
+    let task = task();
+    let outcome = world.ask(relay::reopen(&deps, &task, 1)).unwrap();
     assert_eq!(outcome, Outcome::Later, "it is on its way back");
     is(PortalState::Joined);
     let ghost = ghosts(&world, &world.room).remove(0);
