@@ -79,7 +79,7 @@ pub(super) async fn open(
     let portal = deps
         .portals
         .update(portal.id, |portal| {
-            portal.shown.encrypted |= state.encrypted
+            portal.shown.encrypted |= state.encrypted;
         })
         .await?;
     show(deps, &portal, state).await

@@ -154,6 +154,6 @@ fn names_are_not_changed_faster_than_messages_are_sent() {
     let most = 2 + (clock.now() - began) * 2 / 60_000 + 1;
     let changes = names() - before;
     assert!((1..=most).contains(&changes), "{changes}, at most {most}");
-    let changed = answers.iter().filter(|text| text.contains("now called"));
-    assert_eq!(changed.count() as u64, changes, "{answers:?}");
+    let accepted = answers.iter().filter(|text| text.contains("now called"));
+    assert_eq!(accepted.count() as u64, changes, "{answers:?}");
 }
