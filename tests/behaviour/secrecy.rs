@@ -12,7 +12,7 @@ use vizard::{
 
 use crate::{
     fake::Keys,
-    steps::{command, count, enter, ghosts, handled, wait},
+    steps::{command, count, enter, ghosts, handled, join, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -367,5 +367,41 @@ fn a_join_that_failed_leaves_no_keys() {
         world.ask(deps.store.portal_ids()).unwrap().len() == 1
     });
     // Nobody would know whose they are.
+    assert_eq!(world.stored("crypto").0, rows);
+}
+
+#[test]
+fn what_is_forgotten_leaves_no_keys_and_no_rooms() {
+    let world = world();
+    handled(&world);
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    let deps = world.deps();
+    // What stands there as soon as anything is encrypted.
+    deps.e2ee.mark_used();
+    world.ask(deps.advance_epoch()).unwrap();
+    let room = RoomId::parse(&library).unwrap();
+    world.ask(deps.e2ee.unlearn_room(&room)).unwrap();
+    let rows = world.stored("crypto").0;
+    let content = json!({ "algorithm": MEGOLM });
+    world
+        .fake
+        .send_state(BOB, &library, "m.room.encryption", "", content)
+        .unwrap();
+    let portal = join(&world, ALICE, &world.chat, &library);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &portal) && ghosts(world, &library).len() == 1
+    });
+    handled(&world);
+    assert!(world.stored("crypto").0 > rows);
+    let ask = |text: &str| {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str())
+    };
+    ask("forget Library");
+    ask("forget confirm");
+    wait(&world, "it is not on record", |world| {
+        world.ask(deps.store.portal_ids()).unwrap().len() == 1
+    });
+    // Nobody would know what is left.
     assert_eq!(world.stored("crypto").0, rows);
 }
