@@ -162,13 +162,25 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
             "You have knocked there already, as {nick}. `{}` takes it back.",
             call.typed("cancel")
         )),
-        PortalState::Leaving => Reply::say(
-            "Your pseudonym is just leaving that room. Please try again when it has left; `list` shows it.",
-        ),
+        PortalState::Leaving => leaving(call, portal),
         PortalState::Knocking | PortalState::Left | PortalState::Banned | PortalState::Invited => {
             return None;
         }
     })
+}
+
+/// What to say while a pseudonym leaves its room: what was asked for would end with that.
+pub fn leaving(call: &Call<'_>, portal: &Portal) -> Reply {
+    let hours = call.deps.config.privacy.spread_hours;
+    Reply::say("Your pseudonym ")
+        .bold(&portal.ghost.nick)
+        .and(" is leaving ")
+        .bold(&room_title(portal))
+        .and(&format!(
+            ". That takes a moment or, if you left several rooms at about the same time, up to {hours} hours: if their pseudonyms went together, people could tell that they belong together. `{}` shows when it has left; then ask again. `{}` lets it leave at once.",
+            call.typed("list"),
+            call.typed("leave"),
+        ))
 }
 
 /// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.

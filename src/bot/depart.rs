@@ -1,15 +1,13 @@
 //! Leaving rooms, for good or not: what `leave`, `cancel` and `forget` have in common. The leaving itself is a
 //! job.
 
-use data_encoding::HEXLOWER;
-
 use super::{
     call::{Call, room_title},
     reply::{Answer, Reply},
 };
 use crate::{
     clock::UnixMillis,
-    portal::{PortalError, invited},
+    portal::{PortalError, invited, source_in},
     store::{Portal, PortalState, Task},
 };
 
@@ -84,7 +82,7 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
         // Derived, not drawn: a command that is handled twice spreads its jobs the same way.
         let parts: [&[u8]; 2] = [event.as_bytes(), &portal.id.0];
         let due = spread(now, hours, call.deps.store.derive_number("spread", &parts));
-        let source = format!("{event} {}", HEXLOWER.encode(&portal.id.0));
+        let source = source_in(portal.id, event);
         let task = Task::Leave {
             portal: portal.id,
             forget,

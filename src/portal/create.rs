@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Deps, Outcome, PortalError, device,
-    ghost::{mapping, new_portal},
+    ghost::{entered, mapping, new_portal},
     room,
     state::RoomState,
 };
@@ -130,8 +130,7 @@ async fn open(deps: &Deps, task: &mut CreateTask, id: PortalId) -> Result<Outcom
         .update(id, |portal| {
             if portal.state == PortalState::Joining {
                 portal.state = PortalState::Joined;
-                portal.joined_at = state.entered;
-                portal.called = state.called();
+                entered(portal, &state);
             }
         })
         .await?;

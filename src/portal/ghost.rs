@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::{OwnedServerName, RoomId, UserId};
 use serde_json::json;
 
-use super::{Deps, PortalError, WasHere};
+use super::{Deps, PortalError, RoomState, WasHere};
 use crate::{
     homeserver::Actor,
     pseudonym::{Mapping, SenderKey, nick_of},
@@ -145,6 +145,12 @@ pub(super) fn set_out(portal: &mut Portal, task: &JoinTask) {
         }
         _ => {}
     }
+}
+
+/// The ghost is in the room: since when, and what that is called.
+pub(super) fn entered(portal: &mut Portal, state: &RoomState) {
+    portal.joined_at = state.entered;
+    portal.called = state.called();
 }
 
 /// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make

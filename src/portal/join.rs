@@ -7,7 +7,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
     Deps, PortalError, WasHere,
-    ghost::{existing, member_extra, pseudonym, ready_ghost, set_out},
+    ghost::{entered, existing, member_extra, pseudonym, ready_ghost, set_out},
     invited, refusal, room,
     state::RoomState,
 };
@@ -103,6 +103,9 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     let portal = deps
         .portals
         .update(portal.id, |portal| {
+            if portal.room != target && portal.state == PortalState::Joined {
+                entered(portal, &state);
+            }
             portal.room.clone_from(&target);
             portal.successor = None;
             portal.received = None;
@@ -120,8 +123,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         .update(portal.id, |portal| {
             if portal.state == PortalState::Joining {
                 portal.state = PortalState::Joined;
-                portal.joined_at = state.entered;
-                portal.called = state.called();
+                entered(portal, &state);
             }
         })
         .await?;
@@ -138,7 +140,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     })
 }
 
-/// Leaves a room in which no pseudonym is wanted, or which is not wanted here.
+/// Leaves a room in which no pseudonym is wanted, or which is not wanted here. Whoever came to follow stays in the old one.
 async fn turn_back(
     deps: &Deps,
     task: &mut JoinTask,
@@ -149,8 +151,11 @@ async fn turn_back(
     deps.homeserver.leave(&deps.ghost(portal), room).await?;
     deps.portals
         .update(portal.id, |portal| {
-            portal.state = PortalState::Left;
-            portal.received = None;
+            // It is on its way if it was outside the old room too.
+            if portal.room == room || portal.state == PortalState::Joining {
+                portal.state = PortalState::Left;
+                portal.received = None;
+            }
         })
         .await?;
     deps.report(&mut task.report, "refused", why).await?;
@@ -378,14 +383,14 @@ async fn discard(deps: &Deps, portal: &Portal) -> Result<bool, PortalError> {
     }
     // A device without a pseudonym is of no use, and does no harm either. Its keys are destroyed below.
     let _ = deps.homeserver.delete_device(&ghost).await;
+    // As long as it is on record whose they are. Whoever still has the record makes no new ones.
+    for user in [&portal.ghost.id, &portal.host.id] {
+        deps.e2ee.destroy(user).await?;
+    }
     deps.portals
         .destroy(portal.id, |portal| async move {
             deps.store.discard_portal(&portal).await
         })
         .await?;
-    // Last: whoever still has the record would make them anew.
-    for user in [&portal.ghost.id, &portal.host.id] {
-        deps.e2ee.destroy(user).await?;
-    }
     Ok(true)
 }

@@ -78,6 +78,8 @@ pub async fn run(
             deps.e2ee.destroy(&mirror.puppet.id).await?;
         }
         sent::clear(deps, id).await?;
+        // As long as it is on record that there is something to unlearn; and once more for two that go at the same time.
+        unlearn(deps, &portal).await?;
         deps.portals
             .destroy(id, |portal| async move {
                 deps.store.forget_portal(&portal, escrow).await
@@ -104,10 +106,15 @@ pub async fn run(
     Ok(Outcome::Done)
 }
 
-/// Nothing is left of the rooms of a portal that is gone, unless others of ours are there.
+/// Nothing is left of the rooms of a portal that goes or is gone, unless others of ours are there.
 async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     for room in portal.portal_room.iter().chain([&portal.room]) {
-        if matches!(deps.store.route(room).await?, Route::Unknown) {
+        let others = match deps.store.route(room).await? {
+            Route::Portal(other) => other != portal.id,
+            Route::Room(portals) => portals.iter().any(|other| *other != portal.id),
+            Route::Unknown => false,
+        };
+        if !others {
             deps.e2ee.unlearn_room(room).await?;
         }
     }

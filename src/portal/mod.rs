@@ -39,6 +39,7 @@ mod was_here;
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, RoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +118,12 @@ pub struct Deps {
     pub renewing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the bot has another device, so that everything is to begin anew.
     pub renewed: CancellationToken,
+}
+
+/// The source of a job that an event brings about in a portal: others may lead into the same room, each with a job of its own.
+#[must_use]
+pub fn source_in(portal: PortalId, event: &str) -> String {
+    format!("{event} {}", HEXLOWER.encode(&portal.0))
 }
 
 impl Deps {
@@ -235,7 +242,7 @@ impl Deps {
     }
 
     /// Queues durable work. The id is derived from `source` (the command's event), so that a command that is
-    /// handled twice queues one job.
+    /// handled twice queues one job. What one event brings about in each of several portals has [`source_in`] as its source.
     pub async fn add_job(
         &self,
         source: &str,

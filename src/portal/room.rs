@@ -76,6 +76,12 @@ pub(super) async fn open(
         // It may have been made for a room that was not encrypted then, or for another one.
         encrypt(deps, &portal).await?;
     }
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            portal.shown.encrypted |= state.encrypted;
+        })
+        .await?;
     show(deps, &portal, state).await
 }
 
@@ -230,7 +236,8 @@ async fn describe(deps: &Deps, portal: &Portal, name: &str) -> Result<u64, Porta
     Ok(mark)
 }
 
-/// Writes the differences between what the portal room shows and what the room's state says.
+/// Writes the differences between what the portal room shows and what the room's state says; but whether the room is encrypted,
+/// which is written down when the portal is encrypted too.
 pub async fn show(
     deps: &Deps,
     portal: &Portal,
@@ -275,9 +282,11 @@ pub async fn show(
         shown.avatar = avatar.cloned().zip(copy);
     }
     shown.alias = state.shown_alias().cloned();
-    shown.encrypted |= state.encrypted;
     shown.hidden = hidden::tell(deps, portal, state).await?;
     deps.portals
-        .update(portal.id, |portal| portal.shown = shown)
+        .update(portal.id, |portal| {
+            shown.encrypted = portal.shown.encrypted;
+            portal.shown = shown;
+        })
         .await
 }

@@ -8,7 +8,7 @@ use crate::{
     e2ee::E2eeError,
     event::{Event, Trust},
     homeserver::Class,
-    portal::{Deps, PortalError},
+    portal::{Deps, PortalError, source_in},
     rewrite::{self, Rewritten, Scrubbed},
     store::{Direction, Mirror, Portal, PortalState},
 };
@@ -241,7 +241,8 @@ impl Relay {
             return Ok(Done::default());
         }
         // If its key is still missing, nobody needs it any more.
-        deps.drop_job(redacted.as_str()).await?;
+        deps.drop_job(&source_in(portal.id, redacted.as_str()))
+            .await?;
         let actor = if link.direction == Direction::Inbound && link.sender == event.sender {
             deps.mirror(&self.mirror(deps, portal, event).await?)
         } else {
@@ -278,20 +279,23 @@ impl Relay {
         leg: &str,
         text: &str,
     ) -> Result<Done, PortalError> {
+        self.tell_of(deps, portal, source.as_str(), leg, text).await
+    }
+
+    /// The same, about what is no event.
+    pub(super) async fn tell_of(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        source: &str,
+        leg: &str,
+        text: &str,
+    ) -> Result<Done, PortalError> {
         let Some(room) = &portal.portal_room else {
             return Ok(Done::default());
         };
-        match deps
-            .say(
-                &deps.host(portal),
-                room,
-                &Scrubbed::notice(text),
-                source.as_str(),
-                leg,
-                0,
-            )
-            .await
-        {
+        let (host, notice) = (deps.host(portal), Scrubbed::notice(text));
+        match deps.say(&host, room, &notice, source, leg, 0).await {
             Ok(sent) => Ok(Done { target: Some(sent) }),
             Err(error) if error.class() == Class::GiveUp => Ok(Done::default()),
             Err(error) => Err(error),

@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Membership, hidden_state},
     homeserver::Class,
-    portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent},
+    portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent, source_in},
     rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Portal, PortalState, Report, Task},
 };
@@ -46,40 +46,57 @@ impl Relay {
         if let Some(why) = state.refuses(&portal.ghost.id) {
             return self.sent_away(deps, portal, event, &why).await;
         }
-        let before = portal.clone();
-        let portal = room::show(deps, portal, &state).await?;
-        if state.encrypted && !before.shown.encrypted {
-            let text = match deps.e2ee.unavailable() {
-                None => {
-                    deps.e2ee.settle(&deps.ghost(&portal)).await?;
-                    room::encrypt(deps, &portal).await?;
-                    "This room is now end-to-end encrypted, and so is this portal.".to_owned()
-                }
-                Some(why) => format!(
-                    "This room is now end-to-end encrypted, and this Vizard cannot encrypt: {why}. Nothing that you write here is sent any more."
-                ),
-            };
-            return self
-                .tell(deps, &portal, &event.event_id, "encrypted", &text)
-                .await;
+        // In all that follows the record comes last: whatever fails before it is done once more.
+        let mut done = Done::default();
+        if state.encrypted {
+            // Before anything of the room is shown, and however often it was tried before.
+            room::encrypt(deps, portal).await?;
+            if !portal.shown.encrypted {
+                done = self.now_encrypted(deps, portal, event).await?;
+            }
         }
+        let portal = room::show(deps, portal, &state).await?;
         if let Some(successor) = state
             .successor
-            .filter(|successor| before.successor.as_ref() != Some(successor))
+            .filter(|successor| portal.successor.as_ref() != Some(successor))
         {
-            let portal = deps
-                .portals
-                .update(portal.id, |portal| portal.successor = Some(successor))
-                .await?;
             let text = format!(
                 "This room was upgraded: the conversation goes on in a new one. `{} follow` takes you there behind the same mask.",
                 deps.config.portal.command_prefix
             );
-            return self
+            done = self
                 .tell(deps, &portal, &event.event_id, "upgrade", &text)
-                .await;
+                .await?;
+            deps.portals
+                .update(portal.id, |portal| portal.successor = Some(successor))
+                .await?;
         }
-        Ok(Done::default())
+        Ok(done)
+    }
+
+    /// The room is encrypted from now on.
+    async fn now_encrypted(
+        &mut self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        let text = match deps.e2ee.unavailable() {
+            None => {
+                deps.e2ee.settle(&deps.ghost(portal)).await?;
+                "This room is now end-to-end encrypted, and so is this portal.".to_owned()
+            }
+            Some(why) => format!(
+                "This room is now end-to-end encrypted, and this Vizard cannot encrypt: {why}. Nothing that you write here is sent any more."
+            ),
+        };
+        let done = self
+            .tell(deps, portal, &event.event_id, "encrypted", &text)
+            .await?;
+        deps.portals
+            .update(portal.id, |portal| portal.shown.encrypted = true)
+            .await?;
+        Ok(done)
     }
 
     /// The room began to refuse pseudonyms: this ghost leaves. Nothing else reacts.
@@ -90,19 +107,26 @@ impl Relay {
         event: &Event,
         why: &str,
     ) -> Result<Done, PortalError> {
-        let portal = deps
-            .portals
-            .update(portal.id, |portal| portal.state = PortalState::Leaving)
-            .await?;
+        // The job waits for it, and then finds what it is about.
+        let _alone = deps.portals.alone(portal.id).await;
+        let portal = deps.portals.get(portal.id).await?;
+        if portal.state != PortalState::Joined || portal.room != event.room_id {
+            return Ok(Done::default());
+        }
         let task = Task::Leave {
             portal: portal.id,
             forget: false,
             report: None,
         };
-        deps.add_job(event.event_id.as_str(), deps.clock.now(), task)
+        let source = source_in(portal.id, event.event_id.as_str());
+        deps.add_job(&source, deps.clock.now(), task).await?;
+        let done = self
+            .tell(deps, &portal, &event.event_id, "refused", why)
             .await?;
-        self.tell(deps, &portal, &event.event_id, "refused", why)
-            .await
+        deps.portals
+            .update(portal.id, |portal| portal.state = PortalState::Leaving)
+            .await?;
+        Ok(done)
     }
 
     /// Somebody did something to the ghost.
@@ -112,6 +136,10 @@ impl Relay {
         portal: &Portal,
         event: &Event,
     ) -> Result<Done, PortalError> {
+        // What happened in a room from which the portal has moved on.
+        if event.room_id != portal.room {
+            return Ok(Done::default());
+        }
         let reason = reason(event);
         match event.membership() {
             Some(Membership::Leave | Membership::Ban) if portal.state == PortalState::Invited => {
@@ -119,13 +147,8 @@ impl Relay {
                 Ok(Done::default())
             }
             Some(Membership::Leave) if portal.state != PortalState::Left => {
-                let before = portal.state.clone();
-                let portal = deps
-                    .portals
-                    .update(portal.id, |portal| portal.state = PortalState::Left)
-                    .await?;
                 let (nick, prefix) = (&portal.ghost.nick, &deps.config.portal.command_prefix);
-                let text = match before {
+                let text = match portal.state {
                     PortalState::Knocking => {
                         format!("{nick} was not let in{reason}: the knock was refused.")
                     }
@@ -136,15 +159,13 @@ impl Relay {
                         "{nick} was removed from this room{reason}. `{prefix} rejoin` tries to return."
                     ),
                 };
-                self.tell_user(deps, &portal, event, "kicked", &text).await
+                self.tell_end(deps, portal, event, PortalState::Left, &text)
+                    .await
             }
             Some(Membership::Ban) => {
-                let portal = deps
-                    .portals
-                    .update(portal.id, |portal| portal.state = PortalState::Banned)
-                    .await?;
                 let text = format!("{} was banned from this room{reason}.", portal.ghost.nick);
-                self.tell_user(deps, &portal, event, "banned", &text).await
+                self.tell_end(deps, portal, event, PortalState::Banned, &text)
+                    .await
             }
             Some(Membership::Invite) if portal.state == PortalState::Knocking => {
                 let Some(user) = deps.store.user(&portal.user).await? else {
@@ -176,6 +197,31 @@ impl Relay {
             }
             _ => Ok(Done::default()),
         }
+    }
+
+    /// Tells the user how their ghost came to be outside, and then writes it down.
+    async fn tell_end(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        end: PortalState,
+        text: &str,
+    ) -> Result<Done, PortalError> {
+        let leg = if end == PortalState::Banned {
+            "banned"
+        } else {
+            "kicked"
+        };
+        let done = self.tell_user(deps, portal, event, leg, text).await?;
+        deps.portals
+            .update(portal.id, |portal| {
+                if portal.room == event.room_id {
+                    portal.state = end;
+                }
+            })
+            .await?;
+        Ok(done)
     }
 
     /// Tells the user what happened to their ghost: in the portal or, as long as there is none, in the chat with the bot.

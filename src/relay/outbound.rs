@@ -189,6 +189,10 @@ impl Relay {
             return Ok(Done::default());
         }
         if let Some(why) = cannot_speak(deps, portal).as_deref() {
+            // No client redacts a message twice.
+            if portal.state == PortalState::Joining {
+                return Err(PortalError::NotReady);
+            }
             return self.not_sent(deps, portal, event, why).await;
         }
         let ghost = deps.ghost(portal);

@@ -60,10 +60,11 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     else {
         return Ok(Outcome::Done);
     };
-    let (PortalState::Joined, Some(room)) = (&portal.state, &portal.portal_room) else {
+    let Some(room) = &portal.portal_room else {
         return Ok(Outcome::Done);
     };
-    if deps.e2ee.unavailable().is_some() {
+    // Whoever returns goes on waiting.
+    if deps.e2ee.unavailable().is_some() || portal.state == PortalState::Joining {
         return Ok(Outcome::Later);
     }
     let shown = match &task.shown {
@@ -76,8 +77,9 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     let ghost = deps.ghost(&portal);
     let recent = RECENT << attempts.min(DOUBLINGS);
     let opened = deps.e2ee.decrypt_late(&ghost, &event, recent).await?;
+    let waits = portal.state == PortalState::Joined && attempts < LOOKS;
     let lost = match opened.trust {
-        trust if trust.lacks_key() && attempts < LOOKS => return Ok(Outcome::Later),
+        trust if trust.lacks_key() && waits => return Ok(Outcome::Later),
         trust if trust.lacks_key() => Some(NEVER_CAME),
         trust if trust.is_void() || trust == Trust::Broken => Some(UNREADABLE),
         _ => None,

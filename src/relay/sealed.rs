@@ -15,7 +15,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Trust, Withheld},
     homeserver::{Actor, Class},
-    portal::{Deps, PortalError},
+    portal::{Deps, PortalError, source_in},
     rewrite::Scrubbed,
     store::{Direction, Portal, ReopenTask, Task},
 };
@@ -100,7 +100,8 @@ impl Relay {
             // Whoever sends what nobody can read has Vizard look for so many keys at once; of the others the placeholders say
             // that they did not come.
             for given_up in deps.e2ee.waits_for_key(&ghost, &event.event_id).await? {
-                deps.hurry_job(given_up.as_str(), LOOKS).await?;
+                let source = source_in(portal.id, given_up.as_str());
+                deps.hurry_job(&source, LOOKS).await?;
             }
         }
         let done = self
@@ -196,7 +197,8 @@ impl Relay {
             Trust::ChangedIdentity => "after your identity was reset",
             _ => return Ok(()),
         };
-        let about = (event.sender.clone(), event.trust);
+        // Under the ghost's name: the user may be a member of the room as well.
+        let about = (portal.ghost.id.clone(), event.trust);
         if self.warned.get(&about).is_some() {
             return Ok(());
         }
@@ -205,9 +207,9 @@ impl Relay {
         );
         let leg = format!("own trust:{:?}", event.trust);
         let source = event.event_id.clone();
-        self.tell(deps, portal, &source, &leg, &text)
-            .await
-            .map(drop)
+        self.tell(deps, portal, &source, &leg, &text).await?;
+        self.warned.put(about, ());
+        Ok(())
     }
 
     /// Marks what comes from a device that is not its owner's for sure, or that came unencrypted into an encrypted room.
@@ -234,8 +236,9 @@ impl Relay {
         if self.warned.get(&about).is_none() {
             let text = format!("⚠ What is marked so here {why}.");
             let leg = format!("trust:{:?}", event.trust);
-            let source = event.event_id.clone();
-            self.tell(deps, portal, &source, &leg, &text).await?;
+            // Not of this event: what is shown late has a relay of its own, and this one may have forgotten.
+            let source = format!("trust {}", event.sender);
+            self.tell_of(deps, portal, &source, &leg, &text).await?;
             self.warned.put(about, ());
         }
         Ok(content.marked("⚠"))
@@ -255,8 +258,8 @@ async fn look_for_key(
         event: kept(event),
         shown,
     });
-    deps.add_job(event.event_id.as_str(), deps.clock.now() + after, task)
-        .await
+    let source = source_in(portal.id, event.event_id.as_str());
+    deps.add_job(&source, deps.clock.now() + after, task).await
 }
 
 /// Asks the sender for a key. What they say of their device may make that impossible.

@@ -74,9 +74,18 @@ impl Folded {
         &self.text
     }
 
-    /// Whether `id` stands anywhere. It has to be folded.
+    /// Whether `id` stands anywhere.
     pub(super) fn contains(&self, id: &str) -> bool {
-        !id.is_empty() && self.text.contains(id)
+        let mut word = Self::default();
+        word.push(id.trim());
+        // Of `@_vizard_m_` nothing is left at its end, and it would be found in `@_vizard_mqxz…`, a ghost's id.
+        let is_cut = word.cuts.last() == Some(&word.text.len());
+        let ends = |start: usize| start + word.text.len();
+        !word.text.is_empty()
+            && self
+                .text
+                .match_indices(&word.text)
+                .any(|(start, _)| !is_cut || self.cuts.binary_search(&ends(start)).is_ok())
     }
 
     /// Whether `word` stands at word boundaries. It has to be folded.
@@ -173,6 +182,27 @@ mod tests {
         for text in ["malice", "alices", "ali ce", "alice2", "", "alic"] {
             assert!(!has(text, "Alice"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_ends_where_it_ends() {
+        let has = |text: &str, id: &str| {
+            let mut folded = Folded::default();
+            folded.push(text);
+            folded.contains(id)
+        };
+        let mirror = "@_vizard_m_";
+        for text in [
+            "@_vizard_m_abc:x",
+            "see @_VIZARD_M_abc",
+            "@_vizard_mq @_vizard_m_",
+        ] {
+            assert!(has(text, mirror), "{text}");
+        }
+        for text in ["@_vizard_mabc:x", "@_vizard_abc:x", ""] {
+            assert!(!has(text, mirror), "{text}");
+        }
+        assert!(has("x!a_b:c", "!a_b:c") && !has("anything", " "));
     }
 
     #[test]

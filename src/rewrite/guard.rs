@@ -19,7 +19,7 @@ pub(super) fn find(content: &Scrubbed, words: &GuardWords) -> Option<String> {
         return None;
     }
     let haystack = shown(content)?;
-    let id = words.ids.iter().find(|id| haystack.contains(&fold(id)));
+    let id = words.ids.iter().find(|id| haystack.contains(id));
     let found = id.or_else(|| {
         words
             .words

@@ -41,4 +41,26 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
         "{waiting:?}"
     );
     assert_eq!(ghosts(&world, &other).len(), 1);
+
+    // Whoever has changed their mind need not wait.
+    let ask = |text: &str| {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str())
+    };
+    let answer = ask("rejoin Library");
+    assert!(answer.contains("up to 12 hours"), "{answer}");
+    assert!(answer.contains("`leave` lets it leave at once"), "{answer}");
+    ask("leave Library");
+    wait(&world, "it left", |world| ghosts(world, &other).is_empty());
+    wait(&world, "it is on record", |world| {
+        let said = world.fake.events(&world.chat);
+        said.iter().any(|event| {
+            let now = event["content"]["m.new_content"]["body"].as_str();
+            now.is_some_and(|text| text.contains("`rejoin` brings you back"))
+        })
+    });
+    ask("rejoin Library");
+    wait(&world, "it is back", |world| {
+        ghosts(world, &other).len() == 1
+    });
 }

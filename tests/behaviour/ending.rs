@@ -129,16 +129,31 @@ fn a_ghost_that_was_reset_out_of_its_room_is_missed() {
 #[test]
 fn names_are_not_changed_faster_than_messages_are_sent() {
     let world = World::with_settings("12", |config| config.access.messages_per_minute = 2);
+    handled(&world);
+    let ghost = ghosts(&world, &world.room).remove(0);
+    let names = || {
+        let mut events = world.fake.events(&world.room);
+        events.retain(|event| event["type"] == "m.room.member" && event["state_key"] == ghost);
+        u64::try_from(events.len()).unwrap()
+    };
+    let (before, clock) = (names(), world.deps().clock);
+    world.fake.hold();
     let asked: Vec<_> = (0..8)
         .map(|number| {
             let text = format!("!vizard nick Robin {number}");
             world.fake.text(ALICE, &world.portal, &text).unwrap()
         })
         .collect();
+    let began = clock.now();
+    world.fake.release();
     let answers: Vec<_> = asked
         .iter()
         .map(|asked| world.answer(&world.portal, asked.as_str()))
         .collect();
-    let slow = answers.iter().filter(|text| text.contains("too fast"));
-    assert!(slow.count() > 0, "{answers:?}");
+    // Two at once, and two in each minute of the test's time.
+    let most = 2 + (clock.now() - began) * 2 / 60_000 + 1;
+    let changes = names() - before;
+    assert!((1..=most).contains(&changes), "{changes}, at most {most}");
+    let accepted = answers.iter().filter(|text| text.contains("now called"));
+    assert_eq!(accepted.count() as u64, changes, "{answers:?}");
 }

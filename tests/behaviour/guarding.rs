@@ -63,6 +63,11 @@ fn html(html: impl AsRef<str>) -> Value {
         "formatted_body": html.as_ref()})
 }
 
+/// The ghost of somebody elsewhere, whose key begins so.
+fn stranger(key: &str) -> String {
+    format!("@_vizard_{key:q<52}:c.example")
+}
+
 /// Somebody's name in a room.
 fn name_of(world: &World, room: &str, user: &str) -> String {
     let member = world.fake.state_of(room, "m.room.member", user).unwrap();
@@ -122,6 +127,9 @@ fn what_belongs_to_another_portal_is_held() {
         text(format!("{own} of the Tearoom")),
         html(link(&here)),
         text("#tea:b.example"),
+        text(format!("{}: hello", stranger("m"))),
+        html(link(&stranger("p"))),
+        text(format!("see matrix:u/{}", &stranger("p")[1..])),
     ] {
         assert!(
             !is_held(&world, &world.portal, &world.room, &content),

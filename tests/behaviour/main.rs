@@ -24,6 +24,7 @@ mod fairness;
 mod fates;
 mod gaps;
 mod guarding;
+mod halfway;
 mod hostile;
 mod idle;
 mod inviter;

@@ -3,14 +3,20 @@
 
 use ruma::{EventId, RoomId};
 use serde_json::{Value, json};
-use vizard::{portal::PortalError, relay::LOOKS, rewrite::Scrubbed, store::Task};
+use vizard::{
+    portal::{Outcome, PortalError, source_in},
+    relay::{self, LOOKS},
+    rewrite::Scrubbed,
+    store::{PortalState, Task},
+};
 
 use crate::{
     fake::Keys,
-    steps::{command, count, ghosts, handled, wait},
+    steps::{command, count, enter, ghosts, handled, join, wait},
     world::{ALICE, BOB, World},
 };
 
+const CAROL: &str = "@carol:a.example";
 const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
 fn world() -> World {
@@ -81,6 +87,14 @@ fn looks(world: &World) -> usize {
     jobs.iter()
         .filter(|job| matches!(job.task, Task::Reopen(_)))
         .count()
+}
+
+/// Whether a placeholder says that its key did not come.
+fn promises_nothing(world: &World, portal: &str) -> bool {
+    world.fake.events(portal).iter().any(|event| {
+        let body = event["content"]["m.new_content"]["body"].as_str();
+        body.is_some_and(|body| body.contains("key did not come"))
+    })
 }
 
 #[test]
@@ -247,12 +261,93 @@ fn who_sends_much_that_nobody_can_read_makes_no_end_of_work() {
         over
     });
     assert_eq!(over, [first.as_str()], "the oldest gives way");
-    world.ask(deps.hurry_job(&first, LOOKS)).unwrap();
+    let id = world.ask(deps.store.portal_ids()).unwrap()[0];
+    world
+        .ask(deps.hurry_job(&source_in(id, &first), LOOKS))
+        .unwrap();
     wait(&world, "its placeholder promises nothing more", |world| {
-        world.fake.events(&world.portal).iter().any(|event| {
-            let body = event["content"]["m.new_content"]["body"].as_str();
-            body.is_some_and(|body| body.contains("key did not come"))
-        })
+        promises_nothing(world, &world.portal)
+    });
+    wait(&world, "nobody looks", |world| looks(world) == 0);
+}
+
+#[test]
+fn one_key_is_looked_for_in_each_portal() {
+    let world = world();
+    world.fake.user(CAROL, "Carol");
+    let (_, second) = enter(&world, CAROL, &world.room);
+    wait(&world, "two ghosts are there", |world| {
+        ghosts(world, &world.room).len() == 2
+    });
+    handled(&world);
+    let event = unreadable(&world, "late");
+    let placeholder = |room: &str| {
+        let said = world.fake.messages(room);
+        said.iter().any(|(_, body)| body.starts_with("🔒"))
+    };
+    wait(&world, "both have a placeholder", |world| {
+        placeholder(&world.portal) && placeholder(&second)
+    });
+    handled(&world);
+    let deps = world.deps();
+    let looking = || {
+        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
+        let mut looking = Vec::new();
+        for job in jobs {
+            if let Task::Reopen(task) = job.task {
+                looking.push((task.portal, job.attempts));
+            }
+        }
+        looking
+    };
+    // Later on there is time between two looks.
+    wait(&world, "they have looked some times", |_| {
+        looking().iter().all(|(_, looks)| *looks > 6)
+    });
+    let mut portals: Vec<_> = looking().into_iter().map(|(portal, _)| portal).collect();
+    portals.sort();
+    let mut all = world.ask(deps.store.portal_ids()).unwrap();
+    all.sort();
+    assert_eq!(portals, all);
+    // The end of one is not the end of the other.
+    world
+        .ask(deps.hurry_job(&source_in(all[0], &event), LOOKS))
+        .unwrap();
+    wait(&world, "one promises nothing more", |world| {
+        promises_nothing(world, &world.portal) != promises_nothing(world, &second)
+    });
+    wait(&world, "the other one waits", |world| looks(world) == 1);
+}
+
+#[test]
+fn who_is_outside_waits_for_no_key() {
+    let world = world();
+    unreadable(&world, "late");
+    wait(&world, "it is looked for", |world| looks(world) == 1);
+    handled(&world);
+    let deps = world.deps();
+    let id = world.ask(deps.store.portal_ids()).unwrap()[0];
+    let task = || {
+        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
+        let found = jobs.into_iter().find_map(|job| match job.task {
+            Task::Reopen(task) => Some(task),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    let is = |state: PortalState| {
+        let change = deps.portals.update(id, |portal| portal.state = state);
+        world.ask(change).unwrap();
+    };
+    is(PortalState::Joining);
+    let task = task();
+    let outcome = world.ask(relay::reopen(&deps, &task, 1)).unwrap();
+    assert_eq!(outcome, Outcome::Later, "it is on its way back");
+    is(PortalState::Joined);
+    let ghost = ghosts(&world, &world.room).remove(0);
+    world.fake.kick(BOB, &world.room, &ghost).unwrap();
+    wait(&world, "its placeholder promises nothing more", |world| {
+        promises_nothing(world, &world.portal)
     });
     wait(&world, "nobody looks", |world| looks(world) == 0);
 }
@@ -267,7 +362,46 @@ fn a_join_that_failed_leaves_no_keys() {
     wait(&world, "the ghost had keys", |world| {
         world.fake.count("upload_keys") > uploads
     });
-    wait(&world, "they are gone", |world| {
-        world.stored("crypto").0 == rows
+    let deps = world.deps();
+    wait(&world, "it is not on record", |world| {
+        world.ask(deps.store.portal_ids()).unwrap().len() == 1
     });
+    // Nobody would know whose they are.
+    assert_eq!(world.stored("crypto").0, rows);
+}
+
+#[test]
+fn what_is_forgotten_leaves_no_keys_and_no_rooms() {
+    let world = world();
+    handled(&world);
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    let deps = world.deps();
+    // What stands there as soon as anything is encrypted.
+    deps.e2ee.mark_used();
+    world.ask(deps.advance_epoch()).unwrap();
+    let room = RoomId::parse(&library).unwrap();
+    world.ask(deps.e2ee.unlearn_room(&room)).unwrap();
+    let rows = world.stored("crypto").0;
+    let content = json!({ "algorithm": MEGOLM });
+    world
+        .fake
+        .send_state(BOB, &library, "m.room.encryption", "", content)
+        .unwrap();
+    let portal = join(&world, ALICE, &world.chat, &library);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &portal) && ghosts(world, &library).len() == 1
+    });
+    handled(&world);
+    assert!(world.stored("crypto").0 > rows);
+    let ask = |text: &str| {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        world.answer(&world.chat, asked.as_str())
+    };
+    ask("forget Library");
+    ask("forget confirm");
+    wait(&world, "it is not on record", |world| {
+        world.ask(deps.store.portal_ids()).unwrap().len() == 1
+    });
+    // Nobody would know what is left.
+    assert_eq!(world.stored("crypto").0, rows);
 }

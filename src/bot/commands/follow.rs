@@ -8,6 +8,7 @@ use crate::{
         reply::{Answer, Reply},
     },
     portal::PortalError,
+    store::PortalState,
 };
 
 pub const COMMAND: Command = Command {
@@ -32,6 +33,9 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
             .and(" was not replaced by another room, as far as I know. There is nothing to follow.")
             .into());
     };
+    if portal.state == PortalState::Leaving {
+        return Ok(ask::leaving(call, portal).into());
+    }
     let wish = Wish {
         target: ask::target_of(portal, successor),
         knock: false,
