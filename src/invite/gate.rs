@@ -172,12 +172,16 @@ mod tests {
     #[test]
     fn a_flood_is_not_answered() {
         let mut flood = Flood::new(3);
-        let [a, b] = ["a.example", "b.example"].map(|name| OwnedServerName::try_from(name).unwrap());
+        let [a, b] =
+            ["a.example", "b.example"].map(|name| OwnedServerName::try_from(name).unwrap());
         let taken = (0..10_000).filter(|_| flood.takes(&a, HOUR)).count();
         assert_eq!(taken, 3);
         assert!(flood.is_full(&a, HOUR));
         assert!(flood.takes(&b, HOUR), "another server's requests are");
-        assert!(!flood.is_full(&a, 2 * HOUR), "in the next hour they are again");
+        assert!(
+            !flood.is_full(&a, 2 * HOUR),
+            "in the next hour they are again"
+        );
         assert!(flood.takes(&a, 2 * HOUR));
         for number in 0..2 * COUNTED {
             let name = OwnedServerName::try_from(format!("s{number}.example")).unwrap();

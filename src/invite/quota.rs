@@ -99,11 +99,7 @@ impl Quotas {
 }
 
 /// Whether another invite may reach a user today.
-pub async fn may_reach(
-    deps: &Deps,
-    user: &UserId,
-    now: UnixMillis,
-) -> Result<bool, PortalError> {
+pub async fn may_reach(deps: &Deps, user: &UserId, now: UnixMillis) -> Result<bool, PortalError> {
     let reached = used(deps, &invitee(now / DAY, user)).await?;
     Ok(reached < deps.config.invites.per_invitee_day)
 }

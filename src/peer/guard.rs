@@ -188,9 +188,14 @@ mod tests {
         assert!(allows(open, "http://127.0.0.1:1/") && allows(open, "https://10.0.0.1/"));
         assert!(!allows(open, "file:///etc/passwd"));
         let bared = |before: &str, url: &str| {
-            is_bared(&Url::parse(before).expect("a URL"), &Url::parse(url).expect("a URL"))
+            is_bared(
+                &Url::parse(before).expect("a URL"),
+                &Url::parse(url).expect("a URL"),
+            )
         };
         let (plain, tls) = ("http://b.example/", "https://b.example/");
-        assert!(bared(tls, plain) && !bared(plain, plain) && !bared(plain, tls) && !bared(tls, tls));
+        assert!(
+            bared(tls, plain) && !bared(plain, plain) && !bared(plain, tls) && !bared(tls, tls)
+        );
     }
 }

@@ -138,17 +138,25 @@ mod tests {
     fn a_command_that_is_tried_again_counts_once() {
         let limits = Limits::new(2);
         let user = ruma::user_id!("@u:a.example");
-        let [first, second, third] = ["$1", "$2", "$3"].map(|id| OwnedEventId::try_from(id).unwrap());
+        let [first, second, third] =
+            ["$1", "$2", "$3"].map(|id| OwnedEventId::try_from(id).unwrap());
         for _ in 0..3 {
             assert!(limits.take_once(user, &first, 0).is_ok());
         }
         assert!(limits.take_once(user, &second, 0).is_ok());
         assert!(limits.take_once(user, &third, 0).is_err());
-        assert!(limits.take_once(user, &first, 0).is_ok(), "still remembered");
+        assert!(
+            limits.take_once(user, &first, 0).is_ok(),
+            "still remembered"
+        );
         assert!(limits.take_once(user, &third, 30_000).is_ok());
         for number in 0..10 * COMMANDS {
             let id = OwnedEventId::try_from(format!("$n{number}")).unwrap();
-            assert!(limits.take_once(user, &id, 100_000_000 + 30_000 * number as u64).is_ok());
+            assert!(
+                limits
+                    .take_once(user, &id, 100_000_000 + 30_000 * number as u64)
+                    .is_ok()
+            );
         }
         let buckets = limits.buckets.lock().unwrap();
         assert_eq!(buckets[user].counted.len(), COMMANDS);

@@ -1,6 +1,13 @@
 //! Requests to invite somebody: whoever it is, the answer, what is asked of the homeserver and what is written are alike.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use ruma::UserId;
 use serde_json::Value;
@@ -159,6 +166,57 @@ fn nothing_tells_one_invitee_from_another() {
             (!is_over).then_some(!real),
             "{user}"
         );
+    }
+}
+
+/// A place where connections are counted and closed. Its name.
+fn door() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    (name, count)
+}
+
+/// The keys of a server that was never heard of are looked for, in both places, whomever it asks for: it can see that.
+#[test]
+fn what_a_new_server_sees_tells_nothing_either() {
+    let world = World::with_settings("12", |config| config.keys.private_addresses = true);
+    for name in ["carol", "blocks", "often"] {
+        world.fake.user(format!("@{name}:a.example"), "Somebody");
+    }
+    crate::quotas::set(&world, "invitee", "@often:a.example", 20);
+    let mut seen = None;
+    for (seed, user, real) in [
+        (1, CAROL, true),
+        (2, "@unknown:a.example", false),
+        (3, "@blocks:a.example", false),
+        (4, "@often:a.example", false),
+        (5, CAROL, true),
+    ] {
+        let (server, connections) = door();
+        let inviter = Inviter::of(&world, seed, &server);
+        update(&world, "@blocks:a.example", |user| {
+            user.kept_out = vec![KeptOut::User(inviter.id.clone())];
+        });
+        let before = world.fake.requests().len();
+        let ghost = inviter.ghost_of(&world, user);
+        assert_eq!(!offered(&world, &ghost).unwrap().decoy, real, "{user}");
+        let port = server.rsplit(':').next().unwrap();
+        let looked: Vec<String> = world.fake.requests()[before..]
+            .iter()
+            .filter(|seen| seen.line.contains(port) && seen.line.contains("server_keys"))
+            .map(|seen| seen.line.replace(port, "PORT"))
+            .collect();
+        let now = (looked, connections.load(Ordering::SeqCst));
+        assert_eq!((now.0.len(), now.1), (1, 1), "{user}: {now:?}");
+        assert_eq!(*seen.get_or_insert_with(|| now.clone()), now, "{user}");
     }
 }
 

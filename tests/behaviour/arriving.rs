@@ -276,7 +276,10 @@ fn one_that_is_taken_back_comes_again_three_times() {
         handled(&world);
     }
     // For anybody else the address is used.
-    let spent = world.ask(vizard::portal::UsedAddress::of(&world.deps(), &offer.payload));
+    let spent = world.ask(vizard::portal::UsedAddress::of(
+        &world.deps(),
+        &offer.payload,
+    ));
     assert_eq!(spent.unwrap().unwrap().ghost, Some(ghost));
     world.goes_on();
 }

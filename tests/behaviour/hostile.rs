@@ -96,9 +96,13 @@ fn one_account_does_not_silence_its_whole_server() {
     });
     let bot = "@vizard:a.example";
     world.fake.user(CAROL, "Carol");
+    let peer = Peer::new("b.example", 7, world.deps().clock.now());
+    peer.publishes(&world);
     for _ in 0..150 {
         let eve = "@eve:b.example";
-        world.fake.post(eve, bot, REQUEST_TYPE, json!({"to": "a.example"}));
+        world
+            .fake
+            .post(eve, bot, REQUEST_TYPE, json!({"to": "a.example"}));
     }
     let inviter = Inviter::new(&world, 1);
     let request = inviter.request(&world, &inviter.seal(&world, CAROL));
@@ -114,8 +118,6 @@ fn one_account_does_not_silence_its_whole_server() {
     assert!(answers_to(&world, &inviter.id) > 0);
 
     // The bot of a Vizard asks for many, so it has no limit of its own.
-    let peer = Peer::new("b.example", 7, world.deps().clock.now());
-    peer.publishes(&world);
     let user = UserId::parse(CAROL).unwrap();
     for number in 1..=30 {
         let address = sealed(&world, Sealing::Contact { user: &user });

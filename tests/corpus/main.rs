@@ -62,7 +62,11 @@ fn commands() {
         let _ = parse::join(&words);
         let target = text.strip_prefix("join ").unwrap_or(&text);
         rooms += usize::from(JoinTarget::parse(target).is_ok());
-        let _ = (whom::user_in(&text), whom::read(&text, &[]), whom::split(&text));
+        let _ = (
+            whom::user_in(&text),
+            whom::read(&text, &[]),
+            whom::split(&text),
+        );
     }
     assert!(rooms > 1, "no seed names a room");
 }
