@@ -138,7 +138,9 @@ pub async fn taken_back(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     match deps.portals.get(id).await {
         // Anybody can remove a ghost from a room of their own, in which it never was.
         Ok(portal) if portal.room != event.room_id => {
-            count("mismatched");
+            if portal.state == PortalState::Invited {
+                count("mismatched");
+            }
             Ok(())
         }
         Ok(_) => invited::take_back(deps, id, "").await,

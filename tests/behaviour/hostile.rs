@@ -98,11 +98,11 @@ fn one_account_does_not_silence_its_whole_server() {
     world.fake.user(CAROL, "Carol");
     let peer = Peer::new("b.example", 7, world.deps().clock.now());
     peer.publishes(&world);
-    for _ in 0..150 {
-        let eve = "@eve:b.example";
-        world
-            .fake
-            .post(eve, bot, REQUEST_TYPE, json!({"to": "a.example"}));
+    for _ in 0..250 {
+        let (eve, letter) = ("@eve:b.example", json!({"to": "a.example"}));
+        world.fake.post(eve, bot, REQUEST_TYPE, letter);
+        // Not so many at once that most are dropped for that.
+        std::thread::sleep(Duration::from_millis(3));
     }
     let inviter = Inviter::new(&world, 1);
     let request = inviter.request(&world, &inviter.seal(&world, CAROL));
