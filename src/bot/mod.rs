@@ -19,7 +19,7 @@ pub mod parse;
 mod reply;
 mod select;
 mod stamp;
-mod whom;
+pub mod whom;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 

@@ -1,10 +1,12 @@
-//! Whom a user means to invite: a Matrix ID, a link to one, a mention, or a sealed address.
+//! Whom a user means, by a Matrix ID or a link to one; and whom to invite, also by a mention or a sealed address. Any text may
+//! come here.
 
-use ruma::{MatrixToUri, MatrixUri, OwnedUserId, UserId, matrix_uri::MatrixId};
+use ruma::{OwnedUserId, UserId};
 
 use super::parse;
 use crate::{
     pseudonym::{Namespace, SenderKeyId},
+    rewrite::{self, Named},
     sealed::SealedAddress,
     store::{User, UserPseudonym, Whom},
 };
@@ -33,7 +35,7 @@ pub fn begins_with_person(user: &User, text: &str) -> bool {
 }
 
 fn is_person(word: &str) -> bool {
-    bare(word).starts_with("vz1:") || user_id(word).is_some()
+    bare(word).starts_with("vz1:") || user_in(word).is_some()
 }
 
 /// Takes the words apart.
@@ -81,7 +83,7 @@ pub fn read(word: &str, mentions: &[OwnedUserId]) -> Result<Whom, String> {
             Err(error) => Err(format!("That is not a sealed address: {error}.")),
         };
     }
-    match (user_id(word), mentions) {
+    match (user_in(word), mentions) {
         (Some(user), _) => Ok(Whom::User(user)),
         (None, [one]) => Ok(Whom::User(one.clone())),
         (None, []) => Err(
@@ -119,32 +121,26 @@ fn bare(word: &str) -> &str {
     word.trim_start_matches('<').trim_end_matches('>')
 }
 
-fn user_id(word: &str) -> Option<OwnedUserId> {
-    let word = bare(word);
-    if word.starts_with('@') {
-        return UserId::parse(word)
-            .ok()
-            .filter(|user| !user.localpart().is_empty());
+/// The user that a text is: a Matrix ID or a link to one.
+pub fn user_in(text: &str) -> Option<OwnedUserId> {
+    let text = bare(text.trim());
+    if text.starts_with('@') {
+        let user = UserId::parse(text).ok();
+        return user.filter(|user| !user.localpart().is_empty());
     }
-    // An empty segment makes the parser of links panic.
-    if word.contains("#//") || word.ends_with("#/") {
-        return None;
-    }
-    let id = match MatrixToUri::parse(word) {
-        Ok(uri) => uri.id().clone(),
-        Err(_) => MatrixUri::parse(word).ok()?.id().clone(),
-    };
-    match id {
-        MatrixId::User(user) => Some(user),
+    match rewrite::named(text) {
+        Some(Named::User(user)) => Some(user),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use ruma::{owned_user_id, server_name, user_id};
 
     use super::*;
+    use crate::portal::JoinTarget;
 
     fn words(who: &str, room: Option<&str>, plain: bool) -> Words {
         Words {
@@ -198,6 +194,8 @@ mod tests {
             ("Quiet Heron @bob:b.example", false),
             ("#tea:b.example @bob:b.example", false),
             ("https://matrix.to/#//x", false),
+            ("https://matrix.to/#/!r:x///", false),
+            ("https://matrix.to/#/!r:x//?via=b", false),
             ("@", false),
             ("@:b.example", false),
             ("", false),
@@ -253,6 +251,50 @@ mod tests {
         ] {
             let found = unfit(&namespace, alice, user, plain);
             assert_eq!(found.is_none(), fits, "{user}");
+        }
+    }
+
+    /// Texts that are nearly links, and any others.
+    fn texts() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            proptest::sample::select(vec![
+                "https://matrix.to/#",
+                "matrix:",
+                "u/",
+                "r/",
+                "roomid/",
+                "e/",
+                "/",
+                "//",
+                "#",
+                "!",
+                "@",
+                "$",
+                "?",
+                "via=",
+                "x:y",
+                "%",
+                "%2F",
+                "%00",
+                "<",
+                ">",
+                " to ",
+                "vz1:",
+                "--",
+            ])
+            .prop_map(str::to_owned),
+            any::<String>(),
+        ];
+        proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_without_a_panic(text in texts(), after in texts()) {
+            for text in [&text, &format!("https://matrix.to/#{after}")] {
+                let _ = JoinTarget::parse(text);
+                let _ = (user_in(text), read(text, &[]), split(text));
+            }
         }
     }
 }

@@ -160,8 +160,7 @@ async fn answered(
             deps.beyond.add(&prepared.ghost, server, &offered, now);
         }
     } else if offered.note(deps, &prepared.ghost).await? {
-        let nobody = facts::nobody(deps);
-        gathered.quotas.count(deps, real, &nobody).await?;
+        gathered.quotas.count(deps).await?;
     }
     Ok((prepared.content, gathered.portal.filter(|_| told)))
 }

@@ -63,19 +63,23 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     if offered.declined
         || offered.shown >= MOST_SHOWN
         || deps.clock.now() >= offered.expires
+        || !quota::may_reach(deps, &offered.user, deps.clock.now()).await?
         || !is_welcome(deps, &offered, event).await?
     {
         count("over");
         return Ok(());
     }
     if let Some(until) = offered.single_until
-        && !UsedAddress::claim(deps, &offered.payload, until, &event.event_id).await?
+        && !UsedAddress::claim(deps, &offered.payload, until, &ghost, &offered.room).await?
     {
         count("over");
         return Ok(());
     }
     match invited::create(deps, &offered, event).await? {
-        (id, Created::New) => invited::open(deps, id, event).await,
+        (id, Created::New) => {
+            quota::reached(deps, &offered.user, deps.clock.now()).await?;
+            invited::open(deps, id, event).await
+        }
         (_, Created::AlreadyThere(_) | Created::Forgotten) => {
             count("over");
             Ok(())
@@ -123,7 +127,7 @@ fn source_of(ghost: &OwnedUserId) -> String {
     format!("withdraw {ghost}")
 }
 
-/// Somebody removed a ghost of ours from a room, or took its invite back.
+/// Somebody removed a ghost of ours from a room, or took its invite back, if it is the room to which it is invited.
 pub async fn taken_back(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     let Some(ghost) = ghost_of(deps, event) else {
         return Ok(());
@@ -131,7 +135,18 @@ pub async fn taken_back(deps: &Deps, event: &Event) -> Result<(), PortalError> {
     let Some(id) = deps.store.portal_of_ghost(&ghost).await? else {
         return Ok(());
     };
-    invited::take_back(deps, id, "").await
+    match deps.portals.get(id).await {
+        // Anybody can remove a ghost from a room of their own, in which it never was.
+        Ok(portal) if portal.room != event.room_id => {
+            if portal.state == PortalState::Invited {
+                count("mismatched");
+            }
+            Ok(())
+        }
+        Ok(_) => invited::take_back(deps, id, "").await,
+        Err(PortalError::Gone) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn ghost_of(deps: &Deps, event: &Event) -> Option<OwnedUserId> {

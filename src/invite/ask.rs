@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use ruma::{OwnedUserId, ServerName, UserId};
+use serde_json::Value;
 
 use super::{exchange, words};
 use crate::{
@@ -49,7 +50,7 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
     if let Some(portal) = &portal
         && portal.state != PortalState::Joined
     {
-        return over(deps, task, words::OUTSIDE).await;
+        return outside(deps, task, portal).await;
     }
     let actor = portal
         .as_ref()
@@ -98,6 +99,35 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
             }
         }
     }
+}
+
+/// The pseudonym is not in the room by now. What was noted may have been sent before it left, in a step that was cut off.
+async fn outside(
+    deps: &Deps,
+    task: &mut InviteTask,
+    portal: &Portal,
+) -> Result<Outcome, PortalError> {
+    let (true, Some(ghost)) = (task.noted, task.ghost.clone()) else {
+        return over(deps, task, words::OUTSIDE).await;
+    };
+    // Who has left can still read how the room was then.
+    let (actor, kind) = (deps.ghost(portal), "m.room.member");
+    let seen = deps
+        .homeserver
+        .state_event(&actor, &task.room, kind, ghost.as_str());
+    let member = match seen.await {
+        Err(error) if error.class() == Class::GiveUp => None,
+        other => other?,
+    };
+    let member: Value = member
+        .and_then(|content| serde_json::from_str(content.get()).ok())
+        .unwrap_or_default();
+    if matches!(member["membership"].as_str(), Some("invite" | "join")) {
+        let text = words::invited_before(&nick_of_ghost(&ghost));
+        return over(deps, task, &text).await;
+    }
+    sent::drop_note(deps, portal.id, &ghost).await?;
+    over(deps, task, words::OUTSIDE).await
 }
 
 /// The keys of the invitee's Vizard, which may be this one. If they have to be fetched, that is told meanwhile.

@@ -1,8 +1,11 @@
 //! How much others may ask for in a day. What is counted is one small note for each who is counted, so a server that asks more
 //! than it may cannot fill the database: beyond its quota, or the inviter's, nothing is written at all. That nothing is counted
 //! there either keeps one inviter from using up what their whole server may.
+//!
+//! Those who ask are counted when they ask; the user when an invite reaches them, which they see: nobody can use up in silence what
+//! others may send them.
 
-use ruma::{OwnedUserId, ServerName, UserId};
+use ruma::{ServerName, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -64,7 +67,7 @@ impl Quotas {
             all: stranger.then(|| key(day, "all", &[])),
             peer: peer(day, server),
             inviter: key(day, "inviter", inviter.user().as_bytes()),
-            invitee: key(day, "invitee", user.as_bytes()),
+            invitee: invitee(day, user),
             by_ghost: matches!(inviter, Inviter::Ghost(..)),
         }
     }
@@ -86,22 +89,25 @@ impl Quotas {
         })
     }
 
-    /// Counts a request. What leads nowhere does not count for the invitee, lest somebody use up what others may, but
-    /// for `nobody`.
-    pub async fn count(
-        &self,
-        deps: &Deps,
-        real: bool,
-        nobody: &OwnedUserId,
-    ) -> Result<(), PortalError> {
-        let nobody = key(self.day, "invitee", nobody.as_bytes());
-        let invitee = if real { &self.invitee } else { &nobody };
-        let each = [&self.peer, &self.inviter, invitee];
-        for key in self.all.iter().chain(each) {
+    /// Counts a request, wherever it leads.
+    pub async fn count(&self, deps: &Deps) -> Result<(), PortalError> {
+        for key in self.all.iter().chain([&self.peer, &self.inviter]) {
             add(deps, self.day, key).await?;
         }
         Ok(())
     }
+}
+
+/// Whether another invite may reach a user today.
+pub async fn may_reach(deps: &Deps, user: &UserId, now: UnixMillis) -> Result<bool, PortalError> {
+    let reached = used(deps, &invitee(now / DAY, user)).await?;
+    Ok(reached < deps.config.invites.per_invitee_day)
+}
+
+/// An invite has reached a user.
+pub async fn reached(deps: &Deps, user: &UserId, now: UnixMillis) -> Result<(), PortalError> {
+    let day = now / DAY;
+    add(deps, day, &invitee(day, user)).await
 }
 
 /// Whether nobody here has given cause to know a server: neither has anybody asked it for something, nor did the admin name it.
@@ -147,6 +153,10 @@ async fn add(deps: &Deps, day: u64, key: &[u8]) -> Result<(), PortalError> {
 
 fn peer(day: u64, server: &ServerName) -> Vec<u8> {
     key(day, "peer", server.as_bytes())
+}
+
+fn invitee(day: u64, user: &UserId) -> Vec<u8> {
+    key(day, "invitee", user.as_bytes())
 }
 
 fn key(day: u64, what: &str, who: &[u8]) -> Vec<u8> {

@@ -14,6 +14,13 @@ use crate::{
 pub(super) const OUTSIDE: &str =
     "Your pseudonym is not in the room any more, so nobody was invited.";
 
+/// It was there when it invited.
+pub(super) fn invited_before(nick: &str) -> String {
+    format!(
+        "invited as {nick}. Your pseudonym is not in the room any more, so whether they come cannot be seen from here."
+    )
+}
+
 /// The homeserver did not do what it was asked to.
 pub(super) const FAILED: &str = "Your homeserver did not do it, although it was asked several times. Try the same command again later; if it keeps failing, tell its admin.";
 

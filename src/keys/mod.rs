@@ -9,6 +9,7 @@ pub mod describe;
 mod effort;
 mod peers;
 mod pinned;
+mod places;
 mod record;
 mod unknown;
 

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma::{OwnedServerName, ServerName};
 
 use super::{
-    PROFILE_FIELD, Unknown,
+    Unknown,
     effort::{Effort, Who},
     pinned::PinnedPeer,
+    places::{Places, Sought, is_signed_by},
 };
 use crate::{
     clock::{Clock, UnixMillis},
@@ -23,7 +24,7 @@ use crate::{
     homeserver::{Actor, Homeserver},
     peer::Fetcher,
     pseudonym::ServerKeyId,
-    sealed::{self, Anchored, Change, Found, KeyDocument, Pin, Place, Refusal, Trust, accept},
+    sealed::{self, Anchored, Change, KeyDocument, Pin, Place, Refusal, Trust, accept},
     store::{Store, StoreError},
 };
 
@@ -31,8 +32,6 @@ use crate::{
 const SOON: Duration = Duration::from_secs(10);
 /// What was pinned because its server asked is forgotten when it was not fetched again for so long.
 const UNASKED: UnixMillis = 30 * DAY;
-/// For what one's own homeserver says of another's.
-const RELAY: Duration = Duration::from_secs(15);
 const MINUTE: UnixMillis = 60 * 1000;
 const DAY: UnixMillis = 24 * 60 * MINUTE;
 /// A document is looked for anew after so long, even if it is still good: keys may have been replaced.
@@ -71,11 +70,9 @@ pub struct Peers(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    homeserver: Homeserver,
     config: Arc<Config>,
     clock: Clock,
-    bot: Actor,
-    fetcher: Fetcher,
+    places: Places,
     effort: Effort,
     asking: Mutex<HashMap<OwnedServerName, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -93,11 +90,9 @@ impl Peers {
     ) -> Self {
         Self(Arc::new(Inner {
             store,
-            homeserver,
             config,
             clock,
-            bot,
-            fetcher,
+            places: Places::new(homeserver, bot, fetcher),
             effort: Effort::default(),
             asking: Mutex::default(),
         }))
@@ -105,12 +100,32 @@ impl Peers {
 
     /// The keys of a server: those that are pinned if they are fresh, otherwise what is found now.
     pub async fn document(&self, server: &ServerName) -> Result<KeyDocument, Unknown> {
-        self.find(server, Need::Known).await
+        let found = self.find(server, Need::Known).await?;
+        self.keep(server).await?;
+        Ok(found)
     }
 
     /// What is at hand and fresh enough: nobody has to be asked.
     pub async fn at_hand(&self, server: &ServerName) -> Result<Option<KeyDocument>, Unknown> {
-        self.fresh(server, Need::Known, self.0.clock.now()).await
+        let now = self.0.clock.now();
+        let found = self.fresh(server, Need::Known, now).await?;
+        if found.is_some() {
+            self.keep(server).await?;
+        }
+        Ok(found)
+    }
+
+    /// Somebody here relies on what is pinned: it is not forgotten, also if its server alone had given cause to look for it.
+    async fn keep(&self, server: &ServerName) -> Result<(), StoreError> {
+        let Some(pinned) = self.pinned(server).await?.filter(|peer| peer.unasked) else {
+            return Ok(());
+        };
+        let kept = |now: Option<PinnedPeer>| PinnedPeer {
+            unasked: false,
+            ..now.unwrap_or_else(|| pinned.clone())
+        };
+        let key = server.as_bytes();
+        self.0.store.change_note(key, None, kept).await.map(drop)
     }
 
     /// [`Peers::document`] because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
@@ -219,9 +234,7 @@ impl Peers {
                 }
         );
         let asks_anew = need.is_of_admin() || need == Need::NewerOfStranger;
-        let enough =
-            |peer: &&PinnedPeer| peer.anchored || self.0.config.keys.anchor == Anchor::Federation;
-        let held = pinned.filter(enough).and_then(|peer| peer.valid(now));
+        let held = pinned.and_then(|peer| self.good(peer, now));
         held.filter(|_| away && !asks_anew).ok_or(error)
     }
 
@@ -246,7 +259,21 @@ impl Peers {
         let pinned = self.pinned(server).await?;
         Ok(pinned
             .filter(|peer| now.saturating_sub(peer.fetched) < for_so_long)
-            .and_then(|peer| peer.valid(now)))
+            .and_then(|peer| self.good(&peer, now)))
+    }
+
+    /// What is pinned, if it is still good, and may be relied on by the configuration as it is now.
+    fn good(&self, pinned: &PinnedPeer, now: UnixMillis) -> Option<KeyDocument> {
+        let by_hand = self.by_hand(&pinned.server);
+        let relies = self.0.config.keys.anchor == Anchor::Federation || pinned.anchored;
+        let document = pinned.valid(now).filter(|_| relies || by_hand.is_some());
+        document.filter(|document| is_signed_by(document, by_hand))
+    }
+
+    /// The server key that the admin wrote into the configuration.
+    fn by_hand(&self, server: &ServerName) -> Option<ServerKeyId> {
+        let known = self.0.config.peers.get(server)?;
+        ServerKeyId::from_base64(known.server_key.as_deref()?)
     }
 
     async fn fetch(
@@ -256,29 +283,25 @@ impl Peers {
         pinned: Option<PinnedPeer>,
         now: UnixMillis,
     ) -> Result<KeyDocument, Unknown> {
-        let known = self.0.config.peers.get(server);
-        let by_hand = known
-            .and_then(|peer| peer.server_key.as_deref())
-            .and_then(ServerKeyId::from_base64);
+        let by_hand = self.by_hand(server);
         let before = pinned.as_ref().and_then(PinnedPeer::document);
-        let url = known.and_then(|peer| peer.url.as_ref());
-        let (tls, why) = match self.0.fetcher.document(server, url).await {
-            Ok(document) => (Some(KeyDocument::parse(&document, server, now)), None),
-            Err(error) => (None, Some(error)),
-        };
-        let bot = match (&tls, &before) {
-            (Some(Ok(document)), _) | (_, Some(document)) => document.bot().to_owned(),
-            _ => self.usual_bot(server),
-        };
-        let found = Found {
-            tls,
-            federation: self.relayed(server, &bot, now).await,
-        };
-        let pin = before.as_ref().map(Pin::of);
+        // What that key did not sign is of no account any more, pinned or not.
+        let before = before.filter(|document| is_signed_by(document, by_hand));
         let only = match need {
             Need::Accepting(place) => place,
             _ => pinned.as_ref().and_then(|peer| peer.only),
         };
+        let known = self.0.config.peers.get(server);
+        let sought = Sought {
+            server,
+            url: known.and_then(|peer| peer.url.as_ref()),
+            by_hand,
+            only,
+            pinned: before.as_ref(),
+        };
+        let (found, why) = self.0.places.look(sought, now).await;
+        let over_tls = matches!(found.tls, Some(Ok(_)));
+        let pin = before.as_ref().map(Pin::of);
         let trust = Trust {
             only,
             anchor: match self.0.config.keys.anchor {
@@ -291,14 +314,16 @@ impl Peers {
         let accepted =
             accept(trust, found).map_err(|refusal| Unknown::Refused { refusal, tls: why })?;
         let anchored = match accepted.anchored {
-            Anchored::Pin => pinned.as_ref().is_some_and(|peer| peer.anchored),
+            Anchored::Pin => over_tls || pinned.as_ref().is_some_and(|peer| peer.anchored),
             Anchored::ByHand | Anchored::Chosen | Anchored::Tls => true,
             Anchored::Federation => false,
         };
         if accepted.change != Change::None {
             tracing::info!(change = ?accepted.change, "the keys of another server are pinned");
         }
-        let unasked = need.is_of_stranger() && pinned.as_ref().is_none_or(|pinned| pinned.unasked);
+        // Looked at once more: somebody here may have come to rely on it meanwhile.
+        let now_pinned = self.pinned(server).await?;
+        let unasked = need.is_of_stranger() && now_pinned.is_none_or(|pinned| pinned.unasked);
         if unasked && pinned.is_none() {
             self.0.effort.pinned_one(now);
         }
@@ -342,33 +367,5 @@ impl Peers {
     /// All that is pinned.
     pub async fn all(&self) -> Result<Vec<PinnedPeer>, StoreError> {
         self.0.store.notes().await
-    }
-
-    /// The document in the profile of the other bot, as one's own homeserver relays it. One that forbids looking is as one
-    /// without.
-    async fn relayed(
-        &self,
-        server: &ServerName,
-        bot: &UserId,
-        now: UnixMillis,
-    ) -> Option<Result<KeyDocument, sealed::DocumentError>> {
-        let Inner {
-            homeserver,
-            bot: own,
-            ..
-        } = &*self.0;
-        let asking = homeserver.profile_field(own, bot, PROFILE_FIELD);
-        let value = tokio::time::timeout(RELAY, asking).await.ok()?.ok()??;
-        Some(KeyDocument::parse(
-            value.to_string().as_bytes(),
-            server,
-            now,
-        ))
-    }
-
-    /// The bot of a server of which nothing is known: named like one's own.
-    fn usual_bot(&self, server: &ServerName) -> OwnedUserId {
-        let own = &self.0.bot.user;
-        UserId::parse_with_server_name(own.localpart(), server).unwrap_or_else(|_| own.clone())
     }
 }

@@ -10,6 +10,17 @@ use url::{Host, Url};
 #[error("not a public address")]
 pub(super) struct NotPublic;
 
+/// What was asked for with TLS would be given without.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no TLS")]
+pub(super) struct Bared;
+
+/// Whether a redirect leads from where there is TLS to where there is none, which proves nothing of the first. Only an admin
+/// names places without.
+pub(super) fn is_bared(before: &Url, url: &Url) -> bool {
+    before.scheme() == "https" && url.scheme() == "http"
+}
+
 /// The rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guard {
@@ -176,5 +187,15 @@ mod tests {
         assert!(allows(strict, "https://b.example:8448/"));
         assert!(allows(open, "http://127.0.0.1:1/") && allows(open, "https://10.0.0.1/"));
         assert!(!allows(open, "file:///etc/passwd"));
+        let bared = |before: &str, url: &str| {
+            is_bared(
+                &Url::parse(before).expect("a URL"),
+                &Url::parse(url).expect("a URL"),
+            )
+        };
+        let (plain, tls) = ("http://b.example/", "https://b.example/");
+        assert!(
+            bared(tls, plain) && !bared(plain, plain) && !bared(plain, tls) && !bared(tls, tls)
+        );
     }
 }

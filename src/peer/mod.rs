@@ -70,8 +70,11 @@ impl Fetcher {
             .pool_max_idle_per_host(0)
             .dns_resolver(Resolver(guard))
             .redirect(redirect::Policy::custom(move |attempt| {
+                let before = attempt.previous().last();
                 if attempt.previous().len() > REDIRECTS {
                     attempt.error(TooMany)
+                } else if before.is_some_and(|before| guard::is_bared(before, attempt.url())) {
+                    attempt.error(guard::Bared)
                 } else if guard.allows(attempt.url()) {
                     attempt.follow()
                 } else {
@@ -149,6 +152,9 @@ fn why(error: &reqwest::Error) -> FetchError {
     while let Some(inner) = cause {
         if inner.downcast_ref::<guard::NotPublic>().is_some() {
             return FetchError::Private;
+        }
+        if inner.downcast_ref::<guard::Bared>().is_some() {
+            return FetchError::Unreachable("it redirects to where there is no TLS");
         }
         if inner.downcast_ref::<TooMany>().is_some() {
             return FetchError::Unreachable("it redirects too often");

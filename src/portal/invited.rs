@@ -252,18 +252,22 @@ pub async fn expire(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalErro
     Ok(true)
 }
 
-/// Whether a ghost has a portal whose invite was accepted. One that has left its room since, or never came, has no business there:
-/// nothing is lost if it leaves once more, and an invite that could not be brought to its end ends.
+/// Whether a ghost has a portal whose invite was accepted. One that never came has no business in its room, and an invite that
+/// could not be brought to its end ends. One that came and has left since may be invited back, which is its user's to answer.
 pub async fn is_accepted(deps: &Deps, ghost: &OwnedUserId) -> Result<bool, PortalError> {
     let Some(id) = deps.store.portal_of_ghost(ghost).await? else {
         return Ok(false);
     };
     match deps.portals.get(id).await {
         Err(PortalError::Gone) => Ok(false),
-        other => Ok(!matches!(
-            other?.state,
-            PortalState::Invited | PortalState::Left
-        )),
+        other => {
+            let portal = other?;
+            Ok(match portal.state {
+                PortalState::Invited => false,
+                PortalState::Left => portal.joined_at != 0,
+                _ => true,
+            })
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{Deps, PortalError};
@@ -105,11 +105,15 @@ impl Offered {
     }
 }
 
-/// A sealed address that works once, and the invite that came for it. Found by the hash of the sealed payload.
+/// A sealed address that works once, and for whom it did. Found by the hash of the sealed payload.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedAddress {
-    /// The invite.
-    pub event: OwnedEventId,
+    /// The ghost that was invited. (Notes of earlier versions do not say.)
+    #[serde(default)]
+    pub ghost: Option<OwnedUserId>,
+    /// Into which room.
+    #[serde(default)]
+    pub room: Option<OwnedRoomId>,
 }
 
 impl fmt::Debug for UsedAddress {
@@ -128,21 +132,23 @@ impl UsedAddress {
         Ok(deps.store.note(payload).await?)
     }
 
-    /// Notes that an invite used an address that works until `until`; `false`: another one had.
+    /// Notes that an invite of `ghost` into `room` used an address that works until `until`; `false`: another one had.
     pub async fn claim(
         deps: &Deps,
         payload: &[u8; 32],
         until: UnixMillis,
-        event: &OwnedEventId,
+        ghost: &UserId,
+        room: &RoomId,
     ) -> Result<bool, PortalError> {
         let used = Self {
-            event: event.clone(),
+            ghost: Some(ghost.to_owned()),
+            room: Some(room.to_owned()),
         };
         let due = Some(until.saturating_add(DAY));
         if deps.store.add_note(payload, due, &used).await? {
             return Ok(true);
         }
-        // The same invite, handled once more after a crash.
+        // The same invite, handled once more after a crash, or one that was taken back and comes again.
         Ok(Self::of(deps, payload).await? == Some(used))
     }
 }

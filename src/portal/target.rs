@@ -1,9 +1,8 @@
 //! The room that a person names: a room id, an alias, a `matrix.to` link or a `matrix:` URI.
 
-use ruma::{
-    MatrixToUri, MatrixUri, OwnedRoomOrAliasId, OwnedServerName, RoomOrAliasId, ServerName,
-    matrix_uri::MatrixId,
-};
+use ruma::{OwnedRoomOrAliasId, OwnedServerName, RoomOrAliasId, ServerName};
+
+use crate::rewrite::{self, Named};
 
 /// A room and servers that may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,24 +57,11 @@ impl JoinTarget {
                 via: Vec::new(),
             });
         }
-        // An empty segment makes the parser of links panic.
-        if text.contains("#//") || text.ends_with("#/") {
-            return Err(ParseTargetError::Unreadable);
+        match rewrite::named(text) {
+            Some(Named::Room(room, via)) => Ok(Self { room, via }),
+            Some(Named::User(_)) => Err(ParseTargetError::NotARoom),
+            None => Err(ParseTargetError::Unreadable),
         }
-        let (id, via) = if let Ok(uri) = MatrixToUri::parse(text) {
-            (uri.id().clone(), uri.via().to_vec())
-        } else if let Ok(uri) = MatrixUri::parse(text) {
-            (uri.id().clone(), uri.via().to_vec())
-        } else {
-            return Err(ParseTargetError::Unreadable);
-        };
-        let room = match id {
-            MatrixId::Room(id) => id.into(),
-            MatrixId::RoomAlias(alias) => alias.into(),
-            MatrixId::Event(room, _) => room,
-            _ => return Err(ParseTargetError::NotARoom),
-        };
-        Ok(Self { room, via })
     }
 
     /// The server to name in "asking …".
@@ -123,6 +109,27 @@ mod tests {
                 "!abc:b.example",
                 "c.example",
             ),
+            (
+                "https://matrix.to/#/#pub:b.example?via=c.example",
+                "#pub:b.example",
+                "c.example",
+            ),
+            (
+                "https://matrix.to/#/!abc:b.example/$e?via=c.example",
+                "!abc:b.example",
+                "c.example",
+            ),
+            // Empty segments.
+            (
+                "https://matrix.to/#/!abc:b.example///",
+                "!abc:b.example",
+                "b.example",
+            ),
+            (
+                "https://matrix.to/#/!abc:b.example//?via=c.example",
+                "!abc:b.example",
+                "c.example",
+            ),
         ] {
             let target = JoinTarget::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(target.room.as_str(), room, "{text}");
@@ -150,6 +157,7 @@ mod tests {
             "https://matrix.to/#///x",
             "https://matrix.to/#/",
             "https://matrix.to/#//",
+            "https://matrix.to/#/!abc:b.example//$e",
             "matrix:",
             "matrix:r",
             "matrix:r/",

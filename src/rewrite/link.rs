@@ -2,13 +2,13 @@
 //!
 //! `matrix.to` and `matrix:` links are taken apart into identifiers and built anew, so that nothing but
 //! identifiers (and routing servers of a room) survives. The parsing is Vizard's own because ruma's
-//! indexes into empty segments (`https://matrix.to/#///x`).
+//! indexes into empty segments (`https://matrix.to/#///x`). Commands read links with it too ([`named`]).
 
 use std::{borrow::Cow, fmt::Write as _};
 
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId,
-    RoomAliasId, RoomId, ServerName, UserId,
+    EventId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
+    OwnedUserId, RoomAliasId, RoomId, ServerName, UserId,
 };
 use url::Url;
 
@@ -32,6 +32,30 @@ pub(super) enum Link {
     Web(Url),
     /// Nothing that may be linked.
     Bad,
+}
+
+/// What a link of Matrix names, for whoever gives a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A user.
+    User(OwnedUserId),
+    /// A room, or an event in it, and the servers that the link names.
+    Room(OwnedRoomOrAliasId, Vec<OwnedServerName>),
+}
+
+/// What a `matrix.to` or `matrix:` link names, if a text is one. Any text may come here.
+#[must_use]
+pub fn named(text: &str) -> Option<Named> {
+    Some(match parse(text) {
+        Link::User(user) if user.localpart().is_empty() => return None,
+        Link::User(user) => Named::User(user),
+        Link::Room(room, via) | Link::Event(room, _, via) => Named::Room(room.into(), via),
+        Link::Alias(alias, _) => {
+            let query = text.rsplit_once('?').map_or("", |(_, query)| query);
+            Named::Room(alias.into(), via_of(query))
+        }
+        Link::Web(_) | Link::Bad => return None,
+    })
 }
 
 /// What a link becomes.

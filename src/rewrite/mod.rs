@@ -37,6 +37,7 @@ use serde_json::value::RawValue;
 pub use self::{
     attachment::{Attachment, Copied, Location, Placed},
     guard::Sieve,
+    link::{Named, named},
     notice::code_spans,
     text::{clean_name, escape_html},
 };

@@ -230,6 +230,80 @@ fn what_is_taken_back_or_over_is_no_longer_shown() {
     world.goes_on();
 }
 
+/// Anybody can remove a ghost from a room of their own, in which it never was: that takes nobody's invite back.
+#[test]
+fn nobody_takes_an_invite_back_from_another_room() {
+    let mut world = World::new();
+    let (inviter, ghost, portal) = invited(&world);
+    let eve = "@eve:c.example";
+    world.fake.user(eve, "Eve");
+    let hers = world.fake.public_room(eve, "Hers");
+    world.fake.invite(eve, &hers, &ghost).unwrap();
+    world.fake.kick(eve, &hers, &ghost).unwrap();
+    world.fake.ban(eve, &hers, &ghost).unwrap();
+    // And one that she bans where it was never invited.
+    let other = world.fake.public_room(eve, "Other");
+    world.fake.ban(eve, &other, &ghost).unwrap();
+    handled(&world);
+    world.goes_on();
+    assert_eq!(membership(&world, &portal, CAROL), "invite");
+    world.fake.join(CAROL, &portal).unwrap();
+    wait(&world, "it is joined", |world| {
+        membership(world, inviter.room.as_str(), ghost.as_str()) == "join"
+    });
+    world.goes_on();
+}
+
+#[test]
+fn one_that_is_taken_back_comes_again_three_times() {
+    let mut world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    let offer = offered(&world, &ghost).unwrap();
+    assert!(offer.single_until.is_some(), "the address works once");
+    for time in 1..=4 {
+        inviter.invite(&world, &ghost);
+        handled(&world);
+        wait(&world, "it is shown, or was often enough", |world| {
+            portals(world, CAROL).len() == usize::from(time < 4)
+        });
+        handled(&world);
+        world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+        wait(&world, "it is closed", |world| {
+            portals(world, CAROL).is_empty()
+        });
+        handled(&world);
+    }
+    // For anybody else the address is used.
+    let spent = world.ask(vizard::portal::UsedAddress::of(
+        &world.deps(),
+        &offer.payload,
+    ));
+    assert_eq!(spent.unwrap().unwrap().ghost, Some(ghost));
+    world.goes_on();
+}
+
+/// Whoever accepted and was sent away may be invited back: the end of the first invite is not the end of that.
+#[test]
+fn the_end_of_an_invite_that_was_accepted_ends_no_later_one() {
+    let mut world = World::new();
+    let (inviter, ghost, portal) = invited(&world);
+    world.fake.join(CAROL, &portal).unwrap();
+    wait(&world, "it is joined", |world| {
+        said(world, &portal).contains("joined as")
+    });
+    handled(&world);
+    world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+    handled(&world);
+    inviter.invite(&world, &ghost);
+    handled(&world);
+    withdraw(&world, &ghost);
+    let now = membership(&world, inviter.room.as_str(), ghost.as_str());
+    assert_eq!(now, "invite");
+    world.goes_on();
+}
+
 #[test]
 fn an_invite_that_is_gone_when_it_is_accepted_is_explained() {
     let mut world = World::new();

@@ -5,6 +5,7 @@ use std::{thread::sleep, time::Duration};
 use ruma::{RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 use vizard::{
+    invite::ask,
     portal::sent,
     pseudonym::{Namespace, ServerKey, nick_of},
     rng::Rng,
@@ -385,6 +386,37 @@ fn that_somebody_did_not_come_is_told_in_any_case() {
     }
     told(&world, &world.portal, &asked, "did not come");
     assert_eq!(of_it("did not come"), 1);
+}
+
+/// A step was cut off, and when it is done once more the pseudonym is not in the room: whether somebody was invited can be seen.
+#[test]
+fn who_is_outside_by_now_may_have_invited_before() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let mine = ghosts(&world, &world.room).remove(0);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let ghost = peer.answers(&world, &request(&world, 1));
+    told(&world, &world.portal, &asked, "invited as");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    world.fake.kick(BOB, &world.room, &mine).unwrap();
+    handled(&world);
+    let deps = world.deps();
+    let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
+    for (command, words, noted) in [
+        ("$sent", "invited as", 1),
+        ("$unsent", "nobody was invited", 0),
+    ] {
+        if noted == 0 {
+            world.fake.kick(BOB, &world.room, &ghost).unwrap();
+        }
+        let mut again = task(&world, ALICE, portal, &world.portal, command);
+        again.ghost = Some(ghost.clone());
+        again.noted = true;
+        world.ask(ask::run(&deps, &mut again, 1)).unwrap();
+        let text = told(&world, &world.portal, command, words);
+        assert!(text.contains("not in the room any more"), "{text}");
+        let waiting = world.ask(sent::waiting(&deps, portal.unwrap())).unwrap();
+        assert_eq!(waiting.len(), noted, "{command}");
+    }
 }
 
 #[test]

@@ -80,6 +80,57 @@ fn ten_thousand_letters_cost_little() {
     world.goes_on();
 }
 
+/// Answers that went to somebody.
+fn answers_to(world: &World, who: &UserId) -> usize {
+    let posted = world.fake.posted();
+    let to = |one: &&crate::fake::post::Posted| one.kind == RESPONSE_TYPE && one.to == who.as_str();
+    posted.iter().filter(to).count()
+}
+
+#[test]
+fn one_account_does_not_silence_its_whole_server() {
+    let world = World::with_settings("12", |config| {
+        settings(config, 60);
+        config.invites.per_peer_day = 20;
+        config.invites.per_inviter_day = 4;
+    });
+    let bot = "@vizard:a.example";
+    world.fake.user(CAROL, "Carol");
+    let peer = Peer::new("b.example", 7, world.deps().clock.now());
+    peer.publishes(&world);
+    for _ in 0..250 {
+        let (eve, letter) = ("@eve:b.example", json!({"to": "a.example"}));
+        world.fake.post(eve, bot, REQUEST_TYPE, letter);
+        // Not so many at once that most are dropped for that.
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let inviter = Inviter::new(&world, 1);
+    let request = inviter.request(&world, &inviter.seal(&world, CAROL));
+    // Whoever asks, asks again. (What one server may ask in an hour is a hundred, which are over by now.)
+    for _ in 0..10 {
+        let (id, request) = (inviter.id.as_str(), request.clone());
+        world.fake.post(id, bot, REQUEST_TYPE, request);
+        std::thread::sleep(Duration::from_millis(100));
+        if answers_to(&world, &inviter.id) > 0 {
+            break;
+        }
+    }
+    assert!(answers_to(&world, &inviter.id) > 0);
+
+    // The bot of a Vizard asks for many, so it has no limit of its own.
+    let user = UserId::parse(CAROL).unwrap();
+    for number in 1..=30 {
+        let address = sealed(&world, Sealing::Contact { user: &user });
+        let request = peer.asks(&world, &address, &inviter.room);
+        world
+            .fake
+            .post(peer.bot().as_str(), bot, REQUEST_TYPE, request);
+        wait(&world, "there is an answer", |world| {
+            answers_to(world, &peer.bot()) == number
+        });
+    }
+}
+
 /// Somebody, and the ghost of Carol that they have invited: she has a portal for it.
 fn carol_is_invited() -> (World, Inviter, OwnedUserId) {
     let world = World::new();

@@ -11,6 +11,7 @@ mod service;
 mod world;
 
 mod addresses;
+mod again;
 mod answering;
 mod arriving;
 mod asking;

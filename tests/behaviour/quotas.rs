@@ -5,7 +5,7 @@ use vizard::{
 };
 
 use crate::{
-    inviter::{CAROL, HOUR, Inviter, offered, requests_as, withdraw, withdrawal},
+    inviter::{CAROL, HOUR, Inviter, offered, portals, requests_as, withdraw, withdrawal},
     steps::{handled, wait},
     world::World,
 };
@@ -119,8 +119,46 @@ fn one_request_many_times_at_once_is_one() {
     let all = world.ask(futures_util::future::join_all(all));
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(counted(&world, "peer", "b.example"), 1);
-    assert_eq!(counted(&world, "invitee", CAROL), 1);
     assert_eq!(world.ask(deps.store.count_notes::<Offered>()).unwrap(), 1);
+}
+
+/// Who only asks uses up nothing of what others may send to a user; what reaches the user does.
+#[test]
+fn a_user_is_reached_so_often_in_a_day() {
+    let mut world = World::with_settings("12", |config| config.invites.per_invitee_day = 2);
+    world.fake.user(CAROL, "Carol");
+    let greedy = Inviter::new(&world, 1);
+    for _ in 0..5 {
+        greedy.ghost_of(&world, CAROL);
+    }
+    assert_eq!(counted(&world, "invitee", CAROL), 0);
+    let others = [2, 3, 4].map(|seed| Inviter::new(&world, seed));
+    let ghosts = [0, 1, 2].map(|at: usize| others[at].ghost_of(&world, CAROL));
+    for (at, ghost) in ghosts.iter().enumerate() {
+        assert!(!offered(&world, ghost).unwrap().decoy, "{at}");
+    }
+    // As on one day, however fast the clock runs: both days on which they may be counted have one already.
+    for (at, ghost) in ghosts.iter().enumerate() {
+        set(&world, "invitee", CAROL, u32::try_from(at).unwrap());
+        others[at].invite(&world, ghost);
+        wait(&world, "its end is set", |world| {
+            withdrawal(world, ghost).is_some()
+        });
+        handled(&world);
+        assert_eq!(portals(&world, CAROL).len(), (at + 1).min(2));
+        let before = 2 * u32::try_from(at).unwrap();
+        let reached = counted(&world, "invitee", CAROL) - before;
+        assert_eq!(reached, u32::from(at < 2), "{at}");
+    }
+    // And whoever asks from now on gets a decoy.
+    let late = Inviter::new(&world, 5);
+    let ghost = late.ghost_of(&world, CAROL);
+    assert!(offered(&world, &ghost).unwrap().decoy);
+    // The one that came too late ends as a decoy does.
+    withdraw(&world, &ghosts[2]);
+    let membership = world.fake.membership(&others[2].room, &ghosts[2]);
+    assert_eq!(membership.unwrap(), "leave");
+    world.goes_on();
 }
 
 /// Beyond the quota of a server or an inviter nothing is written down, and yet the ghost leaves as any other.

@@ -47,6 +47,11 @@ fn a_reply_a_mention_or_a_name_tells_who_it_is() {
     assert!(command(&world, "!vizard whois").contains("Who?"));
     assert!(command(&world, "!vizard whois nobody").contains("nobody"));
     assert!(command(&world, "!vizard whois @dan:d.example").contains("not known"));
+    // Damaged links, which name nobody.
+    for link in ["//x", "/!r:x///", "/!r:x//?via=b"] {
+        let text = format!("!vizard whois https://matrix.to/#{link}");
+        assert!(command(&world, &text).contains("nobody"), "{link}");
+    }
     // None of it reached the room.
     let room = world.fake.messages(&world.room);
     assert!(room.iter().all(|(_, body)| !body.contains("whois")));

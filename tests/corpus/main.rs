@@ -3,7 +3,13 @@
 
 use std::{fs, io::Cursor, path::Path};
 
-use vizard::{bot::parse, media, portal::JoinTarget, rng::Rng, worker};
+use vizard::{
+    bot::{parse, whom},
+    media,
+    portal::JoinTarget,
+    rng::Rng,
+    worker,
+};
 
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,6 +62,11 @@ fn commands() {
         let _ = parse::join(&words);
         let target = text.strip_prefix("join ").unwrap_or(&text);
         rooms += usize::from(JoinTarget::parse(target).is_ok());
+        let _ = (
+            whom::user_in(&text),
+            whom::read(&text, &[]),
+            whom::split(&text),
+        );
     }
     assert!(rooms > 1, "no seed names a room");
 }

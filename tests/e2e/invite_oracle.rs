@@ -26,8 +26,8 @@ use crate::{
 
 /// Requests for each kind of invitee.
 const EACH: usize = 200;
-/// Requests under way at once: fewer than Vizard looks at of one server.
-const AT_ONCE: usize = 6;
+/// Requests under way at once: fewer than Vizard looks at of one sender.
+const AT_ONCE: usize = 5;
 /// What Vizard asks at moments that follow from the clock alone.
 const OTHERWISE: [&str; 5] = ["sync", "sync_wait", "messages", "ping", "set_account_data"];
 /// Of all comparisons together.

@@ -116,6 +116,13 @@ async fn redirects_are_few_and_go_where_one_may_ask() {
             .await
             .is_err()
     );
+    // Somewhere without TLS, also where private addresses are allowed.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    plain.set_nonblocking(true).unwrap();
+    let to = format!("http://{}/", plain.local_addr().unwrap());
+    let bared = FetchError::Unreachable("it redirects to where there is no TLS");
+    assert_eq!(ask(Answer::To(to)).await, Err(bared));
+    assert!(plain.accept().is_err(), "nobody connected");
     // Each place on the way must prove its name.
     let foreign = Site::at(HERE, Shows::Foreign, Answer::Body(DOCUMENT.to_vec()));
     let to = format!("https://{}/", foreign.address());

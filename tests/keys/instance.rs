@@ -37,6 +37,7 @@ pub struct Asking {
     pub store: Store,
     pub clock: Clock,
     pub fake: Fake,
+    settings: Settings,
     _scratch: Scratch,
 }
 
@@ -69,38 +70,22 @@ impl Asking {
         config.keys.ca_file = Some(authority().to_owned());
         config.keys.private_addresses = true;
         change(&mut config);
-        let client = Client {
-            url: fake.url().parse().unwrap(),
-            as_token: Secret::new(fake.config().as_token.clone()),
-            timeout: Duration::from_secs(30),
-            join_timeout: Duration::from_secs(30),
-            tries: 2,
-        };
-        let bot = Actor {
-            user: UserId::parse("@vizard:a.example").unwrap(),
-            device: None,
-        };
-        let fetcher = Fetcher::new(
-            config.keys.ca_file.as_deref(),
-            config.keys.private_addresses,
-        )
-        .unwrap();
-        let homeserver = Homeserver::new(client, clock.clone(), Rng::os()).unwrap();
-        let peers = Peers::new(
-            store.clone(),
-            homeserver,
-            Arc::new(config),
-            clock.clone(),
-            bot,
-            fetcher,
-        );
+        let peers = peers(&config, &store, &clock, &fake);
         Self {
             peers,
             store,
             clock,
             fake,
+            settings: config,
             _scratch: scratch,
         }
+    }
+
+    /// The same database as it is used when the admin has changed the settings and started Vizard anew.
+    pub fn restarted(&self, change: impl FnOnce(&mut Settings)) -> Peers {
+        let mut config = self.settings.clone();
+        change(&mut config);
+        peers(&config, &self.store, &self.clock, &self.fake)
     }
 
     /// What the homeserver of a.example says is in the profile of another server's bot.
@@ -108,6 +93,34 @@ impl Asking {
         let bot = format!("@vizard:{server}");
         self.fake.set_profile(bot, PROFILE_FIELD, document.clone());
     }
+}
+
+fn peers(config: &Settings, store: &Store, clock: &Clock, fake: &Fake) -> Peers {
+    let client = Client {
+        url: fake.url().parse().unwrap(),
+        as_token: Secret::new(fake.config().as_token.clone()),
+        timeout: Duration::from_secs(30),
+        join_timeout: Duration::from_secs(30),
+        tries: 2,
+    };
+    let bot = Actor {
+        user: UserId::parse("@vizard:a.example").unwrap(),
+        device: None,
+    };
+    let fetcher = Fetcher::new(
+        config.keys.ca_file.as_deref(),
+        config.keys.private_addresses,
+    )
+    .unwrap();
+    let homeserver = Homeserver::new(client, clock.clone(), Rng::os()).unwrap();
+    Peers::new(
+        store.clone(),
+        homeserver,
+        Arc::new(config.clone()),
+        clock.clone(),
+        bot,
+        fetcher,
+    )
 }
 
 /// The keys of another Vizard.
@@ -119,6 +132,11 @@ pub struct Published {
 impl Published {
     /// Keys of their own for each call, whatever the name.
     pub async fn new(server: OwnedServerName, clock: &Clock) -> Self {
+        Self::of("vizard", server, clock).await
+    }
+
+    /// With a bot of this name.
+    pub async fn of(bot: &str, server: OwnedServerName, clock: &Clock) -> Self {
         let scratch = Scratch::new("published").unwrap();
         let url = format!("sqlite:{}", scratch.path().join("db").display());
         let master = MasterKey::generate(&Rng::os());
@@ -126,7 +144,7 @@ impl Published {
             .await
             .unwrap();
         let settings = keys::Settings {
-            bot: UserId::parse_with_server_name("vizard", &server).unwrap(),
+            bot: UserId::parse_with_server_name(bot, &server).unwrap(),
             server,
             prefix: "_vizard_".to_owned(),
             rotate_days: 30,

@@ -6,7 +6,7 @@ use assert_matches::assert_matches;
 use serde_json::{Value, json};
 use vizard::{
     config::{Anchor, Peer},
-    keys::{Rotate, Unknown},
+    keys::{PROFILE_FIELD, Rotate, Unknown},
     peer::FetchError,
     sealed::{DocumentError, KeyDocument, Place, Refusal},
 };
@@ -524,4 +524,105 @@ async fn strangers_keys_are_kept_for_a_while_and_fetched_seldom() {
     pass(&world.a.clock, 100 * DAY);
     prune().await;
     assert!(!world.pinned().await.unwrap().unasked);
+}
+
+/// Somebody here uses what is pinned because its server asked, while it is fresh or the server is away: that is kept.
+#[tokio::test]
+async fn strangers_keys_that_somebody_here_uses_are_kept() {
+    let world = World::new().await;
+    let (peers, server) = (&world.a.peers, world.site.server());
+    for away in [false, true] {
+        peers.accept(&server).await.unwrap();
+        world.publish();
+        peers.document_for_stranger(&server).await.unwrap();
+        assert!(world.pinned().await.unwrap().unasked);
+        if away {
+            world.site.set(Answer::Status(502));
+            world.ask_anew().await.unwrap();
+        } else {
+            assert!(peers.at_hand(&server).await.unwrap().is_some());
+        }
+        assert!(!world.pinned().await.unwrap().unasked, "{away}");
+        let later = world.a.clock.now() + 100 * DAY;
+        world.a.store.prune_notes(later).await.unwrap();
+        assert!(world.pinned().await.is_some(), "{away}");
+    }
+}
+
+/// Whoever holds the web server of b's name publishes keys of their own there, and names another bot, in whose profile they stand too.
+#[tokio::test]
+async fn the_place_that_does_not_count_does_not_steer_the_other() {
+    let site = Site::new(Answer::Status(404));
+    let server = site.server();
+    let clock = vizard::clock::Clock::mock(crate::instance::START);
+    let b = Published::new(server.clone(), &clock).await;
+    let eve = Published::of("eve", server.clone(), &clock).await;
+    site.set(body(&eve.json()));
+    let key = b.keys.server_key().public().to_base64();
+    for by_hand in [false, true] {
+        let a = Asking::with(|config| {
+            let peer = Peer {
+                server_key: by_hand.then(|| key.clone()),
+                url: None,
+            };
+            config.peers.insert(server.clone(), peer);
+        })
+        .await;
+        a.relays(&server, &b.json());
+        let bot = format!("@eve:{server}");
+        a.fake.set_profile(bot, PROFILE_FIELD, eve.json());
+        let before = site.connections();
+        let found = if by_hand {
+            a.peers.document(&server).await
+        } else {
+            a.peers.accept_now(&server, Some(Place::Federation)).await
+        };
+        assert_eq!(found.unwrap(), *b.keys.document(), "{by_hand}");
+        pass(&a.clock, DAY + HOUR);
+        let found = a.peers.document(&server).await;
+        assert_eq!(found.unwrap(), *b.keys.document(), "{by_hand}");
+        assert_eq!(site.connections() > before, by_hand);
+    }
+}
+
+/// What the admin wrote into the configuration counts from the next start on, whatever is pinned and however fresh that is.
+#[tokio::test]
+async fn settings_count_more_than_what_is_pinned() {
+    let world = World::new().await;
+    let (a, server) = (&world.a, world.site.server());
+    world.ask().await.unwrap();
+    // Somebody else, whose key the admin got by hand, under a higher number.
+    let other = Published::new(server.clone(), &a.clock).await;
+    assert!(other.keys.rotate(Rotate::All).await.unwrap());
+    let key = other.keys.server_key().public().to_base64();
+    let by_hand = a.restarted(|config| {
+        let peer = Peer {
+            server_key: Some(key),
+            url: None,
+        };
+        config.peers.insert(server.clone(), peer);
+    });
+    world.site.set(Answer::Status(502));
+    assert_eq!(by_hand.at_hand(&server).await.unwrap(), None);
+    assert!(by_hand.document(&server).await.is_err());
+    pass(&a.clock, HOUR);
+    world.site.set(body(&other.json()));
+    let found = by_hand.document(&server).await.unwrap();
+    assert_eq!(found, *other.keys.document());
+
+    // Homeservers' word was enough, and is not any more.
+    world.a.peers.accept(&server).await.unwrap();
+    world.site.set(Answer::Status(404));
+    a.relays(&server, &world.b.json());
+    let trusting = a.restarted(|config| config.keys.anchor = Anchor::Federation);
+    trusting.document(&server).await.unwrap();
+    assert!(!world.pinned().await.unwrap().anchored);
+    assert_eq!(world.refusal().await, Refusal::NotAnchored);
+    pass(&a.clock, HOUR);
+    world.publish();
+    assert_eq!(world.ask().await.unwrap(), *world.b.keys.document());
+    assert!(world.pinned().await.unwrap().anchored);
+    let asked = world.asked();
+    world.ask().await.unwrap();
+    assert_eq!(world.asked(), asked);
 }

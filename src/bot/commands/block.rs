@@ -2,7 +2,6 @@
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
-use super::whois::user_in;
 use crate::{
     bot::{
         call::{Asked, Call},
@@ -10,6 +9,7 @@ use crate::{
         parse,
         reply::{Answer, Reply, tidy},
         select::{self, Found},
+        whom::user_in,
     },
     clock::UnixMillis,
     invite::contacts,

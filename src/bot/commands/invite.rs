@@ -134,7 +134,8 @@ async fn named(call: &Call<'_>, text: &str) -> Result<Asked<OwnedRoomId>, Portal
 async fn queue(call: &Call<'_>, plan: Plan) -> Result<Answer, PortalError> {
     let deps = call.deps;
     let event = call.invocation.event.as_str();
-    if let Err(wait) = deps.limits.take(&call.user.mxid, deps.clock.now()) {
+    let (user, command) = (&call.user.mxid, &call.invocation.event);
+    if let Err(wait) = deps.limits.take_once(user, command, deps.clock.now()) {
         return Ok(Reply::say(&format!(
             "That is too fast. Please try again in {} s.",
             wait.as_secs() + 1

@@ -56,7 +56,8 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
         return Ok(Reply::say(telling.explain()).into());
     }
     // The room hears of it as of a message.
-    if let Err(wait) = call.deps.limits.take(&user.mxid, call.deps.clock.now()) {
+    let (limits, command) = (&call.deps.limits, &call.invocation.event);
+    if let Err(wait) = limits.take_once(&user.mxid, command, call.deps.clock.now()) {
         return Ok(Reply::say(&format!(
             "That is too fast. Please try again in {} s.",
             wait.as_secs() + 1

@@ -1,6 +1,6 @@
 //! `whois`: who a mirror in the portal stands for, and whether a pseudonym is what it says.
 
-use ruma::{MatrixToUri, MatrixUri, OwnedUserId, UserId, matrix_uri::MatrixId};
+use ruma::{OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use crate::{
         command::{Command, Group, Needs, Place},
         parse,
         reply::{Answer, Reply, tidy},
+        whom::user_in,
     },
     homeserver::Class,
     portal::{Deps, PortalError},
@@ -115,22 +116,6 @@ fn named(portal: &Portal, mirrors: &[Mirror], mentions: &[OwnedUserId], text: &s
         [] => Who::Nobody,
         [one] => Who::Member(one.member.clone()),
         _ => Who::Several(found.len()),
-    }
-}
-
-/// The user that a text is: a Matrix ID or a link to one.
-pub(super) fn user_in(text: &str) -> Option<OwnedUserId> {
-    let text = text.trim();
-    if let Ok(user) = UserId::parse(text) {
-        return Some(user);
-    }
-    let id = match MatrixToUri::parse(text) {
-        Ok(uri) => uri.id().clone(),
-        Err(_) => MatrixUri::parse(text).ok()?.id().clone(),
-    };
-    match id {
-        MatrixId::User(user) => Some(user),
-        _ => None,
     }
 }
 
@@ -305,6 +290,7 @@ mod tests {
             (&[], "@carol:c", member("@carol:c")),
             (&[], "https://matrix.to/#/@_vizard_m_3:a", member("@dave:d")),
             (&[], "matrix:u/dave:d", member("@dave:d")),
+            (&[], "https://matrix.to/#///x", Who::Nobody),
             (&[], "@_vizard_p_h:a", Who::Host),
             (&[], "@alice:a", Who::Own),
             (&["@_vizard_m_2:a"], "Sam", member("@carol:c")),

@@ -64,6 +64,9 @@ proptest! {
         checks::address(&text);
         checks::document(&bytes);
         checks::message(&bytes);
+        checks::reply(&bytes);
+        checks::reply(text.as_bytes());
+        checks::inside(&bytes);
     }
 }
 
