@@ -6,7 +6,7 @@ use super::{backoff, lanes::Lanes};
 use crate::{
     bot,
     clock::UnixMillis,
-    event::Event,
+    event::{Event, Trust},
     homeserver::Class,
     portal::{Deps, PortalError},
     relay::{ENCRYPTED, Relay},
@@ -118,18 +118,34 @@ pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixM
     metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
 }
 
-/// The event as its sender wrote it.
+/// The event as its sender wrote it. One that cannot be opened for good is as it was: whoever waits for it is told when it is
+/// handled.
 pub(super) async fn opened<'a>(
     deps: &Deps,
     relay: &Relay,
     direction: Direction,
     event: &'a Event,
 ) -> Result<Cow<'a, Event>, PortalError> {
-    if event.kind == ENCRYPTED {
-        let opened = Box::pin(relay.open(deps, direction, event)).await;
-        opened.map(Cow::Owned)
-    } else {
-        Ok(Cow::Borrowed(event))
+    if event.kind != ENCRYPTED {
+        return Ok(Cow::Borrowed(event));
+    }
+    let opened = Box::pin(relay.open(deps, direction, event)).await;
+    if_openable(event, opened).map(Cow::Owned)
+}
+
+/// The event as it was, [`Trust::Broken`], where opening it failed for good.
+pub(super) fn if_openable(
+    event: &Event,
+    opened: Result<Event, PortalError>,
+) -> Result<Event, PortalError> {
+    match opened {
+        Err(PortalError::Gone) => Err(PortalError::Gone),
+        Err(error) if error.class() == Class::GiveUp => {
+            let mut unopened = event.clone();
+            unopened.trust = Trust::Broken;
+            Ok(unopened)
+        }
+        opened => opened,
     }
 }
 
