@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use matrix_sdk_common::deserialized_responses::ProcessedToDeviceEvent;
+use matrix_sdk_common::deserialized_responses::{AlgorithmInfo, ProcessedToDeviceEvent};
 use matrix_sdk_crypto::store::types::RoomKeyInfo;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,8 @@ fn too_many(keys: &mut Vec<Key>) -> Vec<Key> {
     keys.drain(..over).collect()
 }
 
-/// Who sent which room key, by the messages in which they came.
-fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<String, OwnedUserId> {
+/// Who sent which room key, and with which device, by the messages in which they came. Anybody may name anybody's session.
+fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<(String, String), OwnedUserId> {
     #[derive(Deserialize)]
     struct Message {
         #[serde(rename = "type")]
@@ -69,8 +69,12 @@ fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<String, OwnedUserId> 
         };
         if let Ok(message) = serde_json::from_str::<Message>(raw.json().get())
             && message.kind == "m.room_key"
+            && let AlgorithmInfo::OlmV1Curve25519AesSha2 {
+                curve25519_public_key_base64: device,
+            } = &encryption_info.algorithm_info
         {
-            senders.insert(message.content.session_id, encryption_info.sender.clone());
+            let key = (message.content.session_id, device.clone());
+            senders.insert(key, encryption_info.sender.clone());
         }
     }
     senders
@@ -90,10 +94,13 @@ impl Machine {
         let mut senders = senders(messages);
         let new: Vec<Key> = came
             .into_iter()
-            .map(|key| Key {
-                sender: senders.remove(&key.session_id),
-                room: key.room_id,
-                session: key.session_id,
+            .map(|key| {
+                let sent = (key.session_id, key.sender_key.to_base64());
+                Key {
+                    sender: senders.remove(&sent),
+                    room: key.room_id,
+                    session: sent.0,
+                }
             })
             .filter(|key| !self.rooms.contains(&key.room) || !self.is_members(key))
             .collect();

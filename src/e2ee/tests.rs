@@ -1,6 +1,14 @@
 //! What devices keep, with real keys and without a homeserver.
 
-use matrix_sdk_crypto::{OlmMachine, types::requests::AnyOutgoingRequest};
+use matrix_sdk_common::deserialized_responses::{
+    AlgorithmInfo, EncryptionInfo, ProcessedToDeviceEvent, VerificationState,
+};
+use matrix_sdk_crypto::{
+    OlmMachine,
+    store::types::RoomKeyInfo,
+    types::{EventEncryptionAlgorithm, requests::AnyOutgoingRequest},
+    vodozemac::Curve25519PublicKey,
+};
 use ruma::{
     api::client::keys::get_keys, device_id, owned_room_id, owned_user_id, room_id, serde::Raw,
     user_id,
@@ -121,6 +129,61 @@ async fn a_successor_inherits_what_is_bounded() {
             assert_eq!(there.matches(part).count(), 1, "{there}");
         }
     }
+}
+
+/// A message with a room key of a session, and the key.
+fn room_key(sender: &UserId, number: u8) -> (ProcessedToDeviceEvent, RoomKeyInfo) {
+    let sender_key = Curve25519PublicKey::from_bytes([number; 32]);
+    let session = format!("session {number}");
+    let message = serde_json::json!({"type": "m.room_key", "content": {"session_id": session}});
+    let message = ProcessedToDeviceEvent::Decrypted {
+        raw: raw(&message),
+        encryption_info: EncryptionInfo {
+            sender: sender.to_owned(),
+            sender_device: None,
+            forwarder: None,
+            algorithm_info: AlgorithmInfo::OlmV1Curve25519AesSha2 {
+                curve25519_public_key_base64: sender_key.to_base64(),
+            },
+            verification_state: VerificationState::Verified,
+        },
+    };
+    let key = RoomKeyInfo {
+        algorithm: EventEncryptionAlgorithm::MegolmV1AesSha2,
+        room_id: owned_room_id!("!r:y"),
+        sender_key,
+        session_id: session,
+    };
+    (message, key)
+}
+
+#[tokio::test]
+async fn in_ones_own_room_a_stranger_is_a_stranger() {
+    let (_dir, e2ee) = e2ee(false).await;
+    let ghost = published(&e2ee, "DEVICE").await;
+    e2ee.knows(room_id!("!r:y"), true);
+    let (of_bob, bobs) = room_key(user_id!("@bob:y"), 1);
+    let (of_mallory, mallorys) = room_key(user_id!("@mallory:z"), 2);
+    // She names his session as well.
+    let (mut claim, _) = room_key(user_id!("@mallory:z"), 3);
+    if let ProcessedToDeviceEvent::Decrypted { raw, .. } = &mut claim {
+        *raw = of_bob.to_raw();
+    }
+    let counted = e2ee.with(&ghost, async |machine| {
+        machine.rooms.insert(owned_room_id!("!r:y"));
+        let messages = [of_bob, of_mallory, claim];
+        machine
+            .spare_strangers_keys(&messages, vec![bobs, mallorys])
+            .await?;
+        Ok(machine
+            .olm
+            .store()
+            .get_custom_value(strangers::LIST)
+            .await?)
+    });
+    let counted = String::from_utf8(counted.await.unwrap().unwrap()).unwrap();
+    assert!(counted.contains("session 2"), "{counted}");
+    assert!(!counted.contains("session 1"), "{counted}");
 }
 
 #[tokio::test]

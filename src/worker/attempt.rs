@@ -227,6 +227,24 @@ mod tests {
     use crate::homeserver;
 
     #[test]
+    fn what_cannot_be_opened_for_good_is_handled_as_it_is() {
+        let json = r#"{"event_id":"$e","room_id":"!r:x","sender":"@u:x","type":"m.room.encrypted","content":{},"origin_server_ts":1}"#;
+        let raw = serde_json::value::RawValue::from_string(json.to_owned()).unwrap();
+        let event = Event::decode(&raw).unwrap();
+        let refused = PortalError::from(homeserver::Error::Answer("odd"));
+        let unopened = if_openable(&event, Err(refused)).unwrap();
+        assert_eq!(
+            (&*unopened.kind, unopened.trust),
+            (ENCRYPTED, Trust::Broken)
+        );
+        for passes in [PortalError::NotReady, PortalError::Gone] {
+            assert!(if_openable(&event, Err(passes)).is_err());
+        }
+        let opened = if_openable(&event, Ok(event.clone())).unwrap();
+        assert_eq!(opened.trust, Trust::Clear);
+    }
+
+    #[test]
     fn whoever_waits_long_is_told() {
         let failed = |after: Option<u64>| {
             let after = after.map(Duration::from_secs);
