@@ -23,6 +23,8 @@ const FIRST: &str = "report";
 /// Whoever may not use Vizard reads this, once.
 pub const REFUSAL: &str = "Sorry, this Vizard is not open to you. The administrator of the homeserver decides who may use it.";
 
+const IN_CLEAR: &str = "Not done: this came unencrypted into an encrypted chat, so the servers could have changed it, or made it up. Does your client encrypt here?";
+
 /// Answers a command.
 pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalError> {
     if deps.namespace.role(&invocation.sender).is_some() {
@@ -64,7 +66,10 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
             None => return Ok(()),
         },
     };
+    // In an encrypted chat nothing is done that a server may have made up.
+    let forgeable = invocation.in_clear && deps.e2ee.is_encrypted(&actor, &invocation.room).await?;
     let answer = match command {
+        _ if forgeable => Reply::say(IN_CLEAR).into(),
         Some(command) => {
             let call = Call {
                 deps,

@@ -24,7 +24,9 @@ pub mod whom;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::{
-    event::Event,
+    e2ee::E2eeError,
+    event::{Event, Trust},
+    homeserver::{self, Actor, Class},
     portal::{Deps, PortalError, access},
     rewrite::{self, Scrubbed},
     store::PortalId,
@@ -47,6 +49,8 @@ pub struct Invocation {
     pub reply_to: Option<OwnedEventId>,
     /// Whom it mentions, in the order of the text.
     pub mentions: Vec<OwnedUserId>,
+    /// Whether it came unencrypted.
+    pub in_clear: bool,
 }
 
 impl Invocation {
@@ -61,6 +65,7 @@ impl Invocation {
             portal,
             reply_to: event.reply_to(),
             mentions: rewrite::references(&event.kind, &event.content).users,
+            in_clear: event.trust == Trust::Clear,
         }
     }
 }
@@ -72,16 +77,53 @@ pub async fn handle(deps: &Deps, invocation: &Invocation) -> Result<(), PortalEr
         // Forgotten while it was handled: there is nobody left to answer.
         Err(PortalError::Gone) => Ok(()),
         Err(error) if error.is_unencryptable() => unencryptable(deps, invocation).await,
+        Err(error) if error.class() == Class::GiveUp => failed(deps, invocation, &error).await,
         result => result,
+    }
+}
+
+/// Whoever answers.
+async fn actor(deps: &Deps, invocation: &Invocation) -> Result<Actor, PortalError> {
+    Ok(match invocation.portal {
+        Some(id) => deps.host(&*deps.portals.get(id).await?),
+        None => deps.bot.clone(),
+    })
+}
+
+/// Something was refused that the command needs: whoever gave it is not left without a word.
+async fn failed(
+    deps: &Deps,
+    invocation: &Invocation,
+    error: &PortalError,
+) -> Result<(), PortalError> {
+    metrics::counter!("vizard_failures_total", "class" => "command").increment(1);
+    let why = match error {
+        PortalError::Homeserver(error) | PortalError::E2ee(E2eeError::Homeserver(error)) => {
+            refusal(error)
+        }
+        error => error.to_string(),
+    };
+    let text = format!("That could not be done: {why}. It is not tried again by itself.");
+    let actor = actor(deps, invocation).await?;
+    let notice = Scrubbed::notice(&text).in_reply_to(&invocation.event);
+    let (room, source) = (&invocation.room, invocation.event.as_str());
+    match deps.say(&actor, room, &notice, source, "failed", 0).await {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        // Nothing can be said here.
+        _ => Ok(()),
+    }
+}
+
+fn refusal(error: &homeserver::Error) -> String {
+    match error.errcode() {
+        Some(code) => format!("your homeserver refused something that it needs ({code})"),
+        None => "your homeserver's answer made no sense".to_owned(),
     }
 }
 
 /// An answer cannot be given where the question was: says that, which is all that may be said in clear.
 async fn unencryptable(deps: &Deps, invocation: &Invocation) -> Result<(), PortalError> {
-    let actor = match invocation.portal {
-        Some(id) => deps.host(&*deps.portals.get(id).await?),
-        None => deps.bot.clone(),
-    };
+    let actor = actor(deps, invocation).await?;
     let notice = Scrubbed::public(UNENCRYPTABLE).in_reply_to(&invocation.event);
     let (room, source) = (&invocation.room, invocation.event.as_str());
     deps.say(&actor, room, &notice, source, "in clear", 0)
@@ -116,7 +158,7 @@ pub async fn cannot_read(deps: &Deps, room: &ruma::RoomId) -> Result<(), PortalE
                 .await;
             said.map(drop)
         }
-        Err(error) if error.class() == crate::homeserver::Class::Retry => Err(error),
+        Err(error) if error.class() == Class::Retry => Err(error),
         _ => Ok(()),
     }
 }

@@ -5,8 +5,10 @@
 //! taken. A key that is forwarded (`m.forwarded_room_key`) is not, whoever sends it: the crate takes one only from a verified
 //! device of the same user that it asked itself, because nothing in it proves where it was before.
 
+use std::collections::HashMap;
+
 use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{E2ee, E2eeError, machine::Machine};
@@ -21,9 +23,44 @@ const OF_ONE: usize = 32;
 const HOUR: UnixMillis = 3_600_000;
 
 /// Events that wait for their keys at once, for each device.
-const WAITING: usize = 100;
+const WAITING: usize = 200;
+/// How long they do at most, in milliseconds: longer than anybody looks for a key.
+const LONGEST: UnixMillis = 16 * 24 * HOUR;
 /// Where they stand beside the device's keys.
-const WAITING_KEY: &str = "waiting for keys";
+pub(super) const WAITING_KEY: &str = "waiting for keys";
+
+/// The longest id of a device, a session or a key that is passed on; real ones have less than 50 characters.
+const LONGEST_ID: usize = 128;
+
+/// An event that waits for its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    event: OwnedEventId,
+    sender: OwnedUserId,
+    since: UnixMillis,
+}
+
+/// Takes out what is too much: the oldest of whoever waits for most, so that nobody's end for what another sends.
+fn too_many(waiting: &mut Vec<Waiting>) -> Vec<OwnedEventId> {
+    let mut gone = Vec::new();
+    while waiting.len() > WAITING {
+        let mut counts: HashMap<&UserId, usize> = HashMap::new();
+        for one in waiting.iter() {
+            *counts.entry(&one.sender).or_default() += 1;
+        }
+        let most = counts.values().max().copied();
+        let first = waiting
+            .iter()
+            .position(|one| counts.get(&*one.sender).copied() == most);
+        gone.push(waiting.remove(first.unwrap_or(0)).event);
+    }
+    gone
+}
+
+/// Whether an id that somebody sent can be passed on.
+fn is_sound(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// A key that was asked for.
 pub(super) struct Asked {
@@ -43,26 +80,63 @@ struct Content {
 }
 
 impl E2ee {
-    /// Asks the sender of an event for its key, once.
-    pub async fn ask_for_key(&self, actor: &Actor, event: &Event) -> Result<(), E2eeError> {
+    /// Asks the sender of an event for its key, once. Nobody waits for that: what they say of their device and of the key may make
+    /// it impossible, and the event is shown as what it is in any case.
+    pub async fn ask_for_key(&self, actor: &Actor, event: &Event) {
         if self.unavailable().is_some() {
-            return Ok(());
+            return;
         }
         // Whom a forged sender names is not bothered.
-        let room = self.room(actor, &event.room_id).await?;
-        if !room.is_some_and(|room| room.members.contains(&event.sender)) {
-            return Ok(());
-        }
-        self.with(actor, async |machine| machine.ask(self, event, true).await)
-            .await
+        let asked = match self.room(actor, &event.room_id).await {
+            Ok(Some(room)) if room.members.contains(&event.sender) => {
+                self.with(actor, async |machine| machine.ask(self, event, true).await)
+                    .await
+            }
+            other => other.map(drop),
+        };
+        unasked(&asked);
     }
 
     /// Takes note that an event waits for its key. Which of those that waited before are to wait no longer, because there are too
-    /// many: the oldest.
+    /// many: the oldest of the sender of whom most wait.
     pub async fn waits_for_key(
         &self,
         actor: &Actor,
         event: &EventId,
+        sender: &UserId,
+    ) -> Result<Vec<OwnedEventId>, E2eeError> {
+        let now = self.0.clock.now();
+        self.change_waiting(actor, |waiting| {
+            if waiting.iter().any(|known| known.event == event) {
+                return None;
+            }
+            waiting.retain(|known| now.saturating_sub(known.since) < LONGEST);
+            waiting.push(Waiting {
+                event: event.to_owned(),
+                sender: sender.to_owned(),
+                since: now,
+            });
+            Some(too_many(waiting))
+        })
+        .await
+    }
+
+    /// Takes note that an event waits no longer: its key came, the search ended, or it was redacted.
+    pub async fn waits_no_more(&self, actor: &Actor, event: &EventId) -> Result<(), E2eeError> {
+        self.change_waiting(actor, |waiting| {
+            let before = waiting.len();
+            waiting.retain(|known| known.event != event);
+            (waiting.len() < before).then(Vec::new)
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Changes which events wait, and writes it down unless that is `None`.
+    async fn change_waiting(
+        &self,
+        actor: &Actor,
+        change: impl FnOnce(&mut Vec<Waiting>) -> Option<Vec<OwnedEventId>>,
     ) -> Result<Vec<OwnedEventId>, E2eeError> {
         if self.unavailable().is_some() {
             return Ok(Vec::new());
@@ -71,13 +145,10 @@ impl E2ee {
             let store = machine.olm.store();
             let known = store.get_custom_value(WAITING_KEY).await?;
             let known = known.and_then(|json| serde_json::from_slice(&json).ok());
-            let mut waiting: Vec<OwnedEventId> = known.unwrap_or_default();
-            if waiting.iter().any(|known| known == event) {
+            let mut waiting: Vec<Waiting> = known.unwrap_or_default();
+            let Some(gone) = change(&mut waiting) else {
                 return Ok(Vec::new());
-            }
-            waiting.push(event.to_owned());
-            let over = waiting.len().saturating_sub(WAITING);
-            let gone = waiting.drain(..over).collect();
+            };
             let json = serde_json::to_vec(&waiting).unwrap_or_default();
             store.set_custom_value(WAITING_KEY, json).await?;
             Ok(gone)
@@ -90,8 +161,16 @@ impl E2ee {
         if self.unavailable().is_some() {
             return Ok(());
         }
-        self.with(actor, async |machine| machine.ask(self, event, false).await)
-            .await
+        let told = self.with(actor, async |machine| machine.ask(self, event, false).await);
+        unasked(&told.await);
+        Ok(())
+    }
+}
+
+/// Nobody waits for a request that failed.
+fn unasked(asked: &Result<(), E2eeError>) {
+    if asked.is_err() {
+        metrics::counter!("vizard_failures_total", "class" => "key_request").increment(1);
     }
 }
 
@@ -108,6 +187,7 @@ impl Machine {
             return Ok(());
         };
         if content.algorithm != "m.megolm.v1.aes-sha2"
+            || !is_sound(&content.session_id)
             || wanted
                 && (self.asked.contains(&content.session_id)
                     || self.has_asked_enough(&event.sender))
@@ -124,7 +204,8 @@ impl Machine {
         let leg = if wanted { "ask" } else { "asked" };
         let txn_id = store.txn_id(&self.actor().user, session, leg, 0);
         let message = message(event, &content, device.as_str(), &id, wanted);
-        let target = content.device_id.as_deref().filter(|id| !id.is_empty());
+        // Homeservers fail at some strings that can be no device's.
+        let target = content.device_id.as_deref().filter(|id| is_sound(id));
         let messages = json!({ event.sender.as_str(): { target.unwrap_or("*"): message } });
         self.homeserver
             .send_to_device(self.actor(), TYPE, &txn_id, &messages)
@@ -158,9 +239,51 @@ fn message(event: &Event, content: &Content, device: &str, id: &str, wanted: boo
             "room_id": event.room_id,
             "session_id": content.session_id,
         });
-        if let Some(key) = &content.sender_key {
+        if let Some(key) = content.sender_key.as_ref().filter(|key| is_sound(key)) {
             message["body"]["sender_key"] = json!(key);
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(number: usize, sender: &str) -> Waiting {
+        Waiting {
+            event: EventId::parse(format!("${number}")).unwrap(),
+            sender: UserId::parse(sender).unwrap(),
+            since: 0,
+        }
+    }
+
+    #[test]
+    fn nobodys_event_gives_way_to_anothers_many() {
+        let mut all = vec![waiting(0, "@bob:y"), waiting(1, "@bob:y")];
+        let flood = 2..WAITING + 50;
+        all.extend(flood.map(|number| waiting(number, "@mallory:z")));
+        let gone = too_many(&mut all);
+        assert_eq!(gone.len(), 50);
+        assert_eq!(gone[0], "$2", "the oldest of the flood");
+        assert_eq!(all.len(), WAITING);
+        assert_eq!(all[..2], [waiting(0, "@bob:y"), waiting(1, "@bob:y")]);
+        assert!(too_many(&mut all).is_empty());
+    }
+
+    #[test]
+    fn only_ids_that_can_be_are_passed_on() {
+        let long = "x".repeat(LONGEST_ID + 1);
+        for (id, sound) in [
+            ("ABCDEFGHIJ", true),
+            ("Szl29ksW/L8yZGWAX+8dY1XyFi+i5wm+DRhTGkbMiwU", true),
+            ("", false),
+            ("\0", false),
+            ("A B", false),
+            ("\u{e9}", false),
+            (&long, false),
+        ] {
+            assert_eq!(is_sound(id), sound, "{id:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{Event, HIDDEN, Trust, may_be_secret},
-    homeserver::Actor,
+    homeserver::{Actor, Class},
 };
 
 /// A sync this recent, in milliseconds, is not repeated for another event without a key.
@@ -41,7 +41,7 @@ struct Plain {
 
 impl E2ee {
     /// What the sender of an `m.room.encrypted` event wrote, as `actor`'s device reads it; or the event as it is, with the
-    /// reason ([`Event::trust`]). Before that is [`Trust::NoKey`], the device has synced.
+    /// reason ([`Event::trust`]). Before that is [`Trust::NoKey`], the device has synced, unless its homeserver refuses that.
     pub async fn decrypt(&self, actor: &Actor, event: &Event) -> Result<Event, E2eeError> {
         self.decrypt_late(actor, event, JUST_NOW).await
     }
@@ -60,6 +60,20 @@ impl E2ee {
         self.with(actor, async |machine| machine.decrypt(event, recent).await)
             .await
     }
+
+    /// The actor's user was told that somebody has another identity: from now on it is the one that is known. Until then each
+    /// event of theirs is [`Trust::ChangedIdentity`], however often it is opened.
+    pub async fn has_told_of_identity(
+        &self,
+        actor: &Actor,
+        sender: &UserId,
+    ) -> Result<(), E2eeError> {
+        if self.unavailable().is_some() {
+            return Ok(());
+        }
+        self.with(actor, async |machine| machine.know_identity(sender).await)
+            .await
+    }
 }
 
 impl Machine {
@@ -74,21 +88,29 @@ impl Machine {
         Ok(opened)
     }
 
-    /// Whether a member has another identity than the one that was seen first. Told once, for the event at hand; from then
-    /// on it is the one that is known.
-    async fn has_changed(&mut self, sender: &UserId) -> Result<bool, E2eeError> {
+    /// Whether a member has another identity than the one that was seen first, or that was told of last.
+    pub(super) async fn has_changed(&mut self, sender: &UserId) -> Result<bool, E2eeError> {
         if self.identities.get(sender) == Some(&self.devices) {
             return Ok(false);
         }
-        self.identities.insert(sender.to_owned(), self.devices);
-        let Some(UserIdentity::Other(identity)) = self.olm.get_identity(sender, None).await? else {
-            return Ok(false);
+        let identity = self.olm.get_identity(sender, None).await?;
+        let changed = match identity {
+            Some(UserIdentity::Other(identity)) => identity.identity_needs_user_approval(),
+            _ => false,
         };
-        let changed = identity.identity_needs_user_approval();
-        if changed {
-            identity.pin_current_master_key().await?;
+        if !changed {
+            self.identities.insert(sender.to_owned(), self.devices);
         }
         Ok(changed)
+    }
+
+    async fn know_identity(&mut self, sender: &UserId) -> Result<(), E2eeError> {
+        if let Some(UserIdentity::Other(identity)) = self.olm.get_identity(sender, None).await?
+            && identity.identity_needs_user_approval()
+        {
+            identity.pin_current_master_key().await?;
+        }
+        Ok(())
     }
 
     /// Opens an event; where its device is not trusted, after asking for the devices anew.
@@ -101,13 +123,23 @@ impl Machine {
         ) {
             return Ok(opened);
         }
+        match self.look_again(event, recent).await {
+            // What is refused now is refused a moment later; the event is what it is, and somebody waits for it.
+            Err(error) if error.class() == Class::GiveUp => {
+                metrics::counter!("vizard_failures_total", "class" => "sync").increment(1);
+            }
+            looked => looked?,
+        }
+        self.open(event).await
+    }
+
+    /// Fetches what waits for the device, and asks for the devices of those who are tracked only now, or whose devices changed.
+    async fn look_again(&mut self, event: &Event, recent: u64) -> Result<(), E2eeError> {
         self.olm
             .update_tracked_users([event.sender.as_ref()])
             .await?;
         self.sync_if_older(recent).await?;
-        // Asks for the devices of those who are tracked only now, or whose devices changed.
-        self.outgoing().await?;
-        self.open(event).await
+        self.outgoing().await
     }
 
     async fn open(&mut self, event: &Event) -> Result<Event, E2eeError> {

@@ -37,9 +37,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether the key is good for one more message; counts it.
+    /// Whether the key is good for one more message; counts it. A clock that was set back makes none good: the key may have been
+    /// made in its future, and whoever shares it has it made anew then.
     fn counts(&mut self, now: UnixMillis) -> bool {
         let good = self.messages < self.good_for.min(MESSAGES)
+            && now >= self.at
             && now < self.good_until.min(self.at + LOOK_AGAIN);
         self.messages += u64::from(good);
         good
@@ -271,7 +273,33 @@ mod tests {
                 "{used} {age}"
             );
         }
-        // A clock that runs behind the one by which the key was made.
+        // Of a clock that runs behind the one by which the key was made nothing can be said. It was just shared, and so made.
         assert!(!spent(&settings, 0, born, born - 1));
+    }
+
+    #[test]
+    fn a_key_is_looked_at_again_when_the_clock_is_set_back() {
+        let shared = |at| Shared {
+            room: Arc::new(Room {
+                settings: EncryptionSettings::default(),
+                members: Vec::new(),
+            }),
+            users: Vec::new(),
+            devices: 0,
+            at,
+            messages: 1,
+            good_for: 100,
+            good_until: at + 2 * LOOK_AGAIN,
+        };
+        let at = 1_000_000;
+        for (now, good) in [
+            (at, true),
+            (at + LOOK_AGAIN - 1, true),
+            (at + LOOK_AGAIN, false),
+            (at - 1, false),
+            (0, false),
+        ] {
+            assert_eq!(shared(at).counts(now), good, "{now}");
+        }
     }
 }

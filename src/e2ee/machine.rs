@@ -14,6 +14,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use super::{
     E2eeError, Inner, ask::Asked, encrypt::Shared, mail::Letterbox, replay::Heard, requests,
+    rooms::Rooms,
 };
 use crate::{
     clock::{Clock, UnixMillis},
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Set in a machine's store once its keys are on the homeserver.
-const PUBLISHED: &str = "published";
+pub(super) const PUBLISHED: &str = "published";
 
 /// Keys are taken from whatever device sends them: what is shown of it is decided when a message is opened.
 pub(super) const SETTINGS: DecryptionSettings = DecryptionSettings {
@@ -49,6 +50,8 @@ pub(super) struct Machine {
     pub(super) asked: LruCache<String, Asked>,
     /// Rooms from which events came: its user is there.
     pub(super) rooms: HashSet<OwnedRoomId>,
+    /// What all machines know of rooms.
+    pub(super) known_rooms: Arc<Rooms>,
 }
 
 impl Machine {
@@ -71,6 +74,7 @@ impl Machine {
             identities: HashMap::new(),
             asked: LruCache::unbounded(),
             rooms: HashSet::new(),
+            known_rooms: inner.rooms.clone(),
         };
         machine.publish().await?;
         Ok(machine)
@@ -163,8 +167,8 @@ impl Machine {
             unused_fallback_keys: answer.device_unused_fallback_key_types.as_deref(),
             next_batch_token: Some(answer.next_batch),
         };
-        let (_, keys) = self.olm.receive_sync_changes(changes, &SETTINGS).await?;
-        self.spare_strangers_keys(keys).await?;
+        let (messages, keys) = self.olm.receive_sync_changes(changes, &SETTINGS).await?;
+        self.spare_strangers_keys(&messages, keys).await?;
         if since.is_none() {
             // Whatever changed before the first sync is not told.
             self.olm.mark_all_tracked_users_as_dirty().await?;

@@ -23,6 +23,8 @@ mod requests;
 mod rooms;
 mod slots;
 mod strangers;
+#[cfg(test)]
+mod tests;
 pub mod trial;
 mod withheld;
 
@@ -51,7 +53,7 @@ use crate::{
     clock::Clock,
     homeserver::{Actor, Homeserver},
     pseudonym::Namespace,
-    store::Store,
+    store::{CryptoStore, Store},
 };
 
 /// The machines. Cheap to clone.
@@ -65,7 +67,7 @@ struct Inner {
     namespace: Arc<Namespace>,
     settings: Settings,
     slots: Slots,
-    rooms: Rooms,
+    rooms: Arc<Rooms>,
     changes: Changes,
     heard: Arc<Heard>,
     mail: Arc<Letterbox>,
@@ -95,6 +97,28 @@ pub struct Settings {
 /// Destroyed users that are remembered: longer than what was under way for them can take.
 const DESTROYED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
+/// Adds what stands in a list of one device to the same list of another.
+async fn inherit_list(from: &CryptoStore, to: &CryptoStore, list: &str) -> Result<(), E2eeError> {
+    let read = async |store: &CryptoStore| {
+        let json = store.get_custom_value(list).await;
+        let json = json.map_err(CryptoStoreError::from)?.unwrap_or_default();
+        let items: Vec<serde_json::Value> = serde_json::from_slice(&json).unwrap_or_default();
+        Ok::<_, E2eeError>(items)
+    };
+    let mut items = read(from).await?;
+    for own in read(to).await? {
+        if !items.contains(&own) {
+            items.push(own);
+        }
+    }
+    if items.is_empty() {
+        return Ok(());
+    }
+    let json = serde_json::to_vec(&items).unwrap_or_default();
+    let saved = to.set_custom_value(list, json).await;
+    Ok(saved.map_err(CryptoStoreError::from)?)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -121,7 +145,7 @@ impl E2ee {
         }
         Self(Arc::new(Inner {
             slots: Slots::new(settings.machines),
-            rooms: Rooms::default(),
+            rooms: Arc::default(),
             changes: Changes::default(),
             heard: Arc::default(),
             mail: Arc::new(Letterbox::new(clock.clone())),
@@ -227,6 +251,9 @@ impl E2ee {
         new.save_inbound_group_sessions(keys, None)
             .await
             .map_err(CryptoStoreError::from)?;
+        for list in [strangers::LIST, ask::WAITING_KEY] {
+            inherit_list(&old, &new, list).await?;
+        }
         Ok(())
     }
 
@@ -244,6 +271,9 @@ impl E2ee {
         let mut machine = slot.lock().await;
         lock(&self.0.destroyed).put(user.to_owned(), ());
         *machine = None;
+        // Whoever comes back under this name is another.
+        lock(&self.0.kept).remove(user);
+        lock(&self.0.started).retain(|(actor, _)| actor != user);
         self.0.forget_since(user).await;
         self.0.store.destroy_crypto(user).await?;
         Ok(())

@@ -11,7 +11,7 @@ use std::{
 use lru::LruCache;
 use matrix_sdk_crypto::{CollectStrategy, EncryptionSettings};
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId,
+    OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::room::{encryption::RoomEncryptionEventContent, history_visibility::HistoryVisibility},
 };
 
@@ -78,6 +78,13 @@ impl Known {
 impl Rooms {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody is in a room, by what is remembered of it, however old that is.
+    pub(super) fn has_member(&self, room: &RoomId, user: &UserId) -> bool {
+        let known = self.lock();
+        let found = known.rooms.peek(room).and_then(|found| found.room.as_ref());
+        found.is_some_and(|room| room.members.iter().any(|member| member == user))
     }
 }
 

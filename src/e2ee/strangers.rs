@@ -1,24 +1,43 @@
-//! Room keys of strangers: anybody can give a device keys of rooms in which its user is not, as many as they like. Of those the
-//! newest are kept, because a key may come before its room is entered.
+//! Room keys of strangers: anybody can give a device keys of rooms in which its user is not, or in which they are not themselves,
+//! as many as they like. Of those the newest are kept, because a key may come before its room, or its sender, is entered.
 //!
-//! That a user is in a room is told by an event that came from there; where none came, the homeserver is asked, once there are
-//! more keys than are kept unasked. Which keys they are is written down, so that they are bounded across restarts too.
+//! That a user is in a room is told by an event that came from there, and who else is, by what was fetched to encrypt or to look
+//! after it; where neither is known, the homeserver is asked, once there are more keys than are kept unasked. Which keys they are
+//! is written down, so that they are bounded across restarts too.
 
+use std::collections::{HashMap, HashSet};
+
+use matrix_sdk_common::deserialized_responses::{AlgorithmInfo, ProcessedToDeviceEvent};
 use matrix_sdk_crypto::store::types::RoomKeyInfo;
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use super::{E2eeError, machine::Machine};
+use crate::homeserver::Class;
 
-/// Keys that are kept of rooms of which nothing is known.
+/// Keys that are kept of rooms or senders of which nothing is known.
 const KEPT: usize = 64;
 /// Where the list stands beside the device's keys.
-const LIST: &str = "keys of other rooms";
+pub(super) const LIST: &str = "keys of other rooms";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     room: OwnedRoomId,
     session: String,
+    /// Who sent it.
+    #[serde(default)]
+    sender: Option<OwnedUserId>,
+}
+
+impl Key {
+    fn is(&self, other: &Self) -> bool {
+        self.room == other.room && self.session == other.session
+    }
+
+    fn is_of(&self, members: &[OwnedUserId]) -> bool {
+        let sender = self.sender.as_ref();
+        sender.is_some_and(|sender| members.contains(sender))
+    }
 }
 
 /// Splits off what is too much, the oldest.
@@ -27,19 +46,63 @@ fn too_many(keys: &mut Vec<Key>) -> Vec<Key> {
     keys.drain(..over).collect()
 }
 
+/// Who sent which room key, and with which device, by the messages in which they came. Anybody may name anybody's session.
+fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<(String, String), OwnedUserId> {
+    #[derive(Deserialize)]
+    struct Message {
+        #[serde(rename = "type")]
+        kind: String,
+        content: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        session_id: String,
+    }
+    let mut senders = HashMap::new();
+    for message in messages {
+        let ProcessedToDeviceEvent::Decrypted {
+            raw,
+            encryption_info,
+        } = message
+        else {
+            continue;
+        };
+        if let Ok(message) = serde_json::from_str::<Message>(raw.json().get())
+            && message.kind == "m.room_key"
+            && let AlgorithmInfo::OlmV1Curve25519AesSha2 {
+                curve25519_public_key_base64: device,
+            } = &encryption_info.algorithm_info
+        {
+            let key = (message.content.session_id, device.clone());
+            senders.insert(key, encryption_info.sender.clone());
+        }
+    }
+    senders
+}
+
 impl Machine {
-    /// Takes in which keys came, and destroys the oldest of those that belong to no room of the user's, if there are too many.
+    /// Takes in which keys came with what messages, and destroys the oldest of those that belong to no room of the user's, or come
+    /// from nobody there, if there are too many.
     pub(super) async fn spare_strangers_keys(
         &mut self,
+        messages: &[ProcessedToDeviceEvent],
         came: Vec<RoomKeyInfo>,
     ) -> Result<(), E2eeError> {
+        if came.is_empty() {
+            return Ok(());
+        }
+        let mut senders = senders(messages);
         let new: Vec<Key> = came
             .into_iter()
-            .filter(|key| !self.rooms.contains(&key.room_id))
-            .map(|key| Key {
-                room: key.room_id,
-                session: key.session_id,
+            .map(|key| {
+                let sent = (key.session_id, key.sender_key.to_base64());
+                Key {
+                    sender: senders.remove(&sent),
+                    room: key.room_id,
+                    session: sent.0,
+                }
             })
+            .filter(|key| !self.rooms.contains(&key.room) || !self.is_members(key))
             .collect();
         if new.is_empty() {
             return Ok(());
@@ -48,18 +111,14 @@ impl Machine {
         let known = known.and_then(|json| serde_json::from_slice(&json).ok());
         let mut keys: Vec<Key> = known.unwrap_or_default();
         for key in new {
-            if !keys.contains(&key) {
+            if !keys.iter().any(|known| known.is(&key)) {
                 keys.push(key);
             }
         }
         let mut gone = Vec::new();
         if keys.len() > KEPT {
             // If it does not say, nothing is destroyed; the next key asks again.
-            if let Ok(joined) = self.homeserver.joined_rooms(self.actor()).await {
-                self.rooms.extend(joined);
-                keys.retain(|key| !self.rooms.contains(&key.room));
-                gone = too_many(&mut keys);
-            }
+            gone = self.strangers(&mut keys).await.unwrap_or_default();
         }
         for key in &gone {
             self.keys.forget_inbound(&key.room, &key.session).await?;
@@ -67,6 +126,30 @@ impl Machine {
         let json = serde_json::to_vec(&keys).unwrap_or_default();
         self.olm.store().set_custom_value(LIST, json).await?;
         Ok(())
+    }
+
+    /// Whether a key is of somebody in its room, as far as that is known.
+    fn is_members(&self, key: &Key) -> bool {
+        let sender = key.sender.as_deref();
+        sender.is_some_and(|sender| self.known_rooms.has_member(&key.room, sender))
+    }
+
+    /// Leaves in the list what is a stranger's, by what the homeserver says, and splits off what is too much of that.
+    async fn strangers(&mut self, keys: &mut Vec<Key>) -> Result<Vec<Key>, E2eeError> {
+        self.rooms
+            .extend(self.homeserver.joined_rooms(self.actor()).await?);
+        let ours = keys.iter().map(|key| key.room.clone());
+        let ours: HashSet<_> = ours.filter(|room| self.rooms.contains(room)).collect();
+        for room in ours {
+            let members = self.homeserver.members_in(self.actor(), &room, true);
+            let members = match members.await {
+                // Its user has left it.
+                Err(error) if error.class() == Class::GiveUp => Vec::new(),
+                members => members?,
+            };
+            keys.retain(|key| key.room != room || !key.is_of(&members));
+        }
+        Ok(too_many(keys))
     }
 }
 
@@ -81,6 +164,7 @@ mod tests {
         let key = |number: usize| Key {
             room: owned_room_id!("!r:x"),
             session: number.to_string(),
+            sender: None,
         };
         let mut keys: Vec<_> = (0..KEPT + 3).map(key).collect();
         assert_eq!(too_many(&mut keys), [key(0), key(1), key(2)]);

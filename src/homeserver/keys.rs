@@ -1,6 +1,7 @@
 //! Keys of devices: uploading, querying and claiming them, messages to devices, and what waits for one device.
 //!
-//! Request bodies are those that `matrix-sdk-crypto` asks for; nothing here looks into a key.
+//! Request bodies are those that `matrix-sdk-crypto` asks for; nothing here looks into a key. What other servers said stands in
+//! some answers: see `lenient`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +21,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actor, Error, Homeserver, request::Call, target::Target};
+use super::{Actor, Error, Homeserver, lenient, request::Call, target::Target};
 
 /// How long a homeserver may ask others for keys, in milliseconds.
 const ASK_OTHERS: u64 = 10_000;
@@ -41,7 +42,7 @@ pub struct DeviceSync {
     #[serde(default)]
     pub to_device: ToDevice,
     /// Whose devices changed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::device_lists")]
     pub device_lists: DeviceLists,
     /// One-time keys that the homeserver still has.
     #[serde(default)]
@@ -89,8 +90,10 @@ impl Homeserver {
         users: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
     ) -> Result<get_keys::v3::Response, Error> {
         let body = json!({ "device_keys": users, "timeout": ASK_OTHERS });
-        self.keys("query_keys", "/_matrix/client/v3/keys/query", actor, &body)
-            .await
+        let target = self.at("/_matrix/client/v3/keys/query").actor(actor);
+        let call = Call::post("query_keys", target, body.to_string());
+        let answer: lenient::Queried = self.0.json(call).await?;
+        Ok(answer.into())
     }
 
     /// Claims one-time keys.
@@ -100,8 +103,10 @@ impl Homeserver {
         request: &claim_keys::v3::Request,
     ) -> Result<claim_keys::v3::Response, Error> {
         let body = json!({ "one_time_keys": request.one_time_keys, "timeout": ASK_OTHERS });
-        self.keys("claim_keys", "/_matrix/client/v3/keys/claim", actor, &body)
-            .await
+        let target = self.at("/_matrix/client/v3/keys/claim").actor(actor);
+        let call = Call::post("claim_keys", target, body.to_string());
+        let answer: lenient::Claimed = self.0.json(call).await?;
+        Ok(answer.into())
     }
 
     /// Uploads a cross-signing identity (three public keys). An application service needs no further proof (MSC4190).
@@ -186,6 +191,7 @@ impl Homeserver {
         target.actor(actor)
     }
 
+    /// What the homeserver itself says of keys that went up.
     async fn keys<R: IncomingResponse>(
         &self,
         endpoint: &'static str,

@@ -11,6 +11,7 @@ mod body;
 mod error;
 mod events;
 mod keys;
+mod lenient;
 mod media;
 mod request;
 mod rooms;

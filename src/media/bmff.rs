@@ -2,11 +2,12 @@
 //! `free` boxes full of zeros, so that no offset changes.
 //!
 //! Tracks that are neither sound, picture nor text (places and movements that cameras record) lose their samples
-//! too; see `samples`.
+//! too; see `samples`. Where such a track is in fragments, the file is not cleaned; see `fragments`.
 
 use std::ops::Range;
 
 use super::{
+    fragments,
     noise::Noise,
     plan::Plan,
     read::{File, Needed as _, Out, Result, malformed},
@@ -73,6 +74,7 @@ pub(super) fn strip(file: &mut File<'_>, noise: &Noise, out: &mut Out<'_>) -> Re
         return malformed();
     }
     inside(file, &mut plan, *b"    ", &top, 0)?;
+    fragments::are_shown(file, &top)?;
     let last = top.iter().rfind(|part| !goes(*b"    ", part.kind));
     let end = closed(&mut plan, last)?;
     plan.apply(file, end, noise, out)
@@ -100,7 +102,6 @@ fn stays(parent: [u8; 4]) -> Option<&'static [&'static [u8; 4]]> {
     match &parent {
         b"    " => Some(&[
             b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"ssix", b"pdin",
-            b"prft",
         ]),
         b"moov" => Some(&[b"mvhd", b"trak", b"mvex", b"iods"]),
         b"trak" => Some(&[b"tkhd", b"edts", b"mdia", b"tref", b"tapt", b"load"]),
@@ -205,7 +206,7 @@ fn names_of_encoders(file: &mut File<'_>, plan: &mut Plan, part: &Part) -> Resul
 }
 
 /// Whether people see or hear a track.
-fn is_shown(file: &mut File<'_>, track: &[Part]) -> Result<bool> {
+pub(super) fn is_shown(file: &mut File<'_>, track: &[Part]) -> Result<bool> {
     let media = track.iter().find(|part| &part.kind == b"mdia").needed()?;
     let handler = only(file, media, *b"hdlr")?.needed()?;
     let kind = file.array(handler.data.start + 8)?;

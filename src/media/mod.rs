@@ -17,6 +17,7 @@ mod bmff;
 mod crc;
 mod exif;
 mod flac;
+mod fragments;
 mod gif;
 mod heif;
 mod icc;

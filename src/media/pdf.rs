@@ -1,5 +1,5 @@
-//! PDF: information about the document, XMP, dates and authors of annotations, and the metadata of JPEG pictures go; the
-//! file is written anew, so that earlier versions which programs leave in it go too.
+//! PDF: information about the document, XMP, dates and authors of annotations, signatures and the metadata of JPEG pictures
+//! go; the file is written anew, so that earlier versions which programs leave in it go too.
 
 use std::{collections::BTreeSet, io::Cursor};
 
@@ -16,7 +16,16 @@ use super::{
 const LARGEST: u64 = 16 << 20;
 
 /// Keys that go, wherever they stand.
-const GONE: &[&[u8]] = &[b"Metadata", b"PieceInfo", b"LastModified", b"SpiderInfo"];
+const GONE: &[&[u8]] = &[
+    b"Metadata",
+    b"PieceInfo",
+    b"LastModified",
+    b"SpiderInfo",
+    // What belongs to signatures, which fit the file no more: certificates, and what they allow.
+    b"DSS",
+    b"Perms",
+    b"SigFlags",
+];
 
 /// Keys that go from annotations that are no form fields: author, dates, name.
 const GONE_FROM_NOTES: &[&[u8]] = &[b"T", b"M", b"CreationDate", b"NM"];
@@ -122,6 +131,8 @@ fn clean(object: &mut Object, depth: usize) {
         return;
     }
     match object {
+        // As if nobody had signed it: other objects may name it.
+        Object::Dictionary(dict) if is_signature(dict) => *object = Object::Null,
         Object::Dictionary(dict) => clean_dictionary(dict, depth),
         Object::Array(items) => items.iter_mut().for_each(|item| clean(item, depth + 1)),
         Object::Stream(stream) => {
@@ -144,6 +155,13 @@ fn clean(object: &mut Object, depth: usize) {
         }
         _ => {}
     }
+}
+
+/// Whether it says who signed, where and when, with what certificate. Its type may be left out.
+fn is_signature(dict: &Dictionary) -> bool {
+    let kind = dict.get(b"Type").and_then(Object::as_name);
+    kind.is_ok_and(|kind| matches!(kind, b"Sig" | b"DocTimeStamp"))
+        || dict.has(b"ByteRange") && dict.has(b"Contents")
 }
 
 /// A JPEG picture without metadata.

@@ -48,7 +48,7 @@ pub(super) async fn open(
     }
     let opened = deps.e2ee.decrypt(actor, event).await?;
     if opened.trust == Trust::NoKey {
-        deps.e2ee.ask_for_key(actor, event).await?;
+        deps.e2ee.ask_for_key(actor, event).await;
     }
     let readable = !(opened.trust.lacks_key() || opened.trust.is_void());
     Ok((readable && opened.trust != Trust::Broken).then_some(opened))

@@ -59,11 +59,19 @@ impl Relay {
         if event.state_key.is_some() {
             return self.room_state(deps, &portal, event, received).await;
         }
-        let said = if event.kind == ENCRYPTED {
+        let mut said = if event.kind == ENCRYPTED {
             self.unread_inbound(deps, &portal, event, received).await
         } else {
             self.say_inbound(deps, &portal, event, received).await
         };
+        if let (Ok(Done { target: Some(_) }), Trust::ChangedIdentity) = (&said, event.trust)
+            && portal.shown.encrypted
+        {
+            // It was sent with its mark; sent before that is known once more, it is the same message.
+            let ghost = deps.ghost(&portal);
+            let known = deps.e2ee.has_told_of_identity(&ghost, &event.sender).await;
+            said = known.map_err(PortalError::from).and(said);
+        }
         match said {
             Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
@@ -243,6 +251,10 @@ impl Relay {
         // If its key is still missing, nobody needs it any more.
         deps.drop_job(&source_in(portal.id, redacted.as_str()))
             .await?;
+        if link.direction == Direction::Inbound {
+            let ghost = deps.ghost(portal);
+            deps.e2ee.waits_no_more(&ghost, &redacted).await?;
+        }
         let actor = if link.direction == Direction::Inbound && link.sender == event.sender {
             deps.mirror(&self.mirror(deps, portal, event).await?)
         } else {

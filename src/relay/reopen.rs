@@ -84,6 +84,7 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         trust if trust.is_void() || trust == Trust::Broken => Some(UNREADABLE),
         _ => None,
     };
+    deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
     if is_redacted(deps, &portal, &event.event_id).await? {
         // The placeholder went with it.
         return Ok(Outcome::Done);

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     clock::UnixMillis,
     event::{Event, Trust, Withheld},
-    homeserver::{Actor, Class},
     portal::{Deps, PortalError, source_in},
     rewrite::Scrubbed,
     store::{Direction, Portal, ReopenTask, Task},
@@ -92,14 +91,15 @@ impl Relay {
         let ghost = deps.ghost(portal);
         if event.trust == Trust::NoKey {
             // One that was withheld is not given for the asking.
-            ask_for_key(deps, &ghost, event).await?;
+            deps.e2ee.ask_for_key(&ghost, event).await;
         }
         // Before it is sent: after a crash the key may be there, and nobody would know of the placeholder.
         if event.trust.lacks_key() {
             look_for_key(deps, portal, event, None, UNSETTLED).await?;
             // Whoever sends what nobody can read has Vizard look for so many keys at once; of the others the placeholders say
             // that they did not come.
-            for given_up in deps.e2ee.waits_for_key(&ghost, &event.event_id).await? {
+            let (id, sender) = (&event.event_id, &event.sender);
+            for given_up in deps.e2ee.waits_for_key(&ghost, id, sender).await? {
                 let source = source_in(portal.id, given_up.as_str());
                 deps.hurry_job(&source, LOOKS).await?;
             }
@@ -127,7 +127,7 @@ impl Relay {
         }
         if event.trust.lacks_key() {
             if event.trust == Trust::NoKey && !waits(deps, received, PATIENCE) {
-                ask_for_key(deps, &deps.host(portal), event).await?;
+                deps.e2ee.ask_for_key(&deps.host(portal), event).await;
             }
             if waits(deps, received, USER_PATIENCE) {
                 return Err(PortalError::NotYet(LOOK));
@@ -142,6 +142,7 @@ impl Relay {
                 "it is encrypted, and your client gives its keys to verified people only (see its settings)"
             }
             Trust::Withheld(_) => "it is encrypted, and your client keeps its key from Vizard",
+            Trust::Broken => "it is encrypted, and cannot be read here. Send it again",
             _ => "it is encrypted, and your client did not give Vizard its key. Send it again",
         };
         self.not_sent(deps, portal, event, why).await
@@ -208,7 +209,13 @@ impl Relay {
         let leg = format!("own trust:{:?}", event.trust);
         let source = event.event_id.clone();
         self.tell(deps, portal, &source, &leg, &text).await?;
-        self.warned.put(about, ());
+        if event.trust == Trust::ChangedIdentity {
+            let host = deps.host(portal);
+            let known = deps.e2ee.has_told_of_identity(&host, &event.sender);
+            known.await?;
+        } else {
+            self.warned.put(about, ());
+        }
         Ok(())
     }
 
@@ -260,14 +267,6 @@ async fn look_for_key(
     });
     let source = source_in(portal.id, event.event_id.as_str());
     deps.add_job(&source, deps.clock.now() + after, task).await
-}
-
-/// Asks the sender for a key. What they say of their device may make that impossible.
-async fn ask_for_key(deps: &Deps, actor: &Actor, event: &Event) -> Result<(), PortalError> {
-    match deps.e2ee.ask_for_key(actor, event).await {
-        Err(error) if error.class() == Class::Retry => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// An error while what came without its key still waits for it.

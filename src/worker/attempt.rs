@@ -6,7 +6,7 @@ use super::{backoff, lanes::Lanes};
 use crate::{
     bot,
     clock::UnixMillis,
-    event::Event,
+    event::{Event, Trust},
     homeserver::Class,
     portal::{Deps, PortalError},
     relay::{ENCRYPTED, Relay},
@@ -118,18 +118,34 @@ pub(super) fn record_time(direction: Direction, received: UnixMillis, now: UnixM
     metrics::histogram!("vizard_relay_seconds", "direction" => label(direction)).record(seconds);
 }
 
-/// The event as its sender wrote it.
+/// The event as its sender wrote it. One that cannot be opened for good is as it was: whoever waits for it is told when it is
+/// handled.
 pub(super) async fn opened<'a>(
     deps: &Deps,
     relay: &Relay,
     direction: Direction,
     event: &'a Event,
 ) -> Result<Cow<'a, Event>, PortalError> {
-    if event.kind == ENCRYPTED {
-        let opened = Box::pin(relay.open(deps, direction, event)).await;
-        opened.map(Cow::Owned)
-    } else {
-        Ok(Cow::Borrowed(event))
+    if event.kind != ENCRYPTED {
+        return Ok(Cow::Borrowed(event));
+    }
+    let opened = Box::pin(relay.open(deps, direction, event)).await;
+    if_openable(event, opened).map(Cow::Owned)
+}
+
+/// The event as it was, [`Trust::Broken`], where opening it failed for good.
+pub(super) fn if_openable(
+    event: &Event,
+    opened: Result<Event, PortalError>,
+) -> Result<Event, PortalError> {
+    match opened {
+        Err(PortalError::Gone) => Err(PortalError::Gone),
+        Err(error) if error.class() == Class::GiveUp => {
+            let mut unopened = event.clone();
+            unopened.trust = Trust::Broken;
+            Ok(unopened)
+        }
+        opened => opened,
     }
 }
 
@@ -209,6 +225,24 @@ pub(super) fn label(direction: Direction) -> &'static str {
 mod tests {
     use super::*;
     use crate::homeserver;
+
+    #[test]
+    fn what_cannot_be_opened_for_good_is_handled_as_it_is() {
+        let json = r#"{"event_id":"$e","room_id":"!r:x","sender":"@u:x","type":"m.room.encrypted","content":{},"origin_server_ts":1}"#;
+        let raw = serde_json::value::RawValue::from_string(json.to_owned()).unwrap();
+        let event = Event::decode(&raw).unwrap();
+        let refused = PortalError::from(homeserver::Error::Answer("odd"));
+        let unopened = if_openable(&event, Err(refused)).unwrap();
+        assert_eq!(
+            (&*unopened.kind, unopened.trust),
+            (ENCRYPTED, Trust::Broken)
+        );
+        for passes in [PortalError::NotReady, PortalError::Gone] {
+            assert!(if_openable(&event, Err(passes)).is_err());
+        }
+        let opened = if_openable(&event, Ok(event.clone())).unwrap();
+        assert_eq!(opened.trust, Trust::Clear);
+    }
 
     #[test]
     fn whoever_waits_long_is_told() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::RoomId;
 
 use super::{
-    attempt::persist,
+    attempt::{if_openable, persist},
     lane::handled,
     lanes::{LaneKey, Lanes, Taken},
     outcome::Outcome,
@@ -85,7 +85,8 @@ async fn answer(
     let deps = &lanes.deps;
     let opened;
     let event = if event.kind == ENCRYPTED {
-        opened = deps.e2ee.decrypt(&deps.bot, event).await?;
+        let decrypted = deps.e2ee.decrypt(&deps.bot, event).await;
+        opened = if_openable(event, decrypted.map_err(Into::into))?;
         &opened
     } else {
         event

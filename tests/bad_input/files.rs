@@ -38,8 +38,13 @@ fn bytes(world: &World, content: &Value) -> Vec<u8> {
     world.fake.look(|rooms| rooms.media[mxc].clone()).unwrap().0
 }
 
+fn has_place(file: &[u8]) -> bool {
+    file.windows(PLACE.len()).any(|bytes| bytes == PLACE)
+}
+
 #[test]
 fn pictures_arrive_without_their_place() {
+    assert!(has_place(&picture()));
     let mut world = World::new();
     world
         .fake
@@ -65,6 +70,7 @@ fn pictures_arrive_without_their_place() {
         assert_ne!(content["url"], old);
         let clean = bytes(&world, &content);
         assert!(clean.starts_with(b"\xff\xd8\xff\xfe"));
+        assert!(!has_place(&clean), "it says where it was made");
         assert_eq!(content["info"]["size"], clean.len());
     }
     world.goes_on();

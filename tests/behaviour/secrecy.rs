@@ -1,7 +1,7 @@
 //! What is said in an encrypted room is encrypted, whatever was missed; and what others send there makes neither noise nor work
 //! without end. The fake homeserver keeps no keys, so nobody reads what is encrypted: what counts here is that it is.
 
-use ruma::{EventId, RoomId};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::{Value, json};
 use vizard::{
     portal::{Outcome, PortalError, source_in},
@@ -11,7 +11,7 @@ use vizard::{
 };
 
 use crate::{
-    fake::Keys,
+    fake::{Keys, faults::Fault},
     steps::{command, count, enter, ghosts, handled, join, wait},
     world::{ALICE, BOB, World},
 };
@@ -64,17 +64,21 @@ fn ours(world: &World, room: &str, kind: &str) -> Vec<Value> {
     events
 }
 
-/// Bob sends what nobody can read.
-fn unreadable(world: &World, session: &str) -> String {
+/// What nobody can read.
+fn sealed(session: &str) -> Value {
     // Its head, and zeros.
     let ciphertext = format!("AwgAEhAA{}", "A".repeat(116));
-    let content = json!({
+    json!({
         "algorithm": MEGOLM, "session_id": session, "ciphertext": ciphertext,
         "device_id": "BOBS", "sender_key": "Szl29ksW/L8yZGWAX+8dY1XyFi+i5wm+DRhTGkbMiwU",
-    });
+    })
+}
+
+/// Bob sends what nobody can read.
+fn unreadable(world: &World, session: &str) -> String {
     world
         .fake
-        .send(BOB, &world.room, "m.room.encrypted", content)
+        .send(BOB, &world.room, "m.room.encrypted", sealed(session))
         .unwrap()
         .to_string()
 }
@@ -151,6 +155,77 @@ fn what_came_in_clear_into_an_encrypted_portal_goes_nowhere() {
     handled(&world);
     assert_eq!(count(&world, &world.room, ALICE, "in clear"), 0);
     assert!(ours(&world, &world.room, "m.room.encrypted").is_empty());
+}
+
+#[test]
+fn a_command_that_came_in_clear_where_all_is_encrypted_is_not_obeyed() {
+    let world = world();
+    encrypt(&world);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &world.portal)
+    });
+    let content = json!({ "algorithm": MEGOLM });
+    world
+        .fake
+        .send_state(ALICE, &world.chat, "m.room.encryption", "", content)
+        .unwrap();
+    handled(&world);
+    let said = |world: &World, room: &str| {
+        let mut events = world.fake.events(room);
+        events.retain(|event| event["type"] == "m.room.encrypted");
+        events.len()
+    };
+    for (room, command) in [
+        (&world.portal, "!vizard forget"),
+        (&world.portal, "!vizard forget confirm"),
+        (&world.chat, "forget all"),
+        (&world.chat, "forget confirm"),
+    ] {
+        let before = said(&world, room);
+        world.fake.text(ALICE, room, command).unwrap();
+        wait(&world, "it is answered, encrypted", |world| {
+            said(world, room) > before
+        });
+        handled(&world);
+    }
+    assert_eq!(ghosts(&world, &world.room).len(), 1, "it was obeyed");
+    let deps = world.deps();
+    let alice = UserId::parse(ALICE).unwrap();
+    let user = world.ask(deps.store.user(&alice)).unwrap().unwrap();
+    assert_eq!(user.confirm_forget, None, "it was heard");
+}
+
+#[test]
+fn who_cannot_open_anything_says_so() {
+    let world = world();
+    handled(&world);
+    for _ in 0..10_000 {
+        world.fake.fail_next("sync", Fault::Forbidden);
+    }
+    unreadable(&world, "refused");
+    wait(&world, "the portal says so", |world| {
+        let said = world.fake.messages(&world.portal);
+        said.iter().any(|(_, body)| body.starts_with('🔒'))
+    });
+    let event = world
+        .fake
+        .send(ALICE, &world.portal, "m.room.encrypted", sealed("refused"))
+        .unwrap();
+    let answer = world.answer(&world.portal, event.as_str());
+    assert!(answer.starts_with("Not sent: "), "{answer}");
+    // Nobody looks in vain: one whose key is missing is looked for as before.
+    assert_eq!(looks(&world), 1);
+}
+
+#[test]
+fn a_command_that_was_refused_is_answered() {
+    let world = World::new();
+    for _ in 0..3 {
+        world.fake.fail_next("joined_members", Fault::Forbidden);
+    }
+    let asked = world.fake.text(ALICE, &world.chat, "list").unwrap();
+    let answer = world.answer(&world.chat, asked.as_str());
+    assert!(answer.starts_with("That could not be done: "), "{answer}");
 }
 
 #[test]
@@ -244,7 +319,7 @@ fn nobody_looks_for_the_key_of_what_was_redacted() {
 
 #[test]
 fn who_sends_much_that_nobody_can_read_makes_no_end_of_work() {
-    const MOST: usize = 100;
+    const MOST: usize = 200;
     let world = world();
     let first = unreadable(&world, "first");
     wait(&world, "it is looked for", |world| looks(world) == 1);
@@ -253,12 +328,23 @@ fn who_sends_much_that_nobody_can_read_makes_no_end_of_work() {
     let over = world.ask(async {
         let id = deps.store.portal_ids().await.unwrap()[0];
         let ghost = deps.ghost(&deps.portals.get(id).await.unwrap());
-        let mut over = Vec::new();
-        for number in 0..MOST {
+        let waits = async |number: usize, sender: &str| {
             let event = EventId::parse(format!("$event{number}")).unwrap();
-            over.extend(deps.e2ee.waits_for_key(&ghost, &event).await.unwrap());
+            let sender = UserId::parse(sender).unwrap();
+            let waits = deps.e2ee.waits_for_key(&ghost, &event, &sender);
+            waits.await.unwrap()
+        };
+        // What another waits for stays, and what waits no longer makes room.
+        let mut over = waits(0, "@carol:b.example").await;
+        for number in 1..MOST {
+            over.extend(waits(number, BOB).await);
+            if number == 1 {
+                let event = EventId::parse("$event1").unwrap();
+                deps.e2ee.waits_no_more(&ghost, &event).await.unwrap();
+            }
         }
-        over
+        assert_eq!(over, Vec::<OwnedEventId>::new());
+        waits(MOST, BOB).await
     });
     assert_eq!(over, [first.as_str()], "the oldest gives way");
     let id = world.ask(deps.store.portal_ids()).unwrap()[0];
@@ -350,6 +436,27 @@ fn who_is_outside_waits_for_no_key() {
         promises_nothing(world, &world.portal)
     });
     wait(&world, "nobody looks", |world| looks(world) == 0);
+}
+
+#[test]
+fn nothing_waits_until_somebody_could_be_asked_for_a_key() {
+    let world = world();
+    encrypt(&world);
+    wait(&world, "the portal is encrypted", |world| {
+        is_encrypted(world, &world.portal)
+    });
+    handled(&world);
+    for _ in 0..10_000 {
+        world.fake.fail_next("send_to_device", Fault::ErrorBefore);
+    }
+    let said = |world: &World| ours(world, &world.portal, "m.room.encrypted").len();
+    let (before, asked) = (said(&world), world.fake.count("send_to_device"));
+    unreadable(&world, "unasked");
+    wait(&world, "its placeholder is there", |world| {
+        said(world) > before
+    });
+    handled(&world);
+    assert!(world.fake.count("send_to_device") > asked);
 }
 
 #[test]

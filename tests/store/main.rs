@@ -108,6 +108,7 @@ on_each_backend! {
     spare::{
         olm_sessions_are_bounded,
         notices_are_bounded,
+        bundles_are_bounded,
     }
     notes::{
         notes_are_found_by_kind_and_key,

@@ -2,13 +2,18 @@
 
 use matrix_sdk_crypto::{
     Account, Session,
+    olm::SenderData,
     store::{
         CryptoStore as _,
-        types::{Changes, RoomKeyWithheldEntry},
+        types::{Changes, RoomKeyWithheldEntry, StoredRoomKeyBundleData},
     },
+    types::events::room_key_bundle::RoomKeyBundleContent,
     vodozemac::{Curve25519PublicKey, olm::SessionConfig},
 };
-use ruma::{SecondsSinceUnixEpoch, UInt};
+use ruma::{
+    SecondsSinceUnixEpoch, UInt,
+    events::room::{EncryptedFile, EncryptedFileHashes, V2EncryptedFileInfo},
+};
 use serde_json::json;
 
 use crate::{
@@ -138,5 +143,46 @@ pub async fn notices_are_bounded(backend: Backend) {
         let kept = kept.unwrap().len();
         assert!(kept <= MOST, "{kept} notices");
     }
+    store.close().await;
+}
+
+/// Bundles of room keys, which nobody here uses.
+pub async fn bundles_are_bounded(backend: Backend) {
+    const BATCH: usize = 10;
+    let store = backend.open().await;
+    let ghost = user(GHOST);
+    let (crypto, _) = begin(&store, &ghost, "DEVICE".into()).await;
+    let rooms: Vec<_> = (0..5 * BATCH)
+        .map(|number| ruma::OwnedRoomId::try_from(format!("!room{number}:x")).unwrap())
+        .collect();
+    let mallory = user("@mallory:b.example.org");
+    for rooms in rooms.chunks(BATCH) {
+        let bundle = |room: &ruma::OwnedRoomId| StoredRoomKeyBundleData {
+            sender_user: mallory.clone(),
+            sender_key: Curve25519PublicKey::from_bytes([0; 32]),
+            sender_data: SenderData::unknown(),
+            bundle_data: RoomKeyBundleContent {
+                room_id: room.clone(),
+                file: EncryptedFile::new(
+                    "mxc://b.example.org/bundle".into(),
+                    V2EncryptedFileInfo::encode([0; 32], [0; 16]).into(),
+                    EncryptedFileHashes::default(),
+                ),
+            },
+        };
+        let changes = Changes {
+            received_room_key_bundles: rooms.iter().map(bundle).collect(),
+            ..Changes::default()
+        };
+        crypto.save_changes(changes).await.unwrap();
+    }
+    let mut kept = Vec::new();
+    for room in &rooms {
+        let found = crypto.get_received_room_key_bundle_data(room, &mallory);
+        if found.await.unwrap().is_some() {
+            kept.push(room.clone());
+        }
+    }
+    assert_eq!(kept, rooms[4 * BATCH..], "those that came last");
     store.close().await;
 }

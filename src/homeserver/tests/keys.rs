@@ -106,6 +106,60 @@ async fn others_keys_are_asked_for_and_claimed() {
     assert!(lines[1].starts_with("POST /_matrix/client/v3/keys/claim?user_id="));
 }
 
+/// Synapse passes what another server says of its users on as it is.
+#[tokio::test]
+async fn one_server_does_not_spoil_what_others_say() {
+    let (bob, mallory) = (user_id!("@bob:y"), user_id!("@mallory:z"));
+    let key = json!({"key": "x", "signatures": {}});
+    let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+    let deep: Box<serde_json::value::RawValue> = serde_json::from_str(&deep).unwrap();
+    let odd = [
+        "[]",
+        "3",
+        "null",
+        r#""x""#,
+        r#"{"DEV":[]}"#,
+        r#"{"DEV":{"nocolon":{}}}"#,
+        r#"{"\ud800":{}}"#,
+        deep.get(),
+    ];
+    let mut answers = Vec::new();
+    for odd in odd {
+        let good = json!({"BOB": {"signed_curve25519:AA": key}});
+        let text = format!(
+            r#"{{"one_time_keys":{{"@bob:y":{good},"@mallory:z":{odd},"mallory":{odd}}},"failures":{{"z":{odd}}}}}"#
+        );
+        answers.push(reply(200, text));
+        let good = json!({"BOB": {"user_id": "@bob:y"}});
+        let text = format!(
+            r#"{{"device_keys":{{"@bob:y":{good},"@mallory:z":{odd}}},"master_keys":{{"@bob:y":{key},"m":{odd}}},"failures":{{"z":{odd}}}}}"#
+        );
+        answers.push(reply(200, text));
+        let text = format!(
+            r#"{{"next_batch":"s","device_lists":{{"changed":[{odd},"@bob:y","mallory:z"],"left":[{odd}]}},"to_device":{{"events":[{odd}]}}}}"#
+        );
+        answers.push(reply(200, text));
+    }
+    let test = Test::new(answers).await;
+    let nobody = claim_keys::v3::Request::new([].into());
+    for odd in odd {
+        let claimed = test.client.claim_keys(&actor(), &nobody).await.unwrap();
+        assert_eq!(claimed.one_time_keys[bob].len(), 1, "{odd}");
+        let mallorys = claimed.one_time_keys.get(mallory);
+        let mut mallorys = mallorys.into_iter().flat_map(|devices| devices.values());
+        assert!(mallorys.all(std::collections::BTreeMap::is_empty), "{odd}");
+        assert!(claimed.failures.contains_key("z"));
+        let none = std::collections::BTreeMap::new();
+        let queried = test.client.query_keys(&actor(), &none).await.unwrap();
+        assert_eq!(queried.device_keys[bob].len(), 1, "{odd}");
+        assert!(queried.master_keys.keys().eq([bob]), "{odd}");
+        assert!(queried.failures.contains_key("z"));
+        let synced = test.client.sync_device(&actor(), None).await.unwrap();
+        assert_eq!(synced.device_lists.changed, [bob], "{odd}");
+        assert!(synced.device_lists.left.is_empty(), "{odd}");
+    }
+}
+
 #[tokio::test]
 async fn a_message_to_a_device_keeps_its_id() {
     let test = Test::new([reply(500, ""), says(200, &json!({}))]).await;

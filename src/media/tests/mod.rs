@@ -65,6 +65,17 @@ fn two_copies_differ_in_noise_alone() {
 }
 
 #[test]
+fn what_a_camera_measured_stays_in_no_fragment() {
+    let film = stripped(&samples::fragments(1, b"picture"));
+    assert!(contains(&film, b"picture"));
+    for (number, what) in [(2, "what it measured"), (3, "nobody knows what")] {
+        let film = samples::fragments(number, SECRET);
+        let cleaned = clean(&film, nothing(), &Rng::seeded(7));
+        assert_matches!(cleaned, Err(StripError::Unstrippable { .. }), "{what}");
+    }
+}
+
+#[test]
 fn the_sound_of_an_ogg_file_stays() {
     let packets = |file: &[u8]| {
         let mut reader = ogg::PacketReader::new(Cursor::new(file));

@@ -260,6 +260,43 @@ fn film(brand: &[u8]) -> Vec<u8> {
     .concat()
 }
 
+/// A film in a fragment, with one sample of track 1, the picture, or 2, what the camera measured.
+pub fn fragments(number: u32, sample: &[u8]) -> Vec<u8> {
+    let track = |number: u32, handler: &[u8]| {
+        let tables = [
+            table(b"stsc", 4, &[0]),
+            table(b"stsz", 4, &[0, 0]),
+            table(b"stco", 4, &[0]),
+        ]
+        .concat();
+        let hdlr = [&[0; 8][..], handler, &[0; 12]].concat();
+        let media = [part(b"hdlr", &hdlr), part(b"minf", &part(b"stbl", &tables))].concat();
+        let head = table(b"tkhd", 4, &[7, 7, number]);
+        part(b"trak", &[head, part(b"mdia", &media)].concat())
+    };
+    let moov = [
+        table(b"mvhd", 4, &[7, 7, 1, 1, 0]),
+        track(1, b"vide"),
+        track(2, b"meta"),
+        part(b"mvex", &table(b"trex", 4, &[number])),
+    ]
+    .concat();
+    let length = u32::try_from(sample.len()).unwrap();
+    let run = [
+        table(b"tfhd", 4, &[number]),
+        table(b"trun", 4, &[1, length]),
+    ]
+    .concat();
+    [
+        part(b"ftyp", b"isom\0\0\0\0"),
+        part(b"moov", &moov),
+        part(b"prft", SECRET),
+        part(b"moof", &part(b"traf", &run)),
+        part(b"mdat", sample),
+    ]
+    .concat()
+}
+
 fn heic() -> Vec<u8> {
     let head = part(b"ftyp", b"heic\0\0\0\0mif1heic");
     let entry = |item: u8, kind: &[u8], name: &[u8]| {
@@ -323,8 +360,28 @@ pub fn pdf() -> Vec<u8> {
     let dict: Dictionary =
         dictionary! {"Type" => "Pages", "Kids" => vec![page.into()], "Count" => 1};
     document.objects.insert(pages, Object::Dictionary(dict));
-    let catalog =
-        document.add_object(dictionary! {"Type" => "Catalog", "Pages" => pages, "Metadata" => xmp});
+    let certificate = document.add_object(Stream::new(dictionary! {}, SECRET.to_vec()));
+    let signature = |kind: &str| {
+        dictionary! {
+            "Filter" => "Adobe.PPKLite", kind => "Sig", "Name" => text(), "Location" => text(),
+            "Contents" => text(), "ByteRange" => vec![0.into(), 1.into(), 2.into(), 3.into()],
+        }
+    };
+    let signed = document.add_object(signature("Type"));
+    let fields: Vec<Object> = [signed.into(), signature("Untyped").into()]
+        .into_iter()
+        .map(|value: Object| {
+            let field =
+                dictionary! {"FT" => "Sig", "T" => Object::string_literal("Field"), "V" => value};
+            document.add_object(field).into()
+        })
+        .collect();
+    let catalog = document.add_object(dictionary! {
+        "Type" => "Catalog", "Pages" => pages, "Metadata" => xmp,
+        "AcroForm" => dictionary! {"Fields" => fields, "SigFlags" => 3},
+        "Perms" => dictionary! {"DocMDP" => signed},
+        "DSS" => dictionary! {"Certs" => vec![certificate.into()]},
+    });
     let info = document.add_object(dictionary! {"Author" => text()});
     document.trailer.set("Root", catalog);
     document.trailer.set("Info", info);

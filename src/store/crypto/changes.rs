@@ -22,6 +22,8 @@ impl State {
         let notices = changes.withheld_session_info.values();
         let notices = notices.map(std::collections::BTreeMap::len).sum();
         rows.extend(self.spare_notices(notices).await?);
+        let bundles = changes.received_room_key_bundles.len();
+        rows.extend(self.spare_bundles(bundles).await?);
         let mut outbound = Vec::new();
         for session in &changes.outbound_group_sessions {
             outbound.push(self.outbound(session, &mut rows).await?);

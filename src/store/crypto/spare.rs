@@ -1,5 +1,5 @@
-//! What others can make a device keep without end, and what is kept of it: the newest Olm sessions of each other device, and
-//! some notices that a key is withheld.
+//! What others can make a device keep without end, and what is kept of it: the newest Olm sessions of each other device, some
+//! notices that a key is withheld, and of bundles of room keys those that came last.
 //!
 //! Another device begins as many Olm sessions with one of ours as it likes; a fallback key opens them all. The specification
 //! advises to keep the newest, at least four: whoever lost the state of one begins another and uses that. A notice only
@@ -81,6 +81,17 @@ impl State {
         Ok(keys
             .map(|key| self.delete_key(Kind::Withheld, key))
             .collect())
+    }
+
+    /// The rows of bundles of room keys that are to go before `new` are written: all. Nothing here uses one, and anybody may send
+    /// them.
+    pub(super) async fn spare_bundles(&self, new: usize) -> Result<Vec<CryptoRow>, StoreError> {
+        if new == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = self.keys(Kind::Bundle).await?;
+        let keys = keys.iter().filter_map(|key| key.as_slice().try_into().ok());
+        Ok(keys.map(|key| self.delete_key(Kind::Bundle, key)).collect())
     }
 }
 
