@@ -18,8 +18,10 @@ use ruma::{
 use super::{E2ee, E2eeError};
 use crate::{clock::UnixMillis, homeserver::Actor, pseudonym::Role};
 
-/// Rooms that are remembered.
+/// Encrypted rooms that are remembered, each with who is in it.
 const REMEMBERED: usize = 4096;
+/// Other rooms that are remembered, of which little is known: each portal has two, and is asked about with every message.
+const REMEMBERED_CLEAR: usize = 65_536;
 /// For how long it is believed that a room is not encrypted, and for how long that it is and who is in it, in milliseconds.
 /// Whoever hears of a change fetches anew at once; this is for changes of which nobody hears.
 const CLEAR: u64 = 60_000;
@@ -36,7 +38,10 @@ pub(super) struct Room {
 pub(super) struct Rooms(Mutex<Known>);
 
 struct Known {
+    /// Encrypted rooms.
     rooms: LruCache<OwnedRoomId, Fetched>,
+    /// Rooms that are not, and when that was found.
+    clear: LruCache<OwnedRoomId, UnixMillis>,
     /// Rises with every change, so that what was fetched meanwhile is not kept.
     changes: u64,
 }
@@ -44,25 +49,14 @@ struct Known {
 /// What was found, and when.
 struct Fetched {
     at: UnixMillis,
-    /// `None`: not encrypted.
-    room: Option<Arc<Room>>,
-}
-
-impl Fetched {
-    fn is_fresh(&self, now: UnixMillis) -> bool {
-        let life = if self.room.is_some() {
-            ENCRYPTED
-        } else {
-            CLEAR
-        };
-        now.saturating_sub(self.at) < life
-    }
+    room: Arc<Room>,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         Self(Mutex::new(Known {
             rooms: LruCache::unbounded(),
+            clear: LruCache::unbounded(),
             changes: 0,
         }))
     }
@@ -72,6 +66,36 @@ impl Known {
     fn forget(&mut self, room: &RoomId) {
         self.changes += 1;
         self.rooms.pop(room);
+        self.clear.pop(room);
+    }
+
+    /// What is remembered and still believed. An error: nothing is, after so many changes.
+    fn fresh(&mut self, room: &RoomId, now: UnixMillis) -> Result<Option<Arc<Room>>, u64> {
+        let is_fresh = |at: UnixMillis, life: u64| now.saturating_sub(at) < life;
+        let encrypted = self.rooms.get(room);
+        let clear = self.clear.get(room);
+        match (encrypted, clear) {
+            (Some(found), _) if is_fresh(found.at, ENCRYPTED) => Ok(Some(found.room.clone())),
+            (None, Some(at)) if is_fresh(*at, CLEAR) => Ok(None),
+            _ => Err(self.changes),
+        }
+    }
+
+    fn keep(&mut self, room: &RoomId, at: UnixMillis, found: Option<Arc<Room>>) {
+        self.rooms.pop(room);
+        self.clear.pop(room);
+        if let Some(room_now) = found {
+            let fetched = Fetched { at, room: room_now };
+            self.rooms.put(room.to_owned(), fetched);
+            if self.rooms.len() > REMEMBERED {
+                self.rooms.pop_lru();
+            }
+        } else {
+            self.clear.put(room.to_owned(), at);
+            if self.clear.len() > REMEMBERED_CLEAR {
+                self.clear.pop_lru();
+            }
+        }
     }
 }
 
@@ -83,8 +107,8 @@ impl Rooms {
     /// Whether somebody is in a room, by what is remembered of it, however old that is.
     pub(super) fn has_member(&self, room: &RoomId, user: &UserId) -> bool {
         let known = self.lock();
-        let found = known.rooms.peek(room).and_then(|found| found.room.as_ref());
-        found.is_some_and(|room| room.members.iter().any(|member| member == user))
+        let found = known.rooms.peek(room);
+        found.is_some_and(|found| found.room.members.iter().any(|member| member == user))
     }
 }
 
@@ -102,10 +126,7 @@ impl E2ee {
             "m.room.encryption" => true,
             "m.room.member" | "m.room.history_visibility" => {
                 // Who is in a room that is not encrypted does not matter.
-                known
-                    .rooms
-                    .peek(room)
-                    .is_none_or(|found| found.room.is_some())
+                !known.clear.contains(room)
             }
             _ => false,
         };
@@ -122,11 +143,10 @@ impl E2ee {
     /// Forgets a room that was taken for one that is not encrypted. `false`: it is remembered as encrypted.
     pub(super) fn correct(&self, room: &RoomId) -> bool {
         let mut known = self.0.rooms.lock();
-        let remembered = known.rooms.peek(room).map(|found| found.room.is_some());
-        if remembered == Some(false) {
+        if known.clear.contains(room) {
             known.forget(room);
         }
-        remembered != Some(true)
+        !known.rooms.contains(room)
     }
 
     pub(super) async fn room(
@@ -135,12 +155,10 @@ impl E2ee {
         room: &RoomId,
     ) -> Result<Option<Arc<Room>>, E2eeError> {
         let now = self.0.clock.now();
-        let changes = {
-            let mut known = self.0.rooms.lock();
-            if let Some(found) = known.rooms.get(room).filter(|found| found.is_fresh(now)) {
-                return Ok(found.room.clone());
-            }
-            known.changes
+        let remembered = self.0.rooms.lock().fresh(room, now);
+        let changes = match remembered {
+            Ok(found) => return Ok(found),
+            Err(changes) => changes,
         };
         let found = self.fetch(actor, room).await?.map(Arc::new);
         if found.is_some() {
@@ -151,14 +169,7 @@ impl E2ee {
         }
         let mut known = self.0.rooms.lock();
         if known.changes == changes {
-            let fetched = Fetched {
-                at: now,
-                room: found.clone(),
-            };
-            known.rooms.put(room.to_owned(), fetched);
-            if known.rooms.len() > REMEMBERED {
-                known.rooms.pop_lru();
-            }
+            known.keep(room, now, found.clone());
         }
         Ok(found)
     }
@@ -270,8 +281,7 @@ pub(super) mod tests {
                 })
             });
             let at = self.0.clock.now();
-            let fetched = Fetched { at, room: known };
-            self.0.rooms.lock().rooms.put(room.to_owned(), fetched);
+            self.0.rooms.lock().keep(room, at, known);
         }
 
         fn changes(&self) -> u64 {
@@ -279,7 +289,8 @@ pub(super) mod tests {
         }
 
         pub(in crate::e2ee) fn remembers(&self, room: &RoomId) -> bool {
-            self.0.rooms.lock().rooms.contains(room)
+            let known = self.0.rooms.lock();
+            known.rooms.contains(room) || known.clear.contains(room)
         }
     }
 

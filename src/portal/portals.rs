@@ -15,7 +15,7 @@ use super::PortalError;
 use crate::store::{Created, Portal, PortalId, Store, StoreError};
 
 /// How many idle records stay in memory.
-const CACHED: usize = 4096;
+const CACHED: usize = 16_384;
 
 type Slot = AsyncMutex<Option<Arc<Portal>>>;
 

@@ -142,7 +142,7 @@ async fn prepare_sqlite(connection: &mut AnyConnection, role: Role) -> Result<()
     }
     // Negative: KiB. Small, because the operating system caches the file anyway.
     let cache = match role {
-        Role::Writer => "PRAGMA cache_size = -4096",
+        Role::Writer => "PRAGMA cache_size = -2048",
         _ => "PRAGMA cache_size = -512",
     };
     connection.execute(cache).await?;

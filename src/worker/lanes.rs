@@ -53,8 +53,8 @@ pub(super) enum Taken {
     Ended,
 }
 
-/// Relays of idle portals that stay in memory with what they remember.
-const REMEMBERED: usize = 4096;
+/// Relays of idle portals that stay in memory with what they remember, some KiB each.
+const REMEMBERED: usize = 16_384;
 
 /// All lanes.
 #[derive(Debug)]
