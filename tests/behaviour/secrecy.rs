@@ -7,7 +7,7 @@ use vizard::{
     portal::{Outcome, PortalError, source_in},
     relay::{self, LOOKS},
     rewrite::Scrubbed,
-    store::{PortalState, Task},
+    store::{PortalState, ReopenTask, Task},
 };
 
 use crate::{
@@ -83,14 +83,23 @@ fn unreadable(world: &World, session: &str) -> String {
         .to_string()
 }
 
-fn looks(world: &World) -> usize {
+/// What looks for late keys, and how often each has looked.
+fn reopens(world: &World) -> Vec<(ReopenTask, u32)> {
     let deps = world.deps();
     let jobs = world
         .ask(deps.store.due_jobs(u64::MAX >> 2, 1_000))
         .unwrap();
-    jobs.iter()
-        .filter(|job| matches!(job.task, Task::Reopen(_)))
-        .count()
+    let mut reopens = Vec::new();
+    for job in jobs {
+        if let Task::Reopen(task) = job.task {
+            reopens.push((task, job.attempts));
+        }
+    }
+    reopens
+}
+
+fn looks(world: &World) -> usize {
+    reopens(world).len()
 }
 
 /// Whether a placeholder says that its key did not come.
@@ -376,21 +385,14 @@ fn one_key_is_looked_for_in_each_portal() {
     });
     handled(&world);
     let deps = world.deps();
-    let looking = || {
-        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
-        let mut looking = Vec::new();
-        for job in jobs {
-            if let Task::Reopen(task) = job.task {
-                looking.push((task.portal, job.attempts));
-            }
-        }
-        looking
-    };
     // Later on there is time between two looks.
-    wait(&world, "they have looked some times", |_| {
-        looking().iter().all(|(_, looks)| *looks > 6)
+    wait(&world, "they have looked some times", |world| {
+        reopens(world).iter().all(|(_, looks)| *looks > 6)
     });
-    let mut portals: Vec<_> = looking().into_iter().map(|(portal, _)| portal).collect();
+    let mut portals: Vec<_> = reopens(&world)
+        .iter()
+        .map(|(task, _)| task.portal)
+        .collect();
     portals.sort();
     let mut all = world.ask(deps.store.portal_ids()).unwrap();
     all.sort();
@@ -413,20 +415,12 @@ fn who_is_outside_waits_for_no_key() {
     handled(&world);
     let deps = world.deps();
     let id = world.ask(deps.store.portal_ids()).unwrap()[0];
-    let task = || {
-        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
-        let found = jobs.into_iter().find_map(|job| match job.task {
-            Task::Reopen(task) => Some(task),
-            _ => None,
-        });
-        found.unwrap()
-    };
     let is = |state: PortalState| {
         let change = deps.portals.update(id, |portal| portal.state = state);
         world.ask(change).unwrap();
     };
     is(PortalState::Joining);
-    let task = task();
+    let (task, _) = reopens(&world).remove(0);
     let outcome = world.ask(relay::reopen(&deps, &task, 1)).unwrap();
     assert_eq!(outcome, Outcome::Later, "it is on its way back");
     is(PortalState::Joined);
