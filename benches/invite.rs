@@ -66,11 +66,12 @@ fn main() -> Result<ExitCode> {
 }
 
 /// What was measured, in the order of the table.
-const KINDS: [&str; 4] = [
+const KINDS: [&str; 5] = [
     "plain: until the invitee sees it",
     "plain, by `invite --plain` in a portal",
     "sealed: until the inviter reads whom they invited",
     "sealed: until the invitee sees it",
+    "what a sealed one asks of both homeservers, without any Vizard",
 ];
 
 #[tokio::main(flavor = "current_thread")]
@@ -121,6 +122,8 @@ struct World {
     servers: SynapsePair,
     _vizards: [Vizard; 2],
     alice: Client,
+    /// An account of B's that does by hand what B's Vizard does.
+    stand_in: Client,
     room: String,
     portal: String,
 }
@@ -179,12 +182,15 @@ impl World {
         let room = alice
             .create_room(json!({"preset": "private_chat", "name": "Parlour"}))
             .await?;
+        let stand_in = Client::register(&servers.b, "stand-in").await?;
+        stand_in.poll(Duration::ZERO).await?;
         let vizards =
             <[Vizard; 2]>::try_from(vizards).map_err(|_| anyhow::anyhow!("two Vizards"))?;
         Ok(Self {
             servers,
             _vizards: vizards,
             alice,
+            stand_in,
             room,
             portal,
         })
@@ -233,6 +239,58 @@ impl World {
             anyhow::Ok(began.elapsed())
         };
         let (hears, sees) = tokio::try_join!(hears, sees)?;
-        Ok([plain, by_command, hears, sees])
+        alice.settle(Duration::from_millis(300)).await?;
+        let floor = self.floor(number, &bob).await?;
+        Ok([plain, by_command, hears, sees, floor])
     }
+
+    /// The least that a sealed invite asks of two homeservers, by ordinary accounts: the inviter's message, a question and an answer
+    /// between the servers, the invite of a stand-in for the ghost, and a room of the invitee's with their invitation. There is no
+    /// host, no checking and no answering time.
+    async fn floor(&self, number: u16, bob: &Client) -> Result<Duration> {
+        let (alice, stand_in) = (&self.alice, &self.stand_in);
+        let ghost = Client::register(&self.servers.b, &format!("ghost{number}")).await?;
+        ghost.poll(Duration::ZERO).await?;
+        stand_in.poll(Duration::ZERO).await?;
+        bob.poll(Duration::ZERO).await?;
+        let mark = bob.mark().await;
+        let invited = |user: &str| {
+            let user = user.to_owned();
+            move |one: &Received| {
+                one.event["state_key"] == user && one.event["content"]["membership"] == "invite"
+            }
+        };
+        let began = Instant::now();
+        alice.say(&self.room, "invite somebody").await?;
+        tell(alice, stand_in, number).await?;
+        tell(stand_in, alice, number).await?;
+        alice.invite(&self.room, ghost.id()).await?;
+        ghost
+            .wait_for("the ghost's invite", invited(ghost.id()), PATIENCE)
+            .await?;
+        let body = json!({"preset": "private_chat", "name": "Parlour", "topic": "A portal", "invite": [bob.id()]});
+        stand_in.create_room(body).await?;
+        bob.wait_after(mark, "the last invite", invited(bob.id()), PATIENCE)
+            .await?;
+        Ok(began.elapsed())
+    }
+}
+
+/// A message from one device to another, until it is there.
+async fn tell(from: &Client, to: &Client, number: u16) -> Result<()> {
+    let mark = to.mark().await;
+    let path = [
+        "v3",
+        "sendToDevice",
+        "vizard.bench.told",
+        &format!("{number}"),
+    ];
+    let body = json!({"messages": {to.id(): {"*": {"number": number}}}});
+    from.call(reqwest::Method::PUT, &path, Some(body)).await?;
+    let told = |one: &Received| {
+        one.kind() == "vizard.bench.told" && one.event["content"]["number"] == number
+    };
+    to.wait_after(mark, "a message to a device", told, PATIENCE)
+        .await
+        .map(drop)
 }

@@ -104,7 +104,7 @@ pub async fn run(config: Config, shutdown: &CancellationToken) -> anyhow::Result
                         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
                         metrics::gauge!("vizard_inbox_pending").set(pending as f64);
                     }
-                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    app.deps.clock.sleep(Duration::from_secs(10)).await;
                 }
             };
             tokio::select! {
@@ -190,6 +190,14 @@ fn bot_of(config: &Config) -> anyhow::Result<ruma::OwnedUserId> {
         &config.homeserver.server_name,
     )
     .context("appservice.bot does not make a valid Matrix ID")
+}
+
+fn broke_off(part: &'static str) {
+    metrics::counter!("vizard_failures_total", "class" => "bug").increment(1);
+    tracing::error!(
+        part,
+        "a part of Vizard broke off: this is a bug, please report it; everything is started again"
+    );
 }
 
 impl App {
@@ -278,7 +286,7 @@ impl App {
         let (dispatcher, intake) = Dispatcher::new(deps.clone(), lanes.clone());
         let heard = Arc::new(AtomicU64::new(deps.clock.now()));
         let dispatcher = Mutex::new(Some(dispatcher));
-        Ok(Self {
+        let app = Self {
             deps,
             lanes,
             intake,
@@ -286,7 +294,9 @@ impl App {
             stop,
             tasks: TaskTracker::new(),
             dispatcher,
-        })
+        };
+        app.watch_store();
+        Ok(app)
     }
 
     /// Starts dispatcher, jobs and upkeep. Once.
@@ -313,16 +323,24 @@ impl App {
         );
     }
 
+    /// Starts everything again if what writes breaks off: it is a part of the store, and nobody hears of it otherwise.
+    fn watch_store(&self) {
+        let (store, renewed) = (self.deps.store.clone(), self.deps.renewed.clone());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            if stop.run_until_cancelled(store.broke_off()).await.is_some() {
+                broke_off("store");
+                renewed.cancel();
+            }
+        });
+    }
+
     /// Runs a part without which nothing goes on. If it panics, which is a bug, everything is started again, as after a crash.
     fn vital(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let renewed = self.deps.renewed.clone();
         self.tasks.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                metrics::counter!("vizard_failures_total", "class" => "bug").increment(1);
-                tracing::error!(
-                    part,
-                    "a part of Vizard broke off: this is a bug, please report it; everything is started again"
-                );
+                broke_off(part);
                 renewed.cancel();
             }
         });

@@ -6,13 +6,13 @@
 pub mod hints;
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::UnixMillis;
 
 /// The parts of an event that Vizard reads.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Event {
     /// Its id.
     pub event_id: OwnedEventId,
@@ -24,7 +24,7 @@ pub struct Event {
     #[serde(rename = "type")]
     pub kind: String,
     /// Its state key, if it is state.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_key: Option<String>,
     /// Its content: any JSON.
     pub content: Box<RawValue>,
@@ -32,7 +32,7 @@ pub struct Event {
     #[serde(default)]
     pub origin_server_ts: UnixMillis,
     /// The event it redacts, in room versions before 11.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redacts: Option<OwnedEventId>,
     /// What the homeserver adds.
     #[serde(default)]
@@ -100,16 +100,20 @@ pub enum Withheld {
 }
 
 /// What the homeserver adds to an event.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Unsigned {
     /// The content that this state replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<Box<RawValue>>,
     /// The transaction id with which the asking device sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
     /// Present when the event was redacted before it was delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<Box<RawValue>>,
     /// What an invited user is shown of the room: any JSON, as the inviter's server says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_room_state: Option<Box<RawValue>>,
 }
 

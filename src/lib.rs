@@ -32,4 +32,7 @@ pub mod sealed;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub mod trap;
 pub mod worker;

@@ -189,7 +189,7 @@ impl Cases {
             ours: None,
             echo: None,
         };
-        let (mut least_cost, mut idle_before) = (None, None);
+        let (mut least_flood, mut least_paced, mut idle_before) = (None, None, None);
         for portals in steps {
             if pair.ours.is_none() && pair.echo.is_none() {
                 pair = self.pair("scale", size, portals).await?;
@@ -220,20 +220,30 @@ impl Cases {
             let (ours, echo) = self.both(&mut pair, &plan).await?;
             self.speed(&case, ours.as_ref(), echo.as_ref(), Target::None);
             self.memory(&case, ours.as_ref(), echo.as_ref());
-            if let Some(ours) = &ours {
-                let least = *least_cost.get_or_insert(ours.cpu_us);
-                let dearer = ours.cpu_us / least;
-                self.report.figure(
-                    &case,
-                    "CPU per message against the fewest portals",
-                    Some(dearer),
-                    None,
-                    Target::AtMost(FLAT),
-                );
-            }
+            self.flat(&case, ours.as_ref(), &mut least_flood);
+            self.report.intact(&case, ours.as_ref(), echo.as_ref());
+            // A flood of few portals is handled many messages at a time, which that of many portals cannot be.
+            plan.pace = Some(100.0);
+            plan.messages = self.options.seconds() * 100;
+            let case = format!("{portals} portals, 100 messages/s");
+            let (ours, echo) = self.both(&mut pair, &plan).await?;
+            self.speed(&case, ours.as_ref(), echo.as_ref(), Target::None);
+            self.flat(&case, ours.as_ref(), &mut least_paced);
             self.report.intact(&case, ours.as_ref(), echo.as_ref());
         }
         Ok(())
+    }
+
+    /// CPU and requests per message; the former also against the step with the fewest portals, which was the first.
+    fn flat(&mut self, case: &str, ours: Option<&Outcome>, least: &mut Option<f64>) {
+        let Some(ours) = ours else { return };
+        let requests = Some(ours.requests_per_message);
+        let name = "requests per message";
+        self.report.figure(case, name, requests, None, Target::None);
+        let dearer = ours.cpu_us / *least.get_or_insert(ours.cpu_us);
+        let name = "CPU per message against the fewest portals";
+        let target = Target::AtMost(FLAT);
+        self.report.figure(case, name, Some(dearer), None, target);
     }
 
     /// Resident memory in KiB after a restart, with nothing to do.

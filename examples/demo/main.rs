@@ -10,6 +10,7 @@ mod testkit;
 
 mod script;
 mod show;
+mod verdict;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -24,17 +25,15 @@ use testkit::{
 };
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("\nThe demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
+    let played = run();
+    if let Err(error) = &played {
+        eprintln!("\nThe demo failed: {error:#}");
     }
+    verdict::status(&played).into()
 }
 
-fn run() -> Result<bool> {
+/// Does everything; what the searches found.
+fn run() -> Result<Vec<Report>> {
     let mut once = false;
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
@@ -49,22 +48,22 @@ fn run() -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let clean = runtime.block_on(async {
+    let reports = runtime.block_on(async {
         let played = tokio::select! {
             played = demo(&program) => played,
             () = interrupted() => bail!("interrupted"),
         };
-        let (played, clean) = played?;
+        let (played, reports) = played?;
         if !once {
             played.invite_to_try();
             interrupted().await;
             eprintln!("\nstopping…");
         }
-        Ok(clean)
+        Ok(reports)
     });
     // An installation that was interrupted still occupies a thread; it is not waited for.
     runtime.shutdown_background();
-    clean
+    reports
 }
 
 /// The two servers with everything on them. Dropping it stops them.
@@ -83,8 +82,8 @@ struct Played {
     story: script::Story,
 }
 
-/// Sets everything up, plays, and audits; returns whether the audit was clean.
-async fn demo(program: &Path) -> Result<(Played, bool)> {
+/// Sets everything up, plays, and audits; returns what the audits found.
+async fn demo(program: &Path) -> Result<(Played, Vec<Report>)> {
     let world = set_up(program).await?;
     let (a, b) = (&world.servers.a, &world.servers.b);
 
@@ -116,7 +115,6 @@ async fn demo(program: &Path) -> Result<(Played, bool)> {
     invitee.extend(Needle::id("Carol's portal", &carols));
     let other = audit(&a.evidence(), &invitee).await?;
     print_report("Carol on A", &other);
-    let clean = report.is_clean() && other.is_clean();
     Ok((
         Played {
             world,
@@ -125,7 +123,7 @@ async fn demo(program: &Path) -> Result<(Played, bool)> {
             carol,
             story,
         },
-        clean,
+        vec![report, other],
     ))
 }
 

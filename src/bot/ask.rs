@@ -5,6 +5,7 @@ use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
 use super::{
     call::{Call, room_title},
+    depart,
     reply::{Answer, Reply},
     stamp,
 };
@@ -48,13 +49,16 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         return Ok(denied(denial).into());
     }
     // Which room an alias leads to shows when it is asked for: then the cap is looked at once more.
+    let mut departing = None;
     let mut capped = wish.successor_of.is_none() && room_id(&wish.target.room).is_some();
     if let Some(room) = room_id(&wish.target.room) {
         if let Some(refusal) = own_room(call, room).await? {
             return Ok(refusal.into());
         }
         if let Some(portal) = there_already(call, room).await? {
-            if let Some(reply) = already(call, &portal, wish.knock) {
+            if portal.state == PortalState::Leaving && !portal.forgetting {
+                departing = Some(portal);
+            } else if let Some(reply) = already(call, &portal, wish.knock) {
                 return Ok(reply.into());
             }
             capped = false;
@@ -62,6 +66,12 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
     }
     if let Some(refusal) = limits(call, capped).await? {
         return Ok(refusal.into());
+    }
+    // If it stays, the job finds the ghost in its room, looks what became of that meanwhile, and invites the user to the portal.
+    if let Some(portal) = departing
+        && !depart::call_off(call, portal.id).await?
+    {
+        return Ok(leaving(call, &portal).into());
     }
     let mut report = call.new_report();
     let text = opening(&wish, call.deps.namespace.server().as_str());
@@ -142,6 +152,7 @@ async fn there_already(
 fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
     let nick = &portal.ghost.nick;
     Some(match portal.state {
+        _ if portal.forgetting => forgetting(call, portal),
         PortalState::Joined => {
             let reply = Reply::say("You are in ")
                 .bold(&room_title(portal))
@@ -167,6 +178,19 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
             return None;
         }
     })
+}
+
+/// What to say while a pseudonym is being forgotten.
+pub fn forgetting(call: &Call<'_>, portal: &Portal) -> Reply {
+    let hours = call.deps.config.privacy.spread_hours;
+    Reply::say("Your pseudonym ")
+        .bold(&portal.ghost.nick)
+        .and(" in ")
+        .bold(&room_title(portal))
+        .and(&format!(
+            " is being forgotten. That is final, and there is no way back. It takes a moment or, if you forgot several at the same time, up to {hours} hours: if they went together, people could tell that they belong together. `{}`, once more, does it at once.",
+            call.typed("forget"),
+        ))
 }
 
 /// What to say while a pseudonym leaves its room: what was asked for would end with that.

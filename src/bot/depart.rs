@@ -1,15 +1,21 @@
 //! Leaving rooms, for good or not: what `leave`, `cancel` and `forget` have in common. The leaving itself is a
 //! job.
 
+use std::time::Duration;
+
 use super::{
     call::{Call, room_title},
     reply::{Answer, Reply},
 };
 use crate::{
     clock::UnixMillis,
+    homeserver::Class,
     portal::{PortalError, invited, source_in},
-    store::{Portal, PortalState, Task},
+    store::{Portal, PortalId, PortalState, Task},
 };
+
+/// How long a departure that is under way keeps a command waiting.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether a ghost has something to leave.
 pub fn is_in(state: &PortalState) -> bool {
@@ -24,7 +30,7 @@ pub fn is_in(state: &PortalState) -> bool {
 
 /// One pseudonym leaves now.
 pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answer, PortalError> {
-    mark_leaving(call, portal).await?;
+    mark_leaving(call, portal, forget).await?;
     let mut report = call.new_report();
     let room = room_title(portal);
     let text = if forget {
@@ -32,17 +38,19 @@ pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answe
     } else {
         format!("“{}” is leaving {room}…", portal.ghost.nick)
     };
-    call.deps.report(&mut report, "leaving", &text).await?;
-    let task = Task::Leave {
-        portal: portal.id,
-        forget,
-        report: Some(report),
-    };
-    let now = call.deps.clock.now();
-    call.deps
-        .add_job(call.invocation.event.as_str(), now, task)
-        .await?;
-    Ok(Answer::none())
+    let told = call.deps.report(&mut report, "leaving", &text).await;
+    // What passes is tried again, with all of this. But what is on record as leaving leaves, whoever cannot be told.
+    if !matches!(&told, Err(error) if error.class() == Class::Retry) {
+        let task = Task::Leave {
+            portal: portal.id,
+            forget,
+            report: Some(report),
+            spread: false,
+        };
+        let (event, now) = (call.invocation.event.as_str(), call.deps.clock.now());
+        call.deps.add_job(event, now, task).await?;
+    }
+    told.map(|()| Answer::none())
 }
 
 /// An invite that was not answered is declined.
@@ -64,7 +72,9 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
     let mut leaving = Vec::new();
     for pseudonym in &call.user.pseudonyms {
         match call.deps.portals.get(pseudonym.portal).await {
-            Ok(portal) if forget || is_in(&portal.state) => leaving.push(portal),
+            Ok(portal) if forget || is_in(&portal.state) && !portal.forgetting => {
+                leaving.push(portal);
+            }
             Ok(_) | Err(PortalError::Gone) => {}
             Err(error) => return Err(error),
         }
@@ -78,7 +88,7 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
     let hours = call.deps.config.privacy.spread_hours;
     let event = call.invocation.event.as_str();
     for portal in &leaving {
-        mark_leaving(call, portal).await?;
+        mark_leaving(call, portal, forget).await?;
         // Derived, not drawn: a command that is handled twice spreads its jobs the same way.
         let parts: [&[u8]; 2] = [event.as_bytes(), &portal.id.0];
         let due = spread(now, hours, call.deps.store.derive_number("spread", &parts));
@@ -87,6 +97,7 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
             portal: portal.id,
             forget,
             report: None,
+            spread: true,
         };
         call.deps.add_job(&source, due, task).await?;
     }
@@ -102,16 +113,46 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
     .into())
 }
 
+/// A pseudonym that is leaving, and is still in its room, stays. `false`: it is not, or does not.
+pub async fn call_off(call: &Call<'_>, portal: PortalId) -> Result<bool, PortalError> {
+    let deps = call.deps;
+    let _alone = tokio::select! {
+        alone = deps.portals.alone(portal) => alone,
+        () = deps.clock.sleep(PATIENCE) => return Ok(false),
+    };
+    let portal = deps.portals.get(portal).await?;
+    let rooms = match deps.homeserver.joined_rooms(&deps.ghost(&portal)).await {
+        Ok(rooms) => rooms,
+        Err(error) if error.class() == Class::GiveUp => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    // It has a portal, unless its join was not through.
+    if portal.joined_at == 0 || !rooms.contains(&portal.room) {
+        return Ok(false);
+    }
+    // The job that waits finds that there is nothing to leave.
+    let portal = deps
+        .portals
+        .update(portal.id, |portal| {
+            if portal.state == PortalState::Leaving && !portal.forgetting {
+                portal.state = PortalState::Joined;
+            }
+        })
+        .await?;
+    Ok(portal.state == PortalState::Joined)
+}
+
 /// A time within `hours` from `now`, uniform in `derived`.
 fn spread(now: UnixMillis, hours: u32, derived: u64) -> UnixMillis {
     let span = u64::from(hours) * 3_600_000;
     now + derived.checked_rem(span).unwrap_or(0)
 }
 
-async fn mark_leaving(call: &Call<'_>, portal: &Portal) -> Result<(), PortalError> {
+async fn mark_leaving(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<(), PortalError> {
     call.deps
         .portals
         .update(portal.id, |portal| {
+            portal.forgetting |= forget;
             if is_in(&portal.state) {
                 portal.state = PortalState::Leaving;
             }

@@ -132,6 +132,7 @@ async fn run(mut call: Call<'_>) -> Result<Answer, PortalError> {
 
 fn not_joined(call: &Call<'_>, portal: &Arc<Portal>) -> Reply {
     let what_next = match portal.state {
+        _ if portal.forgetting => "It is being forgotten.",
         PortalState::Joining => "Its join is still under way; please try again when it is done.",
         PortalState::Knocking => "It has knocked and waits to be let in.",
         PortalState::Leaving => "It is leaving.",

@@ -21,9 +21,10 @@ mod select;
 mod stamp;
 pub mod whom;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 
 use crate::{
+    clock::UnixMillis,
     e2ee::E2eeError,
     event::{Event, Trust},
     homeserver::{self, Actor, Class},
@@ -41,6 +42,8 @@ pub struct Invocation {
     pub event: OwnedEventId,
     /// By whom.
     pub sender: OwnedUserId,
+    /// When, by the homeserver's clock. It stays the same however often the command is tried.
+    pub sent: UnixMillis,
     /// The text, without the prefix.
     pub text: String,
     /// In which portal; `None` in the direct chat.
@@ -61,6 +64,7 @@ impl Invocation {
             room: event.room_id.clone(),
             event: event.event_id.clone(),
             sender: event.sender.clone(),
+            sent: event.origin_server_ts,
             text,
             portal,
             reply_to: event.reply_to(),
@@ -141,6 +145,21 @@ pub async fn invited(
     inviter: &ruma::UserId,
 ) -> Result<(), PortalError> {
     direct::invited(deps, room, event, inviter).await
+}
+
+/// Whatever handled something that was said to the bot broke off: whoever said it is not left without a word.
+pub async fn broke_off(deps: &Deps, room: &RoomId, event: &Event) -> Result<(), PortalError> {
+    let user = deps.store.user(&event.sender).await?;
+    let chat = user.and_then(|user| user.direct_chat);
+    if event.state_key.is_some() || chat.as_deref() != Some(room) {
+        return Ok(());
+    }
+    let text = "That may not have been done: Vizard broke off at it, which is a bug. Please tell its administrator. It is not tried again by itself.";
+    let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
+    let source = event.event_id.as_str();
+    deps.say(&deps.bot, room, &notice, source, "failed", 0)
+        .await
+        .map(drop)
 }
 
 /// Something encrypted was said to the bot: says, once, what to do.

@@ -10,10 +10,8 @@ use std::{
 
 use super::{failure::Failure, files, lock::Lock, report::Row};
 use crate::{
-    clock::Clock,
     config::{Config, Loaded},
     crypto::MasterKey,
-    rng::Rng,
     store::{Store, StoreError},
 };
 
@@ -39,17 +37,29 @@ pub(super) fn new_path(config: &Config) -> PathBuf {
 pub(super) async fn settle(loaded: &Loaded, _lock: &Lock) -> Result<Settled, Failure> {
     let config = &loaded.config;
     let new_path = new_path(config);
+    let settled = unsettled(config).await?;
+    match settled {
+        Settled::Nothing => {}
+        Settled::Undone => {
+            fs::remove_file(&new_path).map_err(|error| trouble(&new_path, &error))?;
+        }
+        Settled::Finished => put_in_place(config)?,
+    }
+    Ok(settled)
+}
+
+/// How a rotation that was interrupted has to end. Nothing is changed.
+pub(super) async fn unsettled(config: &Config) -> Result<Settled, Failure> {
+    let new_path = new_path(config);
     if !new_path.exists() {
         return Ok(Settled::Nothing);
     }
     // Without a database nothing was sealed anew, and opening one would make it.
     let is_there = config.database_path().is_none_or(|path| path.exists());
     if !is_there || opens(config, &config.secrets.master_key_file).await? {
-        fs::remove_file(&new_path).map_err(|error| trouble(&new_path, &error))?;
         return Ok(Settled::Undone);
     }
     if opens(config, &new_path).await? {
-        put_in_place(config)?;
         return Ok(Settled::Finished);
     }
     Err(Failure::usage(
@@ -70,16 +80,14 @@ pub(super) fn put_in_place(config: &Config) -> Result<(), Failure> {
         .map_err(|error| trouble(path, &error))
 }
 
-/// Whether the key in this file opens the database's keyring. A file that is no key opens nothing.
+/// Whether the key in this file opens the database's keyring, which stays as it is, of an earlier version or not. A file that is no
+/// key opens nothing.
 async fn opens(config: &Config, path: &Path) -> Result<bool, Failure> {
     let Ok(key) = MasterKey::read(path) else {
         return Ok(false);
     };
-    match Store::open(config.database_url(), &key, Clock::system(), Rng::os()).await {
-        Ok(store) => {
-            store.close().await;
-            Ok(true)
-        }
+    match Store::examine(config.database_url(), &key).await {
+        Ok(_) => Ok(true),
         Err(StoreError::WrongMasterKey) => Ok(false),
         Err(error) => Err(Failure::internal(error.to_string())
             .help("the database must answer before the interrupted key rotation can be settled")),

@@ -27,6 +27,9 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
             "start Vizard once (`vizard run`), or make a fresh set-up with `vizard init`",
         ));
     }
+    if dry_run {
+        return rehearse(&loaded).await;
+    }
     match master_key::settle(&loaded, &lock).await? {
         Settled::Nothing => {}
         Settled::Finished => {
@@ -41,16 +44,6 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
         .map_err(|error| Failure::usage(error.to_string(), "put the present master key there"))?;
     let rng = Rng::os();
     progress("opening the database with the present key…");
-    if dry_run {
-        // Opening would bring an older database up to date.
-        Store::examine(config.database_url(), &old)
-            .await
-            .map_err(|error| unopened(&error))?;
-        print(
-            "The present key opens the database and Vizard is not running: a rotation can be done. Nothing was changed.\n",
-        );
-        return Ok(Exit::Success);
-    }
     let store = Store::open(config.database_url(), &old, Clock::system(), rng.clone())
         .await
         .map_err(|error| unopened(&error))?;
@@ -93,6 +86,33 @@ pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failur
         "{cells} values are sealed anew; {} is the new master key. Copy it to its safe place.\n\
          The old key is gone from here. Earlier backups of the database need it: make a new backup.\n",
         config.secrets.master_key_file.display()
+    ));
+    Ok(Exit::Success)
+}
+
+/// Whether a rotation can be done, and what else it would do. Nothing is changed: a database of an earlier version stays one, and a
+/// rotation that was interrupted stays so.
+async fn rehearse(loaded: &Loaded) -> Result<Exit, Failure> {
+    let config = &loaded.config;
+    let first = match master_key::unsettled(config).await? {
+        Settled::Nothing => {
+            let old = config.master_key().map_err(|error| {
+                Failure::usage(error.to_string(), "put the present master key there")
+            })?;
+            Store::examine(config.database_url(), &old)
+                .await
+                .map_err(|error| unopened(&error))?;
+            "The present key"
+        }
+        Settled::Finished => {
+            "An earlier rotation was interrupted, and would be finished first. Its new key"
+        }
+        Settled::Undone => {
+            "An earlier rotation was interrupted, and would be undone first. The present key"
+        }
+    };
+    print(&format!(
+        "{first} opens the database and Vizard is not running: a rotation can be done. Nothing was changed.\n"
     ));
     Ok(Exit::Success)
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     app::{self, Ended},
+    clock::Clock,
     config::Loaded,
     telemetry,
 };
@@ -50,8 +51,10 @@ async fn serve(loaded: Loaded, lock: Lock) -> Result<(), Failure> {
             Ok(Ended::Renewed) if !shutdown.is_cancelled() => {
                 // Once is what it is for; again and again would wear out a homeserver that forgets all the time.
                 let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-                let pause = tokio::time::sleep(Duration::from_secs(pause));
-                shutdown.run_until_cancelled(pause).await;
+                let pause = Duration::from_secs(pause);
+                shutdown
+                    .run_until_cancelled(Clock::system().sleep(pause))
+                    .await;
             }
             Ok(_) => break Ok(()),
             Err(error) => break Err(error),

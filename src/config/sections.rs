@@ -305,7 +305,7 @@ impl Default for Encryption {
             enabled: true,
             portal: EncryptPortals::Always,
             share: ShareKeys::All,
-            machines: 256,
+            machines: 512,
         }
     }
 }

@@ -70,7 +70,33 @@ impl std::fmt::Debug for Seed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
+
+    /// Counts how often it was wiped.
+    #[derive(Clone, Default)]
+    struct Told(Arc<AtomicUsize>);
+
+    impl Zeroize for Told {
+        fn zeroize(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn each_copy_of_a_secret_is_wiped() {
+        let wiped = Told::default();
+        let secret = Secret::new(wiped.clone());
+        let copy = secret.clone();
+        drop(secret);
+        assert_eq!(wiped.0.load(Ordering::SeqCst), 1);
+        drop(copy);
+        assert_eq!(wiped.0.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn a_seed_is_written_as_its_bytes_and_never_printed() {

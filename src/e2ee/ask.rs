@@ -40,19 +40,20 @@ struct Waiting {
     since: UnixMillis,
 }
 
-/// Takes out what is too much: the oldest of whoever waits for most, so that nobody's end for what another sends.
-fn too_many(waiting: &mut Vec<Waiting>) -> Vec<OwnedEventId> {
+/// What is too much: the oldest of whoever waits for most, so that nobody's end for what another sends.
+fn too_many(waiting: &[Waiting]) -> Vec<OwnedEventId> {
+    let mut waiting: Vec<&Waiting> = waiting.iter().collect();
     let mut gone = Vec::new();
     while waiting.len() > WAITING {
         let mut counts: HashMap<&UserId, usize> = HashMap::new();
-        for one in waiting.iter() {
+        for one in &waiting {
             *counts.entry(&one.sender).or_default() += 1;
         }
         let most = counts.values().max().copied();
         let first = waiting
             .iter()
             .position(|one| counts.get(&*one.sender).copied() == most);
-        gone.push(waiting.remove(first.unwrap_or(0)).event);
+        gone.push(waiting.remove(first.unwrap_or(0)).event.clone());
     }
     gone
 }
@@ -98,7 +99,7 @@ impl E2ee {
     }
 
     /// Takes note that an event waits for its key. Which of those that waited before are to wait no longer, because there are too
-    /// many: the oldest of the sender of whom most wait.
+    /// many: the oldest of the sender of whom most wait. They are returned again until [`E2ee::waits_no_more`] is told of each.
     pub async fn waits_for_key(
         &self,
         actor: &Actor,
@@ -106,19 +107,22 @@ impl E2ee {
         sender: &UserId,
     ) -> Result<Vec<OwnedEventId>, E2eeError> {
         let now = self.0.clock.now();
+        let mut gone = Vec::new();
         self.change_waiting(actor, |waiting| {
-            if waiting.iter().any(|known| known.event == event) {
-                return None;
+            let new = !waiting.iter().any(|known| known.event == event);
+            if new {
+                waiting.retain(|known| now.saturating_sub(known.since) < LONGEST);
+                waiting.push(Waiting {
+                    event: event.to_owned(),
+                    sender: sender.to_owned(),
+                    since: now,
+                });
             }
-            waiting.retain(|known| now.saturating_sub(known.since) < LONGEST);
-            waiting.push(Waiting {
-                event: event.to_owned(),
-                sender: sender.to_owned(),
-                since: now,
-            });
-            Some(too_many(waiting))
+            gone = too_many(waiting);
+            new
         })
-        .await
+        .await?;
+        Ok(gone)
     }
 
     /// Takes note that an event waits no longer: its key came, the search ended, or it was redacted.
@@ -126,32 +130,30 @@ impl E2ee {
         self.change_waiting(actor, |waiting| {
             let before = waiting.len();
             waiting.retain(|known| known.event != event);
-            (waiting.len() < before).then(Vec::new)
+            waiting.len() < before
         })
         .await
-        .map(drop)
     }
 
-    /// Changes which events wait, and writes it down unless that is `None`.
+    /// Changes which events wait, and writes it down if anything changed.
     async fn change_waiting(
         &self,
         actor: &Actor,
-        change: impl FnOnce(&mut Vec<Waiting>) -> Option<Vec<OwnedEventId>>,
-    ) -> Result<Vec<OwnedEventId>, E2eeError> {
+        change: impl FnOnce(&mut Vec<Waiting>) -> bool,
+    ) -> Result<(), E2eeError> {
         if self.unavailable().is_some() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.with(actor, async |machine| {
             let store = machine.olm.store();
             let known = store.get_custom_value(WAITING_KEY).await?;
             let known = known.and_then(|json| serde_json::from_slice(&json).ok());
             let mut waiting: Vec<Waiting> = known.unwrap_or_default();
-            let Some(gone) = change(&mut waiting) else {
-                return Ok(Vec::new());
-            };
-            let json = serde_json::to_vec(&waiting).unwrap_or_default();
-            store.set_custom_value(WAITING_KEY, json).await?;
-            Ok(gone)
+            if change(&mut waiting) {
+                let json = serde_json::to_vec(&waiting).unwrap_or_default();
+                store.set_custom_value(WAITING_KEY, json).await?;
+            }
+            Ok(())
         })
         .await
     }
@@ -263,12 +265,13 @@ mod tests {
         let mut all = vec![waiting(0, "@bob:y"), waiting(1, "@bob:y")];
         let flood = 2..WAITING + 50;
         all.extend(flood.map(|number| waiting(number, "@mallory:z")));
-        let gone = too_many(&mut all);
+        let gone = too_many(&all);
         assert_eq!(gone.len(), 50);
         assert_eq!(gone[0], "$2", "the oldest of the flood");
+        all.retain(|one| !gone.contains(&one.event));
         assert_eq!(all.len(), WAITING);
         assert_eq!(all[..2], [waiting(0, "@bob:y"), waiting(1, "@bob:y")]);
-        assert!(too_many(&mut all).is_empty());
+        assert!(too_many(&all).is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A sync this recent, in milliseconds, is not repeated for another event without a key.
-pub(super) const JUST_NOW: u64 = 250;
+const JUST_NOW: u64 = 250;
 
 /// An event as the machine reads it.
 #[derive(Serialize)]

@@ -9,8 +9,7 @@ use matrix_sdk_crypto::{CryptoStoreError, EncryptionSettings, store::CryptoStore
 use ruma::{OwnedUserId, RoomId, UserId, serde::Raw};
 
 use super::{
-    E2ee, E2eeError, KeptFrom, decrypt::JUST_NOW, lock, machine::Machine, requests, rooms::Room,
-    withheld::kept_from,
+    E2ee, E2eeError, KeptFrom, lock, machine::Machine, requests, rooms::Room, withheld::kept_from,
 };
 use crate::{
     clock::UnixMillis, homeserver::Actor, pseudonym::Role, rewrite::Scrubbed, store::Store,
@@ -68,8 +67,9 @@ impl E2ee {
         self.with(actor, async |machine| {
             let began = machine.synced.unwrap_or_default();
             let changed = self.0.changes.since(&known.members, began);
+            // A change that was told of since then is not known however short a time ago that is.
             machine
-                .sync_if_older(if changed { JUST_NOW } else { STALE })
+                .sync_if_older(if changed { 0 } else { STALE })
                 .await?;
             if !fresh {
                 // The database may be an older copy than the one that used this key last.
@@ -78,8 +78,8 @@ impl E2ee {
                 lock(&self.0.started).insert(start);
             }
             if !machine.is_shared(room, &known) {
-                let ghost = self.0.namespace.role(&actor.user) == Some(Role::Ghost);
-                let users = self.recipients(actor, ghost, &known);
+                let ghost = self.is_ghost(actor);
+                let users = self.recipients(actor, &known);
                 let mut kept = machine.share(store, room, users.clone(), &known).await?;
                 // Giving it out takes time, in which it may have grown too old to be used.
                 if machine.is_spent(store, room, &known) {
@@ -114,11 +114,16 @@ impl E2ee {
 impl E2ee {
     /// For whom a message is: what a ghost says, for everybody in the room; what hosts, mirrors and the bot say, for the person
     /// there, whatever other users of ours stand in the room.
-    fn recipients(&self, actor: &Actor, ghost: bool, room: &Room) -> Vec<OwnedUserId> {
+    fn recipients(&self, actor: &Actor, room: &Room) -> Vec<OwnedUserId> {
+        let ghost = self.is_ghost(actor);
         let mut users = room.members.clone();
         users
             .retain(|user| *user != actor.user && (ghost || self.0.namespace.role(user).is_none()));
         users
+    }
+
+    fn is_ghost(&self, actor: &Actor) -> bool {
+        self.0.namespace.role(&actor.user) == Some(Role::Ghost)
     }
 }
 
@@ -204,20 +209,17 @@ impl Machine {
                 .await
                 .map_err(CryptoStoreError::from)?;
         }
-        let Some((used, born)) = keys.outbound_use(room) else {
+        let Some((used, born, own)) = keys.outbound_use(room) else {
             return Ok((0, 0, Vec::new()));
         };
         let kept = kept_from(keys.outbound_withheld(room));
+        let term = Term::of([settings, &own]);
         let until = if born > now {
             0
         } else {
-            born.saturating_add(life(settings))
+            born.saturating_add(term.life)
         };
-        Ok((
-            settings.rotation_period_msgs.saturating_sub(used),
-            until,
-            kept,
-        ))
+        Ok((term.messages.saturating_sub(used), until, kept))
     }
 
     /// Whether the room's key may not be used now, as far as it is known.
@@ -226,60 +228,117 @@ impl Machine {
             return false;
         };
         let keys = store.crypto(&self.actor().user, device);
-        let Some((used, born)) = keys.outbound_use(room) else {
+        let Some((used, born, own)) = keys.outbound_use(room) else {
             return false;
         };
-        spent(&known.settings, used, born, self.clock.now())
+        Term::of([&known.settings, &own]).is_over(used, born, self.clock.now())
     }
 }
 
-/// How long a room's key is used, in milliseconds: a minute less than the room says, so that it does not end on the way.
-fn life(settings: &EncryptionSettings) -> u64 {
-    let life = settings
-        .rotation_period
-        .saturating_sub(Duration::from_mins(1));
-    u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
+/// How long a room's key is used. What the room says now counts, and what it said when the key was made: by that the crate
+/// judges, and a key that is over for it encrypts nothing.
+struct Term {
+    messages: u64,
+    /// In milliseconds: a minute less than the room says, so that it does not end on the way.
+    life: u64,
 }
 
-/// Whether a key that was made at `born` and encrypted so many messages may encrypt no other.
-fn spent(settings: &EncryptionSettings, used: u64, born: UnixMillis, now: UnixMillis) -> bool {
-    used >= settings.rotation_period_msgs
-        || born <= now && now >= born.saturating_add(life(settings))
+impl Term {
+    fn of(settings: [&EncryptionSettings; 2]) -> Self {
+        let messages = settings.map(|one| one.rotation_period_msgs);
+        let life = settings.map(|one| {
+            let life = one.rotation_period.saturating_sub(Duration::from_mins(1));
+            u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
+        });
+        Self {
+            messages: messages[0].min(messages[1]),
+            life: life[0].min(life[1]),
+        }
+    }
+
+    /// Whether a key that was made at `born` and encrypted so many messages may encrypt no other.
+    fn is_over(&self, used: u64, born: UnixMillis, now: UnixMillis) -> bool {
+        used >= self.messages || born <= now && now >= born.saturating_add(self.life)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{e2ee::rooms::tests::e2ee, pseudonym::SenderKey, rng::Rng};
+
+    #[tokio::test]
+    async fn what_is_said_in_a_portal_is_for_the_person_there() {
+        let (_dir, e2ee) = e2ee(false).await;
+        let ghost = |seed| {
+            let key = SenderKey::generate(&Rng::seeded(seed)).id();
+            e2ee.0.namespace.ghost(&key).to_string()
+        };
+        let (one, other) = (ghost(2), ghost(3));
+        let (host, mirror, bot) = ("@_vizard_p_abc:x", "@_vizard_m_abc:x", "@vizard:x");
+        let all = ["@alice:x", "@bob:y", &one, &other, host, mirror, bot];
+        let room = Room {
+            settings: EncryptionSettings::default(),
+            members: all.map(|user| user.try_into().unwrap()).into(),
+        };
+        let recipients = |user: &str| {
+            let actor = Actor {
+                user: user.try_into().unwrap(),
+                device: None,
+            };
+            e2ee.recipients(&actor, &room)
+        };
+        for ours in [host, mirror, bot] {
+            assert_eq!(recipients(ours), ["@alice:x", "@bob:y"], "{ours}");
+        }
+        let others = ["@alice:x", "@bob:y", &other, host, mirror, bot];
+        assert_eq!(recipients(&one), others);
+    }
+
+    fn settings(hours: u64, messages: u64) -> EncryptionSettings {
+        EncryptionSettings {
+            rotation_period: Duration::from_hours(hours),
+            rotation_period_msgs: messages,
+            ..EncryptionSettings::default()
+        }
+    }
 
     #[test]
     fn a_key_that_grew_old_on_the_way_is_not_used() {
-        let settings = EncryptionSettings {
-            rotation_period: Duration::from_hours(1),
-            rotation_period_msgs: 100,
-            ..EncryptionSettings::default()
-        };
         let (born, minute) = (1_000_000, 60_000);
-        for (used, age, is_spent) in [
-            (0, 0, false),
-            (99, 0, false),
-            (100, 0, true),
-            (0, 59 * minute - 1, false),
-            (0, 59 * minute, true),
-            (0, 61 * minute, true),
+        // Whichever is the room's and whichever the key's own.
+        for [one, other] in [
+            [(1, 100), (1, 100)],
+            [(1, 100), (168, 10_000)],
+            [(168, 100), (1, 10_000)],
+            [(1, 10_000), (168, 100)],
+            [(168, 10_000), (1, 100)],
         ] {
-            assert_eq!(
-                spent(&settings, used, born, born + age),
-                is_spent,
-                "{used} {age}"
-            );
+            let (one, other) = (settings(one.0, one.1), settings(other.0, other.1));
+            let term = Term::of([&one, &other]);
+            for (used, age, is_over) in [
+                (0, 0, false),
+                (99, 0, false),
+                (100, 0, true),
+                (0, 59 * minute - 1, false),
+                (0, 59 * minute, true),
+                (0, 61 * minute, true),
+            ] {
+                assert_eq!(
+                    term.is_over(used, born, born + age),
+                    is_over,
+                    "{used} {age}"
+                );
+            }
+            // Of a clock that runs behind the one by which the key was made nothing can be said. It was just shared, and so made.
+            assert!(!term.is_over(0, born, born - 1));
         }
-        // Of a clock that runs behind the one by which the key was made nothing can be said. It was just shared, and so made.
-        assert!(!spent(&settings, 0, born, born - 1));
     }
 
     #[test]
     fn a_key_is_looked_at_again_when_the_clock_is_set_back() {
-        let shared = |at| Shared {
+        let at = 1_000_000;
+        let shared = |good_until| Shared {
             room: Arc::new(Room {
                 settings: EncryptionSettings::default(),
                 members: Vec::new(),
@@ -289,9 +348,8 @@ mod tests {
             at,
             messages: 1,
             good_for: 100,
-            good_until: at + 2 * LOOK_AGAIN,
+            good_until,
         };
-        let at = 1_000_000;
         for (now, good) in [
             (at, true),
             (at + LOOK_AGAIN - 1, true),
@@ -299,7 +357,12 @@ mod tests {
             (at - 1, false),
             (0, false),
         ] {
-            assert_eq!(shared(at).counts(now), good, "{now}");
+            let mut shared = shared(at + 2 * LOOK_AGAIN);
+            assert_eq!(shared.counts(now), good, "{now}");
+        }
+        // It ends before it would be looked at again.
+        for (now, good) in [(at + 4_999, true), (at + 5_000, false)] {
+            assert_eq!(shared(at + 5_000).counts(now), good, "{now}");
         }
     }
 }

@@ -102,6 +102,8 @@ impl E2ee {
 
 #[cfg(test)]
 mod tests {
+    use ruma::room_id;
+
     use super::{super::rooms::tests::e2ee, *};
 
     fn user(number: usize) -> OwnedUserId {
@@ -123,6 +125,23 @@ mod tests {
         }
         assert!(changes.since(&[user(3), user(2)], 11));
     }
+
+    #[tokio::test]
+    async fn who_comes_may_have_other_devices() {
+        let (_dir, e2ee) = e2ee(false).await;
+        let (room, clear) = (room_id!("!a:x"), room_id!("!b:x"));
+        e2ee.knows(clear, false);
+        for (room, user, matters) in [
+            (room, "@bob:y", true),
+            (clear, "@carol:y", false),
+            (room, "@_vizard_m_abc:x", false),
+        ] {
+            e2ee.hears(room, "m.room.member", user);
+            let user = [OwnedUserId::try_from(user).unwrap()];
+            assert_eq!(e2ee.0.changes.since(&user, 0), matters, "{user:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_hint_for_a_device_that_has_no_keys_makes_none() {
         let (_dir, e2ee) = e2ee(false).await;

@@ -119,8 +119,9 @@ impl E2ee {
         Ok(self.room(actor, room).await?.is_some())
     }
 
-    /// Takes notice of a state event: whatever changes who is in a room, or how it is encrypted, is fetched anew.
-    pub fn hears(&self, room: &RoomId, kind: &str) {
+    /// Takes notice of a state event and its key: whatever changes who is in a room, or how it is encrypted, is fetched anew; and
+    /// whoever comes may have other devices than when they left.
+    pub fn hears(&self, room: &RoomId, kind: &str, key: &str) {
         let mut known = self.0.rooms.lock();
         let matters = match kind {
             "m.room.encryption" => true,
@@ -132,6 +133,14 @@ impl E2ee {
         };
         if matters {
             known.forget(room);
+        }
+        drop(known);
+        if matters && kind == "m.room.member" {
+            let role = |user: &UserId| self.0.namespace.role(user);
+            let other = UserId::parse(key).ok();
+            // What is said in portals is for none of ours.
+            let other = other.filter(|user| role(user).is_none_or(|role| role == Role::Ghost));
+            self.lists_changed(other);
         }
     }
 
@@ -274,12 +283,15 @@ pub(super) mod tests {
 
     impl E2ee {
         pub(in crate::e2ee) fn knows(&self, room: &RoomId, encrypted: bool) {
-            let known = encrypted.then(|| {
-                Arc::new(Room {
-                    settings: EncryptionSettings::default(),
-                    members: vec![owned_user_id!("@bob:y")],
-                })
+            let known = encrypted.then(|| Room {
+                settings: EncryptionSettings::default(),
+                members: vec![owned_user_id!("@bob:y")],
             });
+            self.found(room, known);
+        }
+
+        pub(in crate::e2ee) fn found(&self, room: &RoomId, known: Option<Room>) {
+            let known = known.map(Arc::new);
             let at = self.0.clock.now();
             self.0.rooms.lock().keep(room, at, known);
         }
@@ -311,7 +323,7 @@ pub(super) mod tests {
             e2ee.knows(room, encrypted);
             e2ee.knows(other, true);
             let before = e2ee.changes();
-            e2ee.hears(room, kind);
+            e2ee.hears(room, kind, "@bob:y");
             assert_eq!(!e2ee.remembers(room), forgotten, "{kind} {encrypted}");
             assert_eq!(e2ee.changes() > before, forgotten, "{kind} {encrypted}");
             assert!(e2ee.remembers(other), "{kind}: of another room");
@@ -319,7 +331,7 @@ pub(super) mod tests {
         // Not known yet, and perhaps being fetched: what is fetched is old.
         let unknown = room_id!("!c:x");
         let before = e2ee.changes();
-        e2ee.hears(unknown, "m.room.member");
+        e2ee.hears(unknown, "m.room.member", "@bob:y");
         assert!(e2ee.changes() > before);
     }
 

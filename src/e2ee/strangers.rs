@@ -34,47 +34,40 @@ impl Key {
         self.room == other.room && self.session == other.session
     }
 
+    /// Whether it is of one of a room's members.
     fn is_of(&self, members: &[OwnedUserId]) -> bool {
         let sender = self.sender.as_ref();
         sender.is_some_and(|sender| members.contains(sender))
     }
 }
 
-/// Splits off what is too much, the oldest.
-fn too_many(keys: &mut Vec<Key>) -> Vec<Key> {
-    let over = keys.len().saturating_sub(KEPT);
-    keys.drain(..over).collect()
+/// Splits off what is too much, the oldest, but nothing of the rooms of which it is not known who is there.
+fn too_many(keys: &mut Vec<Key>, unknown: &HashSet<OwnedRoomId>) -> Vec<Key> {
+    let strangers = keys.iter().filter(|key| !unknown.contains(&key.room));
+    let mut over = strangers.count().saturating_sub(KEPT);
+    let is_over = |key: &mut Key| {
+        let is_over = over > 0 && !unknown.contains(&key.room);
+        over -= usize::from(is_over);
+        is_over
+    };
+    keys.extract_if(.., is_over).collect()
 }
 
-/// Who sent which room key, and with which device, by the messages in which they came. Anybody may name anybody's session.
-fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<(String, String), OwnedUserId> {
-    #[derive(Deserialize)]
-    struct Message {
-        #[serde(rename = "type")]
-        kind: String,
-        content: Content,
-    }
-    #[derive(Deserialize)]
-    struct Content {
-        session_id: String,
-    }
+/// Who sent room keys with which device, by the messages in which they came. What these call the session counts for nothing: the
+/// crate goes by the key, and anybody may write another name beside it.
+fn senders(messages: &[ProcessedToDeviceEvent]) -> HashMap<String, OwnedUserId> {
     let mut senders = HashMap::new();
     for message in messages {
-        let ProcessedToDeviceEvent::Decrypted {
+        if let ProcessedToDeviceEvent::Decrypted {
             raw,
             encryption_info,
         } = message
-        else {
-            continue;
-        };
-        if let Ok(message) = serde_json::from_str::<Message>(raw.json().get())
-            && message.kind == "m.room_key"
+            && raw.get_field::<String>("type").ok().flatten().as_deref() == Some("m.room_key")
             && let AlgorithmInfo::OlmV1Curve25519AesSha2 {
                 curve25519_public_key_base64: device,
             } = &encryption_info.algorithm_info
         {
-            let key = (message.content.session_id, device.clone());
-            senders.insert(key, encryption_info.sender.clone());
+            senders.insert(device.clone(), encryption_info.sender.clone());
         }
     }
     senders
@@ -91,16 +84,14 @@ impl Machine {
         if came.is_empty() {
             return Ok(());
         }
-        let mut senders = senders(messages);
+        let senders = senders(messages);
         let new: Vec<Key> = came
             .into_iter()
-            .map(|key| {
-                let sent = (key.session_id, key.sender_key.to_base64());
-                Key {
-                    sender: senders.remove(&sent),
-                    room: key.room_id,
-                    session: sent.0,
-                }
+            .map(|key| Key {
+                // One device may send several, and one key twice.
+                sender: senders.get(&key.sender_key.to_base64()).cloned(),
+                room: key.room_id,
+                session: key.session_id,
             })
             .filter(|key| !self.rooms.contains(&key.room) || !self.is_members(key))
             .collect();
@@ -140,16 +131,21 @@ impl Machine {
             .extend(self.homeserver.joined_rooms(self.actor()).await?);
         let ours = keys.iter().map(|key| key.room.clone());
         let ours: HashSet<_> = ours.filter(|room| self.rooms.contains(room)).collect();
+        let mut unknown = HashSet::new();
         for room in ours {
             let members = self.homeserver.members_in(self.actor(), &room, true);
-            let members = match members.await {
+            match members.await {
+                Ok(members) => keys.retain(|key| key.room != room || !key.is_of(&members)),
                 // Its user has left it.
-                Err(error) if error.class() == Class::GiveUp => Vec::new(),
-                members => members?,
-            };
-            keys.retain(|key| key.room != room || !key.is_of(&members));
+                Err(error) if error.errcode() == Some("M_FORBIDDEN") => {}
+                // Whose these are is asked again with the next key.
+                Err(error) if error.class() == Class::GiveUp => {
+                    unknown.insert(room);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(too_many(keys))
+        Ok(too_many(keys, &unknown))
     }
 }
 
@@ -166,9 +162,21 @@ mod tests {
             session: number.to_string(),
             sender: None,
         };
+        let none = HashSet::new();
         let mut keys: Vec<_> = (0..KEPT + 3).map(key).collect();
-        assert_eq!(too_many(&mut keys), [key(0), key(1), key(2)]);
+        assert_eq!(too_many(&mut keys, &none), [key(0), key(1), key(2)]);
         assert_eq!(keys.len(), KEPT);
-        assert!(too_many(&mut keys).is_empty());
+        assert!(too_many(&mut keys, &none).is_empty());
+        // Those of a room of which it is not known who is there neither go nor count.
+        let spared = HashSet::from([owned_room_id!("!s:x")]);
+        let other = Key {
+            room: owned_room_id!("!s:x"),
+            ..key(0)
+        };
+        keys.insert(0, other.clone());
+        assert!(too_many(&mut keys, &spared).is_empty());
+        keys.push(key(KEPT + 3));
+        assert_eq!(too_many(&mut keys, &spared), [key(3)]);
+        assert_eq!(keys[0], other);
     }
 }

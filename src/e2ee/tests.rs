@@ -1,22 +1,26 @@
 //! What devices keep, with real keys and without a homeserver.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use matrix_sdk_common::deserialized_responses::{
     AlgorithmInfo, EncryptionInfo, ProcessedToDeviceEvent, VerificationState,
 };
 use matrix_sdk_crypto::{
-    OlmMachine,
+    EncryptionSettings, OlmMachine,
     store::types::RoomKeyInfo,
     types::{EventEncryptionAlgorithm, requests::AnyOutgoingRequest},
     vodozemac::Curve25519PublicKey,
 };
 use ruma::{
-    api::client::keys::get_keys, device_id, owned_room_id, owned_user_id, room_id, serde::Raw,
+    api::client::keys::{get_keys, upload_keys},
+    device_id, owned_room_id, owned_user_id, room_id,
+    serde::Raw,
     user_id,
 };
 use serde::Serialize;
 
 use super::{machine::PUBLISHED, rooms::tests::e2ee, *};
-use crate::event::Withheld;
+use crate::{clock, event::Withheld, rewrite::Scrubbed};
 
 /// A device whose keys are said to be on the homeserver, which there is not.
 async fn published(e2ee: &E2ee, device: &str) -> Actor {
@@ -103,6 +107,29 @@ async fn who_comes_back_is_another() {
     assert_eq!(e2ee.kept_from(other).len(), 1);
     let started: Vec<_> = lock(&e2ee.0.started).iter().cloned().collect();
     assert_eq!(started, [(other.to_owned(), owned_room_id!("!r:y"))]);
+}
+
+/// Whoever is told which events are to wait no longer may stop before they do.
+#[tokio::test]
+async fn what_is_too_much_is_named_until_it_is_gone() {
+    let (_dir, e2ee) = e2ee(false).await;
+    let (device, mallory) = (published(&e2ee, "DEVICE").await, user_id!("@mallory:z"));
+    let event = |number: usize| ruma::EventId::parse(format!("$late{number}")).unwrap();
+    let mut surplus = Vec::new();
+    let mut last = event(0);
+    for number in 0.. {
+        last = event(number);
+        surplus = e2ee.waits_for_key(&device, &last, mallory).await.unwrap();
+        if !surplus.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(surplus, [event(0)]);
+    let again = e2ee.waits_for_key(&device, &last, mallory).await.unwrap();
+    assert_eq!(again, surplus, "the same once more, as after a crash");
+    e2ee.waits_no_more(&device, &surplus[0]).await.unwrap();
+    let again = e2ee.waits_for_key(&device, &last, mallory).await.unwrap();
+    assert!(again.is_empty());
 }
 
 #[tokio::test]
@@ -194,4 +221,177 @@ async fn a_member_is_known_by_what_was_fetched() {
     assert!(!has(user_id!("@bob:y")));
     e2ee.knows(room, true);
     assert!(has(user_id!("@bob:y")) && !has(user_id!("@mallory:z")));
+}
+
+#[tokio::test]
+async fn a_key_that_comes_twice_has_its_sender_twice() {
+    let (_dir, e2ee) = e2ee(false).await;
+    let ghost = published(&e2ee, "DEVICE").await;
+    e2ee.knows(room_id!("!r:y"), true);
+    let (of_bob, bobs) = room_key(user_id!("@bob:y"), 1);
+    let (again, _) = room_key(user_id!("@bob:y"), 1);
+    // What a message calls its session says nothing about whose it is.
+    let (of_mallory, mut mallorys) = room_key(user_id!("@mallory:z"), 2);
+    mallorys.session_id = "another than her message says".to_owned();
+    let counted = e2ee.with(&ghost, async |machine| {
+        machine.rooms.insert(owned_room_id!("!r:y"));
+        let (messages, came) = ([of_bob, again], vec![bobs.clone(), bobs]);
+        machine.spare_strangers_keys(&messages, came).await?;
+        let members = machine
+            .olm
+            .store()
+            .get_custom_value(strangers::LIST)
+            .await?;
+        let came = vec![mallorys];
+        machine.spare_strangers_keys(&[of_mallory], came).await?;
+        let others = machine
+            .olm
+            .store()
+            .get_custom_value(strangers::LIST)
+            .await?;
+        Ok((members, others))
+    });
+    let (members, others) = counted.await.unwrap();
+    assert_eq!(members, None, "a member's counts");
+    let others = String::from_utf8(others.unwrap()).unwrap();
+    assert!(others.contains("@mallory:z"), "{others}");
+}
+
+/// A ghost that is alone in an encrypted room. The clock is its own; keys are made by the machine's.
+struct Alone {
+    e2ee: E2ee,
+    ghost: Actor,
+    _dir: tempfile::TempDir,
+}
+
+impl Alone {
+    async fn new() -> Self {
+        let (dir, e2ee) = e2ee(false).await;
+        let ghost = published(&e2ee, "DEVICE").await;
+        let alone = Self {
+            e2ee,
+            ghost,
+            _dir: dir,
+        };
+        alone.at(Clock::system().now() + 1_000);
+        alone
+    }
+
+    /// What the homeserver would take and answer.
+    async fn settle(&self) {
+        let settled = self.e2ee.with(&self.ghost, async |machine| {
+            machine.synced = Some(machine.clock.now());
+            for request in machine.olm.outgoing_requests().await? {
+                let (id, user) = (request.request_id(), machine.actor().user.clone());
+                let mut uploaded = upload_keys::v3::Response::new(BTreeMap::new());
+                let algorithm = ruma::OneTimeKeyAlgorithm::SignedCurve25519;
+                let counts = &mut uploaded.one_time_key_counts;
+                counts.insert(algorithm, 50_u8.into());
+                let mut queried = get_keys::v3::Response::new();
+                queried.device_keys.insert(user, BTreeMap::new());
+                match request.request() {
+                    AnyOutgoingRequest::KeysUpload(_) => {
+                        machine.olm.mark_request_as_sent(id, &uploaded).await?;
+                    }
+                    _ => machine.olm.mark_request_as_sent(id, &queried).await?,
+                }
+            }
+            Ok(())
+        });
+        settled.await.unwrap();
+    }
+
+    fn at(&self, time: clock::UnixMillis) {
+        let ahead = time - self.e2ee.0.clock.now();
+        self.e2ee.0.clock.advance(Duration::from_millis(ahead));
+    }
+
+    /// Says something in the room, which has these settings. The session.
+    async fn says(&self, hours: u64, messages: u64) -> Result<String, E2eeError> {
+        let settings = EncryptionSettings {
+            rotation_period: Duration::from_hours(hours),
+            rotation_period_msgs: messages,
+            ..EncryptionSettings::default()
+        };
+        let (room, members) = (room_id!("!r:y"), Vec::new());
+        let known = rooms::Room { settings, members };
+        self.e2ee.found(room, Some(known));
+        self.settle().await;
+        self.again().await
+    }
+
+    /// Says something more.
+    async fn again(&self) -> Result<String, E2eeError> {
+        let text = Scrubbed::notice("a secret");
+        let sealed = self.e2ee.encrypt(&self.ghost, room_id!("!r:y"), text);
+        let sealed = sealed.await?;
+        let content: serde_json::Value = serde_json::from_str(sealed.content().get()).unwrap();
+        Ok(content["session_id"].as_str().unwrap().to_owned())
+    }
+
+    fn born(&self) -> clock::UnixMillis {
+        let device = self.ghost.device.as_deref().unwrap();
+        let keys = self.e2ee.0.store.crypto(&self.ghost.user, device);
+        keys.outbound_use(room_id!("!r:y")).unwrap().1
+    }
+}
+
+#[tokio::test]
+async fn settings_that_grow_let_no_key_live_longer() {
+    let alone = Alone::new().await;
+    let first = alone.says(1, 2).await.unwrap();
+    alone.at(alone.e2ee.0.clock.now() + 31_000);
+    assert_eq!(alone.says(168, 100).await.unwrap(), first);
+    // The crate would encrypt no third one with it.
+    let second = alone.again().await.unwrap();
+    assert_ne!(second, first);
+    for _ in 0..5 {
+        assert_eq!(alone.again().await.unwrap(), second);
+    }
+    // And settings that shrink hold at once.
+    alone.at(alone.e2ee.0.clock.now() + 31_000);
+    assert_ne!(alone.says(168, 5).await.unwrap(), second);
+}
+
+/// The crate asks the machine's clock, for which no hour passes here.
+#[tokio::test]
+async fn a_key_that_grew_old_gives_way_to_another() {
+    const MINUTE: u64 = 60_000;
+    let alone = Alone::new().await;
+    let first = alone.says(1, 100).await.unwrap();
+    let born = alone.born();
+    for (age, what) in [
+        (58 * MINUTE, "it is young"),
+        (59 * MINUTE - 4_000, "nearly"),
+    ] {
+        alone.at(born + age);
+        assert_eq!(alone.says(1, 100).await.unwrap(), first, "{what}");
+    }
+    // The next one is made in another second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    alone.at(born + 59 * MINUTE);
+    let second = alone.again().await.unwrap();
+    assert_ne!(second, first);
+    assert!(alone.born() > born);
+    // What is made on the way and is old at once is not used.
+    alone.at(born + 200 * MINUTE);
+    let spent = alone.says(1, 100).await;
+    assert!(matches!(spent, Err(E2eeError::Spent)), "{spent:?}");
+}
+
+/// Its keys are made in its future: none is good for more than what is said at once.
+#[tokio::test]
+async fn a_clock_that_runs_behind_makes_no_key_old() {
+    let (dir, e2ee) = e2ee(false).await;
+    let ghost = published(&e2ee, "DEVICE").await;
+    let alone = Alone {
+        e2ee,
+        ghost,
+        _dir: dir,
+    };
+    alone.at(Clock::system().now() - 2 * 3_600_000);
+    let first = alone.says(1, 100).await.unwrap();
+    assert_eq!(alone.again().await.unwrap(), first);
+    alone.at(alone.born());
+    assert_eq!(alone.says(1, 100).await.unwrap(), first);
 }

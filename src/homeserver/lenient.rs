@@ -41,6 +41,18 @@ where
     }
 }
 
+/// A thing, or an empty one if it does not parse.
+#[derive(Debug)]
+struct OrEmpty<T>(T);
+
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for OrEmpty<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let parsed = counted(serde_json::from_str(raw.get()).ok());
+        Ok(Self(parsed.unwrap_or_default()))
+    }
+}
+
 /// A list without the items that do not parse.
 #[derive(Debug)]
 struct List<T>(Vec<T>);
@@ -82,7 +94,8 @@ pub(super) struct Queried {
     #[serde(default)]
     failures: Failures,
     #[serde(default)]
-    device_keys: Map<OwnedUserId, Map<OwnedDeviceId, Raw<DeviceKeys>>>,
+    /// Of whom nonsense is said has no devices: one who is left out altogether would be asked about again and again.
+    device_keys: Map<OwnedUserId, OrEmpty<Map<OwnedDeviceId, Raw<DeviceKeys>>>>,
     #[serde(default)]
     master_keys: Map<OwnedUserId, Raw<CrossSigningKey>>,
     #[serde(default)]
@@ -96,7 +109,7 @@ impl From<Queried> for get_keys::v3::Response {
         let devices = answer.device_keys.0.into_iter();
         let mut response = Self::new();
         response.failures = failures(answer.failures);
-        response.device_keys = devices.map(|(user, devices)| (user, devices.0)).collect();
+        response.device_keys = devices.map(|(user, devices)| (user, devices.0.0)).collect();
         response.master_keys = answer.master_keys.0;
         response.self_signing_keys = answer.self_signing_keys.0;
         response.user_signing_keys = answer.user_signing_keys.0;

@@ -40,10 +40,11 @@ pub(super) async fn pinned(
         ApiError::Storage
     })?;
     let peer = peer.ok_or(ApiError::NotFound)?;
-    let pinned = peer.document().ok_or(ApiError::NotFound)?;
+    // What the configuration does not let count is not shown as if it did.
+    let pinned = state.peers.counting(&peer).ok_or(ApiError::NotFound)?;
     Ok(document(&json!({
         "document": pinned.json(),
-        "anchored": peer.anchored,
+        "anchored": state.peers.is_anchored(&peer),
     })))
 }
 

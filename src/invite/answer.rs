@@ -74,13 +74,13 @@ pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
 }
 
 /// Looks for the keys of a pseudonym's server, which has to vouch for it when its invite comes: for every request, whatever it is
-/// worth, so that looking tells nothing. The answer does not wait for it.
+/// worth and whoever is denied, so that looking tells nothing. The answer does not wait for it. `keys` bounds the work.
 async fn acquaint(deps: &Deps, inviter: Option<&Inviter>) {
     let Some(Inviter::Ghost(inviter, ..)) = inviter else {
         return;
     };
     let server = inviter.server_name();
-    if server != deps.namespace.server() && deps.config.invites.admits(server) {
+    if server != deps.namespace.server() {
         let _ = deps.peers.document_for_stranger(server).await;
     }
 }

@@ -60,10 +60,15 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
         count("decoy");
         return Ok(());
     }
-    if offered.declined
-        || offered.shown >= MOST_SHOWN
-        || deps.clock.now() >= offered.expires
-        || !quota::may_reach(deps, &offered.user, deps.clock.now()).await?
+    if offered.declined || offered.shown >= MOST_SHOWN || deps.clock.now() >= offered.expires {
+        count("over");
+        return Ok(());
+    }
+    // It may have to wait for keys; the user's other invites do not.
+    let vouched = invited::is_vouched_for(deps, &offered, event).await?;
+    // Each room has a lane of its own. What is counted here is counted before another invite of the same user is looked at.
+    let alone = deps.portals.alone_for(&offered.user).await;
+    if !quota::may_reach(deps, &offered.user, deps.clock.now()).await?
         || !is_welcome(deps, &offered, event).await?
     {
         count("over");
@@ -75,9 +80,10 @@ pub async fn arrived(deps: &Deps, event: &Event) -> Result<(), PortalError> {
         count("over");
         return Ok(());
     }
-    match invited::create(deps, &offered, event).await? {
+    match invited::create(deps, &offered, event, vouched).await? {
         (id, Created::New) => {
             quota::reached(deps, &offered.user, deps.clock.now()).await?;
+            drop(alone);
             invited::open(deps, id, event).await
         }
         (_, Created::AlreadyThere(_) | Created::Forgotten) => {
@@ -183,9 +189,10 @@ async fn is_welcome(deps: &Deps, offered: &Offered, event: &Event) -> Result<boo
             return Ok(false);
         }
     }
+    let cap = deps.config.access.max_pseudonyms;
     // They take up pseudonyms that the user may want for other rooms.
-    let most = (deps.config.access.max_pseudonyms / 4).clamp(1, MOST_AT_ONCE);
-    Ok(unanswered(deps, &user).await? < most)
+    let most = (cap / 4).clamp(1, MOST_AT_ONCE);
+    Ok(user.pseudonyms.len() < cap && unanswered(deps, &user).await? < most)
 }
 
 /// Whether neither the admin nor the user has anything against it by now.

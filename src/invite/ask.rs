@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedUserId, ServerName, UserId};
+use ruma::{OwnedUserId, RoomId, ServerName, UserId};
 use serde_json::Value;
 
 use super::{exchange, words};
 use crate::{
     clock::UnixMillis,
-    homeserver::{Actor, Class},
+    homeserver::{Actor, Class, Error},
     keys::Unknown,
     portal::{
         Deps, Outcome, PortalError,
@@ -101,33 +101,56 @@ async fn step(deps: &Deps, task: &mut InviteTask, attempts: u32) -> Result<Outco
     }
 }
 
-/// The pseudonym is not in the room by now. What was noted may have been sent before it left, in a step that was cut off.
+/// The pseudonym is not in the room by now. It may have invited before it left, in a step that was cut off.
 async fn outside(
     deps: &Deps,
     task: &mut InviteTask,
     portal: &Portal,
 ) -> Result<Outcome, PortalError> {
-    let (true, Some(ghost)) = (task.noted, task.ghost.clone()) else {
+    let Some(invitee) = invitee(task) else {
         return over(deps, task, words::OUTSIDE).await;
     };
-    // Who has left can still read how the room was then.
-    let (actor, kind) = (deps.ghost(portal), "m.room.member");
-    let seen = deps
-        .homeserver
-        .state_event(&actor, &task.room, kind, ghost.as_str());
-    let member = match seen.await {
-        Err(error) if error.class() == Class::GiveUp => None,
-        other => other?,
+    let is_invited = is_invited(deps, portal, &task.room, &invitee).await;
+    let text = match is_invited {
+        Err(error) if error.class() == Class::Retry => return Err(error.into()),
+        Err(_) => words::UNCLEAR.to_owned(),
+        Ok(true) if task.ghost.is_some() => words::invited_before(&nick_of_ghost(&invitee)),
+        Ok(true) => words::INVITED_BEFORE.to_owned(),
+        Ok(false) => {
+            sent::drop_note(deps, portal.id, &invitee).await?;
+            words::OUTSIDE.to_owned()
+        }
     };
+    over(deps, task, &text).await
+}
+
+/// Whom the pseudonym may have invited by now.
+fn invitee(task: &InviteTask) -> Option<OwnedUserId> {
+    match &task.whom {
+        Whom::Plain(user) => Some(user.clone()),
+        _ => task.ghost.clone().filter(|_| task.noted),
+    }
+}
+
+/// Whether somebody is invited to the room, or in it. Who has left can still read how the room was then.
+async fn is_invited(
+    deps: &Deps,
+    portal: &Portal,
+    room: &RoomId,
+    invitee: &UserId,
+) -> Result<bool, Error> {
+    let (actor, kind) = (deps.ghost(portal), "m.room.member");
+    let member = deps
+        .homeserver
+        .state_event(&actor, room, kind, invitee.as_str())
+        .await?;
     let member: Value = member
         .and_then(|content| serde_json::from_str(content.get()).ok())
         .unwrap_or_default();
-    if matches!(member["membership"].as_str(), Some("invite" | "join")) {
-        let text = words::invited_before(&nick_of_ghost(&ghost));
-        return over(deps, task, &text).await;
-    }
-    sent::drop_note(deps, portal.id, &ghost).await?;
-    over(deps, task, words::OUTSIDE).await
+    Ok(matches!(
+        member["membership"].as_str(),
+        Some("invite" | "join")
+    ))
 }
 
 /// The keys of the invitee's Vizard, which may be this one. If they have to be fetched, that is told meanwhile.
@@ -278,7 +301,13 @@ async fn openly(
     let telling = deps.report(&mut task.report, "openly", text);
     // Another server is asked, which may be slow.
     let (told, invited) = tokio::join!(telling, deps.homeserver.invite(actor, &task.room, user));
-    told?;
+    if let Err(error) = told
+        && error.class() == Class::Retry
+    {
+        // To say it, and to invite, once more does no harm.
+        return Err(error);
+    }
+    // What was done is done, whatever became of the words about it.
     let text = match invited {
         Ok(()) => words::invited_openly(user.server_name()),
         Err(error) if error.class() == Class::GiveUp => words::forbidden(&error),
@@ -314,10 +343,32 @@ async fn failed(
     Ok(Outcome::Done)
 }
 
-/// An invite is given up from outside: whoever asked is told.
+/// An invite is given up from outside: whoever asked is told. The homeserver may have done it all the same, and only not said so.
 pub async fn abandon(deps: &Deps, task: &mut InviteTask) -> Result<(), PortalError> {
-    if let (true, Some(portal), Some(ghost)) = (task.noted, task.portal, &task.ghost) {
-        sent::drop_note(deps, portal, ghost).await?;
+    let portal = match task.portal {
+        Some(id) => deps.portals.get(id).await.ok(),
+        None => None,
+    };
+    let mut nobody = None;
+    let text = match (portal, invitee(task)) {
+        (Some(portal), Some(invitee)) => {
+            let is_invited = is_invited(deps, &portal, &task.room, &invitee).await;
+            match (is_invited, &task.whom) {
+                (Ok(true), Whom::Plain(user)) => words::invited_openly(user.server_name()),
+                (Ok(true), _) => words::invited(&nick_of_ghost(&invitee)),
+                (Ok(false), _) => {
+                    nobody = Some((portal.id, invitee));
+                    words::FAILED.to_owned()
+                }
+                (Err(_), _) => words::UNCLEAR.to_owned(),
+            }
+        }
+        _ => words::FAILED.to_owned(),
+    };
+    over(deps, task, &text).await?;
+    // Only now: while this cannot be told, the job may be tried again, and invite after all.
+    if let Some((portal, invitee)) = nobody {
+        sent::drop_note(deps, portal, &invitee).await?;
     }
-    over(deps, task, words::FAILED).await.map(|_| ())
+    Ok(())
 }

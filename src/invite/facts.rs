@@ -92,7 +92,8 @@ pub async fn gather(
         blocks_address: keeps_out(&known, &KeptOut::Address(id)),
         peer_over_quota: over.peer,
         inviter_over_quota: over.inviter,
-        invitee_over_quota: over.invitee || capped,
+        // Who is in the room already needs no other pseudonym, and is told.
+        invitee_over_quota: over.invitee || capped && portal.is_none(),
         forgotten,
         was_in_room: outside || moved.is_some(),
         in_room: state.is_some() && !outside && moved.is_none(),

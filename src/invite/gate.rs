@@ -15,7 +15,8 @@ const OF_SENDER: usize = 6;
 const OF_SERVER: usize = 8;
 /// Senders, and servers, whose requests are counted.
 const COUNTED: usize = 10_000;
-const HOUR: UnixMillis = 60 * 60 * 1000;
+const MINUTE: UnixMillis = 60 * 1000;
+const HOUR: UnixMillis = 60 * MINUTE;
 
 /// What keeps others out while a request is answered.
 pub(super) struct Places {
@@ -29,8 +30,8 @@ pub(super) struct Gate {
     servers: Flood<OwnedServerName>,
     of_senders: AtOnce<OwnedUserId>,
     of_servers: AtOnce<OwnedServerName>,
-    /// Who was over their own limit in this hour, and whether they are the bot of a Vizard.
-    bots: HashMap<OwnedUserId, bool>,
+    /// Who was over their own limit in this hour, and whether they are the bot of a Vizard, as it was known then.
+    bots: HashMap<OwnedUserId, (bool, UnixMillis)>,
 }
 
 impl Gate {
@@ -60,11 +61,11 @@ impl Gate {
         if self.senders.begin(now) {
             self.bots.clear();
         }
-        if !self.senders.takes(&sender, now) && !self.is_bot(deps, &sender).await {
+        if !self.senders.takes(&sender, now) && !self.is_bot(deps, &sender, now).await {
             return Err("flood");
         }
         let own = self.of_senders.take(&sender);
-        if own.is_none() && !self.is_bot(deps, &sender).await {
+        if own.is_none() && !self.is_bot(deps, &sender, now).await {
             return Err("busy");
         }
         let place = self.of_servers.take(&server).ok_or("busy")?;
@@ -77,22 +78,25 @@ impl Gate {
         })
     }
 
-    /// Whether this is the bot of a Vizard that is known. It is looked up once in an hour.
-    async fn is_bot(&mut self, deps: &Deps, sender: &OwnedUserId) -> bool {
-        if let Some(known) = self.bots.get(sender) {
+    /// Whether this is the bot of a Vizard that is known. It is looked up once in an hour; of who is none, once a minute: that
+    /// Vizard's keys may just be on the way.
+    async fn is_bot(&mut self, deps: &Deps, sender: &OwnedUserId, now: UnixMillis) -> bool {
+        if let Some((known, looked)) = self.bots.get(sender)
+            && (*known || now.saturating_sub(*looked) < MINUTE)
+        {
             return *known;
         }
         let is_bot = if sender.server_name() == deps.namespace.server() {
             *sender == deps.bot.user
         } else {
-            let pinned = deps.peers.pinned(sender.server_name()).await;
-            let document = pinned.ok().flatten().and_then(|pinned| pinned.document());
+            let document = deps.peers.vouching(sender.server_name()).await;
+            let document = document.ok().flatten();
             document.is_some_and(|document| document.bot() == sender)
         };
         if self.bots.len() >= COUNTED {
             self.bots.clear();
         }
-        self.bots.insert(sender.clone(), is_bot);
+        self.bots.insert(sender.clone(), (is_bot, now));
         is_bot
     }
 }

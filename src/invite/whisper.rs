@@ -4,10 +4,11 @@
 use ruma::{RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::quota;
 use crate::{
     clock::UnixMillis,
     homeserver::Class,
-    portal::{Deps, Outcome, PortalError, invited},
+    portal::{Deps, Outcome, PortalError, chat, invited},
     rewrite::{Scrubbed, clean_name},
     store::{Note, Portal, PortalState, Task, TellTask, Where},
 };
@@ -17,6 +18,9 @@ const MINUTE: UnixMillis = 60 * 1000;
 const SOONEST: UnixMillis = 2 * MINUTE;
 const SPREAD: UnixMillis = 20 * MINUTE;
 
+/// For so long no further invite to the same room is told of. Strangers bring about rows of the database here.
+const QUIET: UnixMillis = 90 * 24 * 60 * MINUTE;
+
 /// A user was told of invites to a room. Found by both: they are told once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {}
@@ -25,8 +29,12 @@ impl Note for Told {
     const KIND: i64 = 8;
 }
 
+fn key(user: &UserId, room: &RoomId) -> Vec<u8> {
+    [user.as_bytes(), b" ", room.as_bytes()].concat()
+}
+
 /// Lets a user know that somebody invited them to a room, which is that of this portal or came before or after it; unless they
-/// were told before.
+/// were told before. It reaches them as an invite does, and is counted as one.
 pub async fn about(
     deps: &Deps,
     portal: &Portal,
@@ -34,50 +42,69 @@ pub async fn about(
     room: &RoomId,
     place: Where,
 ) -> Result<(), PortalError> {
-    let key = [portal.user.as_bytes(), b" ", room.as_bytes()].concat();
-    // They have an invite already, and see it.
-    if portal.state == PortalState::Invited || deps.store.note::<Told>(&key).await?.is_some() {
+    let source = format!("tell {} {room}", portal.user);
+    // They have an invite already, and see it, or want to hear nothing more of it.
+    if portal.state == PortalState::Invited
+        || portal.forgetting
+        || deps
+            .store
+            .note::<Told>(&key(&portal.user, room))
+            .await?
+            .is_some()
+        || deps.has_job(&source).await?
+    {
         return Ok(());
     }
+    let now = deps.clock.now();
+    quota::reached(deps, &portal.user, now).await?;
     let task = Task::Tell(TellTask {
         portal: portal.id,
         inviter: inviter.to_owned(),
         place,
+        room: Some(room.to_owned()),
     });
-    let due = deps.clock.now() + SOONEST + deps.rng.below(SPREAD);
-    let source = format!("tell {} {room}", portal.user);
-    deps.add_job(&source, due, task).await?;
-    deps.store.add_note(&key, None, &Told {}).await?;
-    Ok(())
+    let due = now + SOONEST + deps.rng.below(SPREAD);
+    deps.add_job(&source, due, task).await
 }
 
-/// Tells it: in the chat with the bot, or in the portal where there is no chat.
+/// Tells it: in the chat with the bot, in the portal where there is no chat, or in a chat that is opened for it.
 pub async fn run(deps: &Deps, task: &TellTask) -> Result<Outcome, PortalError> {
     let portal = deps.portals.get(task.portal).await?;
-    let user = deps.store.user(&portal.user).await?;
-    let chat = user.and_then(|user| user.direct_chat);
-    let here = portal
-        .portal_room
-        .clone()
-        .filter(|_| chat.is_none() && portal.user_joined);
-    let rejoin = match here {
-        Some(_) => format!("{} rejoin", deps.config.portal.command_prefix),
-        None => format!("rejoin \"{}\"", portal.ghost.nick),
+    if portal.forgetting {
+        return Ok(Outcome::Done);
+    }
+    let here = portal.portal_room.clone().filter(|_| portal.user_joined);
+    // Two at once would open two chats.
+    let alone = deps.portals.alone_for(&portal.user).await;
+    let (actor, room, rejoin) = match (chat::known(deps, &portal.user).await?, here) {
+        (None, Some(here)) => {
+            let rejoin = format!("{} rejoin", deps.config.portal.command_prefix);
+            (deps.host(&portal), here, rejoin)
+        }
+        (chat, _) => {
+            let chat = match chat {
+                Some(chat) => chat,
+                None => chat::open(deps, &portal.user).await?,
+            };
+            let rejoin = format!("rejoin \"{}\"", portal.ghost.nick);
+            (deps.bot.clone(), chat, rejoin)
+        }
     };
-    let (actor, room) = match (chat, here) {
-        (Some(chat), _) => (deps.bot.clone(), chat),
-        (None, Some(here)) => (deps.host(&portal), here),
-        (None, None) => return Ok(Outcome::Done),
-    };
-    let source = match task.place {
-        Where::There => format!("told {}", portal.ghost.id),
-        other => format!("told {} {other:?}", portal.ghost.id),
-    };
+    drop(alone);
+    let told = task.room.as_deref().unwrap_or(&portal.room);
+    let source = format!("told {} {told}", portal.ghost.id);
     let notice = Scrubbed::notice(&words(&portal, task, &rejoin));
     match deps.say(&actor, &room, &notice, &source, "told", 0).await {
-        Err(error) if error.class() == Class::Retry => Err(error),
-        _ => Ok(Outcome::Done),
+        Err(error) if error.class() == Class::Retry => return Err(error),
+        // Nothing can be said there. The next invite is tried to be told of again.
+        Err(_) => {}
+        Ok(_) => {
+            let due = Some(deps.clock.now() + QUIET);
+            let key = key(&portal.user, told);
+            deps.store.set_note(&key, due, &Told {}).await?;
+        }
     }
+    Ok(Outcome::Done)
 }
 
 fn words(portal: &Portal, task: &TellTask, rejoin: &str) -> String {
@@ -99,6 +126,6 @@ fn words(portal: &Portal, task: &TellTask, rejoin: &str) -> String {
     };
     format!(
         "{who} has invited you to {to}{next} They were not told: for them it looks like an invite that nobody answers. \
-         Of further invites to this room I say nothing.\n(The inviter's ID is {inviter}.)"
+         Of further invites to this room I say nothing for three months.\n(The inviter's ID is {inviter}.)"
     )
 }

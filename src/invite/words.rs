@@ -21,6 +21,17 @@ pub(super) fn invited_before(nick: &str) -> String {
     )
 }
 
+/// The same of whoever was invited openly, perhaps by somebody else.
+pub(super) const INVITED_BEFORE: &str = "Whom you named is invited by now, or in the room. Your pseudonym is not in the room any more, so whether they come cannot be seen from here.";
+
+/// It is invited, which the homeserver did not say at once.
+pub(super) fn invited(nick: &str) -> String {
+    format!("invited as {nick}; if they come, you are told.")
+}
+
+/// The homeserver says neither that it did what it was asked to nor that it did not.
+pub(super) const UNCLEAR: &str = "Your homeserver gave no clear answer, although it was asked several times: it may have invited them or not. If they come, you see it here. Look who is invited before you ask once more.";
+
 /// The homeserver did not do what it was asked to.
 pub(super) const FAILED: &str = "Your homeserver did not do it, although it was asked several times. Try the same command again later; if it keeps failing, tell its admin.";
 
@@ -28,7 +39,9 @@ pub(super) const FAILED: &str = "Your homeserver did not do it, although it was 
 pub(super) async fn asking(deps: &Deps, server: &ServerName) -> String {
     let pinned = deps.peers.pinned(server).await.ok().flatten();
     let word = match pinned {
-        Some(peer) if !peer.anchored => " (for its keys there is the word of homeservers alone)",
+        Some(peer) if !deps.peers.is_anchored(&peer) => {
+            " (for its keys there is the word of homeservers alone)"
+        }
         _ => "",
     };
     format!("sealed for {server}{word}; asking its Vizard…")
@@ -102,6 +115,9 @@ pub(super) fn forbidden(error: &Error) -> String {
         }
         "M_FORBIDDEN" if message.contains("banned") => {
             "The room does not let that user or server in: they are banned."
+        }
+        "M_FORBIDDEN" if message.contains("already in the room") => {
+            "They are in the room already."
         }
         "M_FORBIDDEN" => {
             "Your pseudonym may not invite anybody here. Ask a moderator of the room to invite, or for the right to."

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::PinnedPeer;
+use super::{PinnedPeer, places::is_signed_by};
 use crate::{
     clock::{UnixMillis, day, minute},
     pseudonym::ServerKeyId,
@@ -56,6 +56,10 @@ pub fn pinned(peer: &PinnedPeer, by_hand: Option<ServerKeyId>, now: UnixMillis) 
         let _ = writeln!(text, "  {}  {}", key.name(), fingerprint(key.as_bytes()));
     }
     let rests = match (by_hand, peer.only, peer.anchored) {
+        (Some(key), ..) if !is_signed_by(&document, by_hand) => format!(
+            "DOES NOT COUNT: not signed by the key in the configuration ({})",
+            key.name()
+        ),
         (Some(key), ..) => format!("pinned by hand ({})", key.name()),
         (None, Some(place), _) => {
             format!("accepted as it is {place}; the other place does not count")

@@ -4,10 +4,11 @@
 //! fetches at once, one for each server at a time, and what failed is not tried again for a minute; names that nobody knows have
 //! fewer, so many in an hour, and longer to wait. Whoever is known loses nothing by them: what is pinned serves on while it is good.
 
+mod counting;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use ruma::{OwnedServerName, ServerName};
@@ -23,13 +24,10 @@ use crate::{
     config::{Anchor, Config},
     homeserver::{Actor, Homeserver},
     peer::Fetcher,
-    pseudonym::ServerKeyId,
     sealed::{self, Anchored, Change, KeyDocument, Pin, Place, Refusal, Trust, accept},
     store::{Store, StoreError},
 };
 
-/// For a fetch that is under way.
-const SOON: Duration = Duration::from_secs(10);
 /// What was pinned because its server asked is forgotten when it was not fetched again for so long.
 const UNASKED: UnixMillis = 30 * DAY;
 const MINUTE: UnixMillis = 60 * 1000;
@@ -117,15 +115,17 @@ impl Peers {
 
     /// Somebody here relies on what is pinned: it is not forgotten, also if its server alone had given cause to look for it.
     async fn keep(&self, server: &ServerName) -> Result<(), StoreError> {
-        let Some(pinned) = self.pinned(server).await?.filter(|peer| peer.unasked) else {
+        let pinned = self.pinned(server).await?;
+        if !pinned.is_some_and(|peer| peer.unasked) {
             return Ok(());
-        };
-        let kept = |now: Option<PinnedPeer>| PinnedPeer {
+        }
+        let kept = |peer: PinnedPeer| PinnedPeer {
             unasked: false,
-            ..now.unwrap_or_else(|| pinned.clone())
+            ..peer
         };
+        // What an admin had forgotten meanwhile stays so.
         let key = server.as_bytes();
-        self.0.store.change_note(key, None, kept).await.map(drop)
+        self.0.store.amend_note(key, None, kept).await.map(drop)
     }
 
     /// [`Peers::document`] because that server asked for something. Nothing is waited for but the fetch itself: [`Unknown::Busy`] if others are
@@ -264,16 +264,8 @@ impl Peers {
 
     /// What is pinned, if it is still good, and may be relied on by the configuration as it is now.
     fn good(&self, pinned: &PinnedPeer, now: UnixMillis) -> Option<KeyDocument> {
-        let by_hand = self.by_hand(&pinned.server);
-        let relies = self.0.config.keys.anchor == Anchor::Federation || pinned.anchored;
-        let document = pinned.valid(now).filter(|_| relies || by_hand.is_some());
-        document.filter(|document| is_signed_by(document, by_hand))
-    }
-
-    /// The server key that the admin wrote into the configuration.
-    fn by_hand(&self, server: &ServerName) -> Option<ServerKeyId> {
-        let known = self.0.config.peers.get(server)?;
-        ServerKeyId::from_base64(known.server_key.as_deref()?)
+        let document = self.counting(pinned);
+        document.filter(|_| pinned.valid(now).is_some())
     }
 
     async fn fetch(
@@ -300,7 +292,10 @@ impl Peers {
             pinned: before.as_ref(),
         };
         let (found, why) = self.0.places.look(sought, now).await;
-        let over_tls = matches!(found.tls, Some(Ok(_)));
+        let over_tls = match &found.tls {
+            Some(Ok(document)) => Some(*document.digest()),
+            _ => None,
+        };
         let pin = before.as_ref().map(Pin::of);
         let trust = Trust {
             only,
@@ -314,9 +309,16 @@ impl Peers {
         let accepted =
             accept(trust, found).map_err(|refusal| Unknown::Refused { refusal, tls: why })?;
         let anchored = match accepted.anchored {
-            Anchored::Pin => over_tls || pinned.as_ref().is_some_and(|peer| peer.anchored),
-            Anchored::ByHand | Anchored::Chosen | Anchored::Tls => true,
+            Anchored::Pin => {
+                over_tls.is_some() || pinned.as_ref().is_some_and(|peer| peer.anchored)
+            }
+            Anchored::Chosen | Anchored::Tls => true,
             Anchored::Federation => false,
+            // The key in the configuration may be taken out again: then there is what was seen, and nothing else.
+            Anchored::ByHand => {
+                let follows = before.is_some() && pinned.as_ref().is_some_and(|peer| peer.anchored);
+                over_tls.as_ref() == Some(accepted.document.digest()) || follows
+            }
         };
         if accepted.change != Change::None {
             tracing::info!(change = ?accepted.change, "the keys of another server are pinned");
@@ -339,33 +341,5 @@ impl Peers {
         let due = unasked.then_some(now + UNASKED);
         self.0.store.set_note(server.as_bytes(), due, &peer).await?;
         Ok(accepted.document)
-    }
-
-    /// What is pinned of a server.
-    pub async fn pinned(&self, server: &ServerName) -> Result<Option<PinnedPeer>, StoreError> {
-        self.0.store.note(server.as_bytes()).await
-    }
-
-    /// The same; if its keys are being fetched just now, that is waited for a moment.
-    pub async fn pinned_soon(&self, server: &ServerName) -> Result<Option<PinnedPeer>, StoreError> {
-        let asking = {
-            let asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            asking.get(server).cloned()
-        };
-        if let Some(asking) = asking {
-            let _ = tokio::time::timeout(SOON, asking.lock()).await;
-        }
-        self.pinned(server).await
-    }
-
-    /// Whether the admin named a server in the configuration.
-    #[must_use]
-    pub fn is_named(&self, server: &ServerName) -> bool {
-        self.0.config.peers.contains_key(server)
-    }
-
-    /// All that is pinned.
-    pub async fn all(&self) -> Result<Vec<PinnedPeer>, StoreError> {
-        self.0.store.notes().await
     }
 }

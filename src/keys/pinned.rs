@@ -20,7 +20,8 @@ pub struct PinnedPeer {
     pub since: UnixMillis,
     /// When it was last fetched.
     pub fetched: UnixMillis,
-    /// Whether it was seen over TLS, or pinned by hand; otherwise the homeserver alone vouches for it.
+    /// Whether it was seen over TLS, or an admin said which place counts; otherwise the homeserver alone vouches for it, unless the
+    /// configuration names its key.
     pub anchored: bool,
     /// Whether nobody but that server itself has given cause to look for it so far: then it is not kept forever.
     #[serde(default)]

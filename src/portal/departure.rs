@@ -103,6 +103,9 @@ mod tests {
             called: Vec::new(),
             told_pins: false,
             told_unread: Vec::new(),
+            forgetting: false,
+            replaced: Vec::new(),
+            moved: None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     homeserver::{Actor, Class},
     store::{CryptoStore, Former, PortalId, Store},
 };
-use ruma::{OwnedDeviceId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, UserId};
 
 /// The account data's type.
 const TYPE: &str = "org.vizard.epoch";
@@ -24,6 +24,10 @@ const EPOCH: &str = "epoch";
 /// The count for which all devices are made anew, and when that began.
 const RENEWING: &str = "renewing";
 const BEGAN: &str = "renewal began";
+/// The device that the bot had before the present epoch, while something of it may be left.
+const FORMER: &str = "former device";
+/// 1 once the homeserver has answered a `/sync` of the bot's, with whatever device.
+const SYNCED: &str = "synced";
 
 /// Where the counts stand: beside the bot's keys, under a device that is none.
 fn book(store: &Store, bot: &UserId) -> CryptoStore {
@@ -60,6 +64,12 @@ impl Deps {
         if self.e2ee.unavailable().is_some() {
             return Ok(false);
         }
+        let device = bot_device(&self.store, self.noted(EPOCH).await?);
+        if self.bot.device.as_ref() != Some(&device) {
+            // It was left behind, and what failed after that is done at the next start.
+            return Ok(true);
+        }
+        self.forget_former(&device).await?;
         let count = self.noted(COUNT).await?;
         let told = self.told().await?;
         if told <= count {
@@ -76,13 +86,14 @@ impl Deps {
             user: self.bot.user.clone(),
             device: Some(bot_device(&self.store, told)),
         };
-        if self.e2ee.is_known(&self.bot).await? {
-            self.e2ee.inherit(&self.bot, &bot).await?;
-        }
         // Last, so that after a crash in between the rest is done.
-        self.note(EPOCH, told).await?;
+        if self.bot.device != bot.device {
+            if self.e2ee.is_known(&self.bot).await? {
+                self.e2ee.inherit(&self.bot, &bot).await?;
+            }
+            self.note_epoch(told).await?;
+        }
         self.note(COUNT, told).await?;
-        self.homeserver.delete_device(&self.bot).await?;
         Ok(true)
     }
 
@@ -92,9 +103,50 @@ impl Deps {
         Ok(self.store.derive_number("next epoch", &[&epoch]) | 1 << 63)
     }
 
-    /// From the next start on this is the epoch.
+    /// From the next start on this is the epoch, and the bot's present device is left behind.
     pub(super) async fn note_epoch(&self, epoch: u64) -> Result<(), PortalError> {
+        if let Some(device) = &self.bot.device {
+            let device = device.as_bytes().to_vec();
+            self.write(FORMER, device).await?;
+        }
         self.note(EPOCH, epoch).await
+    }
+
+    /// Deletes the device that the bot left behind for the present one, and its keys: nobody has them in memory any more.
+    async fn forget_former(&self, present: &DeviceId) -> Result<(), PortalError> {
+        let book = book(&self.store, &self.bot.user);
+        let former = book.get_custom_value(FORMER).await.map_err(keys)?;
+        let former = former.and_then(|name| String::from_utf8(name).ok());
+        let Some(former) = former.map(OwnedDeviceId::from) else {
+            return Ok(());
+        };
+        if former == present {
+            return Ok(());
+        }
+        let gone = Actor {
+            user: self.bot.user.clone(),
+            device: Some(former.clone()),
+        };
+        let deleted = self.homeserver.delete_device(&gone).await;
+        self.e2ee.forget_device(&gone.user, &former).await?;
+        if deleted.is_err_and(|error| error.class() == Class::Retry) {
+            // A device without keys harms nobody. The next start tries again.
+            return Ok(());
+        }
+        Ok(book.remove_custom_value(FORMER).await.map_err(keys)?)
+    }
+
+    /// Whether the homeserver ever answered a `/sync` of the bot's, which shows that it gives devices and keys.
+    pub async fn has_synced(&self) -> Result<bool, PortalError> {
+        Ok(self.noted(SYNCED).await? == 1 || self.e2ee.has_synced(&self.bot).await?)
+    }
+
+    /// Takes note that it did, for whatever device the bot has later.
+    pub async fn note_synced(&self) -> Result<(), PortalError> {
+        if self.noted(SYNCED).await? == 1 {
+            return Ok(());
+        }
+        self.note(SYNCED, 1).await
     }
 
     /// Raises both counts, if anything was encrypted since.
@@ -130,11 +182,13 @@ impl Deps {
     }
 
     async fn note(&self, key: &str, value: u64) -> Result<(), PortalError> {
-        let bytes = value.to_be_bytes().to_vec();
-        Ok(book(&self.store, &self.bot.user)
-            .set_custom_value(key, bytes)
-            .await
-            .map_err(keys)?)
+        self.write(key, value.to_be_bytes().to_vec()).await
+    }
+
+    async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), PortalError> {
+        let book = book(&self.store, &self.bot.user);
+        let written = book.set_custom_value(key, bytes).await;
+        Ok(written.map_err(keys)?)
     }
 
     /// When the renewal of all devices began that this count calls for: after a crash in the middle of it, the same.

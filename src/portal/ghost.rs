@@ -12,6 +12,8 @@ use crate::{
     store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
 };
 
+const FORGOTTEN: &str = "You forgot your pseudonym in this room, or in one that says it was upgraded to this one or from it. That is final: there is no new one here, ever.";
+
 /// The portal with its pseudonym: the one the user has in this room, the one of its predecessor, or a new one.
 pub(super) async fn pseudonym(
     deps: &Deps,
@@ -21,6 +23,11 @@ pub(super) async fn pseudonym(
 ) -> Result<Option<Arc<Portal>>, PortalError> {
     let id = match existing(deps, task, room).await? {
         Some(id) => id,
+        None if deps.store.is_forgotten(&task.user, room).await? => {
+            deps.report(&mut task.report, "forgotten", FORGOTTEN)
+                .await?;
+            return Ok(None);
+        }
         None if WasHere::of(deps, &task.user, room).await?.is_some() => {
             let text = "Your pseudonym was in this room and went along to the one that replaced it. There is no second one here, ever.";
             deps.report(&mut task.report, "moved", text).await?;
@@ -44,8 +51,8 @@ pub(super) async fn pseudonym(
             }
             Created::AlreadyThere(id) => id,
             Created::Forgotten => {
-                let text = "You forgot your pseudonym in this room. That is final: there is no new one here, ever.";
-                deps.report(&mut task.report, "forgotten", text).await?;
+                deps.report(&mut task.report, "forgotten", FORGOTTEN)
+                    .await?;
                 return Ok(None);
             }
         },
@@ -129,6 +136,9 @@ pub(super) fn new_portal(
         told_unread: Vec::new(),
         floors: Vec::new(),
         received: None,
+        forgetting: false,
+        replaced: Vec::new(),
+        moved: None,
     }
 }
 
@@ -151,6 +161,16 @@ pub(super) fn set_out(portal: &mut Portal, task: &JoinTask) {
 pub(super) fn entered(portal: &mut Portal, state: &RoomState) {
     portal.joined_at = state.entered;
     portal.called = state.called();
+    if let Some(predecessor) = &state.predecessor {
+        replaces(portal, predecessor);
+    }
+}
+
+/// The portal's room replaced another one.
+pub(super) fn replaces(portal: &mut Portal, room: &RoomId) {
+    if !portal.replaced.iter().any(|known| known == room) {
+        portal.replaced.push(room.to_owned());
+    }
 }
 
 /// Registers the ghost, gives it a device, and sets its profile, once: a later change of the profile would make

@@ -15,7 +15,7 @@ pub use super::invitation::whose;
 use super::{
     Deps, Offered, Outcome, PortalError,
     ghost::new_portal,
-    invitation, room,
+    invitation, room, source_in,
     state::{RoomState, of_invite},
 };
 use crate::{
@@ -35,14 +35,15 @@ pub fn count(outcome: &'static str) {
     metrics::counter!("vizard_invites_received_total", "outcome" => outcome).increment(1);
 }
 
-/// Puts a portal on record for an invite that came for an offered ghost. It is not open yet.
+/// Puts a portal on record for an invite that came for an offered ghost, and for whose sender their Vizard vouches or does not. It
+/// is not open yet.
 pub async fn create(
     deps: &Deps,
     offered: &Offered,
     event: &Event,
+    vouched: bool,
 ) -> Result<(PortalId, Created), PortalError> {
     let key = SenderKey::from_seed(&offered.seed);
-    let vouched = is_vouched_for(deps, offered, event).await?;
     let mut portal = new_portal(deps, &offered.user, &offered.room, &key, None);
     portal.via = vec![event.sender.server_name().to_owned()];
     portal.state = PortalState::Invited;
@@ -80,7 +81,7 @@ fn inviter_name(event: &Event) -> Option<String> {
 /// Whether the Vizard of the inviter's server vouches: for a pseudonym by its mapping for this room, which has to be signed with a
 /// key that is pinned of that server; for anybody else by having asked for this invite. Nothing is fetched for it here, as that
 /// would be seen: what can be known was looked for when the request came.
-async fn is_vouched_for(
+pub async fn is_vouched_for(
     deps: &Deps,
     offered: &Offered,
     event: &Event,
@@ -92,8 +93,7 @@ async fn is_vouched_for(
     let document = if server == deps.namespace.server() {
         Some(KeyDocument::clone(&deps.keys.document()))
     } else {
-        let pinned = deps.peers.pinned_soon(server).await?;
-        pinned.and_then(|pinned| pinned.document())
+        deps.peers.vouching_soon(server).await?
     };
     let member: Option<Value> = inviter_member(event);
     let (Some(document), Some(member)) = (document, member) else {
@@ -187,9 +187,17 @@ pub async fn accept(deps: &Deps, portal: &Portal, source: &EventId) -> Result<()
         unasked: true,
         message: None,
     };
-    let text = format!("accepted. {} is on the way…", portal.ghost.nick);
+    let nick = &portal.ghost.nick;
+    let text = if portal.forgetting {
+        format!("not accepted: {nick} is being forgotten, as you wished. This portal closes then.")
+    } else {
+        format!("accepted. {nick} is on the way…")
+    };
     deps.report_if_possible(&mut report, "accepted", &text)
         .await?;
+    if portal.forgetting {
+        return Ok(());
+    }
     let task = Task::Join(JoinTask {
         user: portal.user.clone(),
         target: portal.room.clone().into(),
@@ -346,7 +354,12 @@ async fn close(deps: &Deps, portal: &Portal, reason: Option<&str>) -> Result<(),
         deps.e2ee.destroy(user).await?;
     }
     let destroyed = deps.portals.destroy(portal.id, |portal| async move {
-        deps.store.discard_portal(&portal).await
+        if portal.forgetting {
+            // Its user was told that there is never another one there.
+            deps.store.forget_portal(&portal, None).await
+        } else {
+            deps.store.discard_portal(&portal).await
+        }
     });
     match destroyed.await {
         Err(PortalError::Gone) => Ok(()),
@@ -366,8 +379,10 @@ async fn tell(deps: &Deps, portal: &Portal, leg: &str, text: &str) -> Result<(),
     let Some(chat) = user.and_then(|user| user.direct_chat) else {
         return Ok(());
     };
-    let (notice, source) = (Scrubbed::notice(text), portal.ghost.id.as_str());
-    match deps.say(&deps.bot, &chat, &notice, source, leg, 0).await {
+    // The same ghost may be invited, and that taken back, more than once: each is another portal.
+    let source = source_in(portal.id, portal.ghost.id.as_str());
+    let notice = Scrubbed::notice(text);
+    match deps.say(&deps.bot, &chat, &notice, &source, leg, 0).await {
         Err(error) if error.class() == Class::Retry => Err(error),
         _ => Ok(()),
     }

@@ -7,14 +7,15 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
     Deps, PortalError, WasHere,
-    ghost::{entered, existing, member_extra, pseudonym, ready_ghost, set_out},
+    ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
+    unwelcome::{turn_back, unwanted},
 };
 use crate::{
     clock::UnixMillis,
     homeserver::{self, Actor, Class},
-    store::{JoinTask, Link, Portal, PortalId, PortalState},
+    store::{JoinTask, Link, Moved, Portal, PortalId, PortalState},
 };
 
 /// How many times a server that does not answer is asked.
@@ -58,9 +59,13 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     room::adopt(deps, &*deps.portals.get(portal.id).await?).await?;
     let portal = deps
         .portals
-        .update(portal.id, |portal| set_out(portal, task))
+        .update(portal.id, |portal| {
+            if !portal.forgetting {
+                set_out(portal, task);
+            }
+        })
         .await?;
-    if portal.state == PortalState::Leaving {
+    if portal.state == PortalState::Leaving || portal.forgetting {
         return Ok(Outcome::Done); // cancelled, or left meanwhile
     }
     let ghost = ready_ghost(deps, &portal).await?;
@@ -93,20 +98,16 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
         return turn_back(deps, task, &portal, &target, &why).await;
     }
-    let moved = portal.room != target;
+    let before = portal.room.clone();
+    let moved = before != target;
     if moved {
-        // An upgrade was followed. Nobody would hear the old room any more; that it could not be left is no reason to stay.
-        let _ = deps.homeserver.leave(&ghost, &portal.room).await;
         // Before the record forgets it: there is never a second pseudonym there.
-        WasHere::note(deps, &portal.user, &portal.room, portal.id).await?;
+        WasHere::note(deps, &portal.user, &before, portal.id).await?;
     }
     let portal = deps
         .portals
         .update(portal.id, |portal| {
-            if portal.room != target && portal.state == PortalState::Joined {
-                entered(portal, &state);
-            }
-            portal.room.clone_from(&target);
+            move_on(portal, &target, &state, deps.clock.now());
             portal.successor = None;
             portal.received = None;
             if portal.state == PortalState::Knocking {
@@ -114,6 +115,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
+    leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done);
     }
@@ -133,33 +135,37 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         return Ok(Outcome::Joined(portal.id));
     }
     announce(deps, task, &portal).await?;
-    Ok(if moved {
+    // Also if it had moved when this was tried before.
+    let follows = task.successor_of == Some(portal.id);
+    Ok(if moved || follows {
         Outcome::Moved(portal.id)
     } else {
         Outcome::Joined(portal.id)
     })
 }
 
-/// Leaves a room in which no pseudonym is wanted, or which is not wanted here. Whoever came to follow stays in the old one.
-async fn turn_back(
-    deps: &Deps,
-    task: &mut JoinTask,
-    portal: &Portal,
-    room: &RoomId,
-    why: &str,
-) -> Result<Outcome, PortalError> {
-    deps.homeserver.leave(&deps.ghost(portal), room).await?;
-    deps.portals
-        .update(portal.id, |portal| {
-            // It is on its way if it was outside the old room too.
-            if portal.room == room || portal.state == PortalState::Joining {
-                portal.state = PortalState::Left;
-                portal.received = None;
-            }
-        })
-        .await?;
-    deps.report(&mut task.report, "refused", why).await?;
-    Ok(Outcome::Done)
+/// The portal leads into this room from now on, if it did not before.
+fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMillis) {
+    if portal.room == target {
+        return;
+    }
+    let room = std::mem::replace(&mut portal.room, target.to_owned());
+    replaces(portal, &room);
+    // Who was outside the old room already hears nothing of it.
+    let inside = portal.state == PortalState::Joined;
+    portal.moved = inside.then_some(Moved { room, at });
+    if inside {
+        entered(portal, state);
+    }
+}
+
+/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to stay. Not before the
+/// record says so: from then on the word that the ghost left is the last that is taken from there.
+async fn leave_behind(deps: &Deps, ghost: &Actor, portal: &Portal, before: Option<&OwnedRoomId>) {
+    let moved = portal.moved.as_ref().map(|moved| &moved.room);
+    if let Some(room) = moved.or(before) {
+        let _ = deps.homeserver.leave(ghost, room).await;
+    }
 }
 
 /// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.
@@ -230,31 +236,6 @@ async fn announce(deps: &Deps, task: &mut JoinTask, portal: &Portal) -> Result<(
         link.unwrap_or_default()
     );
     deps.report(&mut task.report, "joined", &text).await
-}
-
-/// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
-async fn unwanted(
-    deps: &Deps,
-    portal: &Portal,
-    state: &RoomState,
-    room: &RoomId,
-) -> Result<Option<String>, PortalError> {
-    if let (true, false, Some(why)) = (
-        state.encrypted,
-        portal.shown.encrypted,
-        deps.e2ee.unavailable(),
-    ) {
-        return Ok(Some(format!(
-            "This room is end-to-end encrypted, and this Vizard cannot encrypt: {why}. The ghost left again; nothing was said."
-        )));
-    }
-    if let Some(predecessor) = &state.predecessor
-        && deps.store.is_forgotten(&portal.user, predecessor).await?
-    {
-        deps.store.mark_forgotten(&portal.user, room).await?;
-        return Ok(Some("This room replaces one in which you forgot your pseudonym. That is final: there is no new one here, ever.".to_owned()));
-    }
-    Ok(state.refuses(&portal.ghost.id))
 }
 
 /// The room's id and servers that know it.

@@ -10,6 +10,21 @@ use crate::{
 
 /// How long a ghost that cannot leave keeps a forgotten pseudonym alive.
 const FORGET_TRIES: u32 = 20;
+/// How much later than its time a departure may be, in milliseconds.
+const LATE: u64 = 300_000;
+
+/// Another time for a departure whose time was drawn, if it is long past: while Vizard was away the times of others of the same user
+/// may have passed too, and all would leave together now.
+pub fn drawn_anew(deps: &Deps, due: UnixMillis) -> Option<UnixMillis> {
+    let late = deps.clock.now().saturating_sub(due) > LATE;
+    another_time(deps).filter(|_| late)
+}
+
+/// A time for a departure that is to be at one of its own; `None`: the admin wants no such.
+pub fn another_time(deps: &Deps) -> Option<UnixMillis> {
+    let span = u64::from(deps.config.privacy.spread_hours) * 3_600_000;
+    (span > 0).then(|| deps.clock.now() + deps.rng.below(span))
+}
 
 /// The ghost leaves; afterwards the pseudonym is kept, or destroyed.
 pub async fn run(
@@ -108,7 +123,9 @@ pub async fn run(
 
 /// Nothing is left of the rooms of a portal that goes or is gone, unless others of ours are there.
 async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
-    for room in portal.portal_room.iter().chain([&portal.room]) {
+    let former = portal.moved.as_ref().map(|moved| &moved.room);
+    let rooms = portal.portal_room.iter().chain([&portal.room]);
+    for room in rooms.chain(former) {
         let others = match deps.store.route(room).await? {
             Route::Portal(other) => other != portal.id,
             Route::Room(portals) => portals.iter().any(|other| *other != portal.id),
@@ -122,6 +139,9 @@ async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
 }
 
 fn left(portal: &Portal) -> String {
+    if portal.forgetting {
+        return format!("left. \"{}\" is being forgotten.", portal.ghost.nick);
+    }
     format!(
         "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
         portal.ghost.nick

@@ -9,6 +9,7 @@ pub mod access;
 mod answers;
 mod avatars;
 mod beyond;
+pub mod chat;
 pub mod create;
 mod departure;
 mod device;
@@ -35,6 +36,7 @@ pub mod room;
 pub mod sent;
 mod state;
 mod target;
+mod unwelcome;
 mod was_here;
 
 use std::sync::Arc;
@@ -271,11 +273,15 @@ impl Deps {
         Ok(self.store.finish_job(self.job_id(source)).await?)
     }
 
-    /// Lets the work that was queued for `source` end with its next attempt, at once, as if it were number `attempts`.
+    /// Lets the work that was queued for `source` end with its next attempt, at once, as if it were number `attempts`. If it ends
+    /// by itself meanwhile, that is all.
     pub async fn hurry_job(&self, source: &str, attempts: u32) -> Result<(), PortalError> {
-        if let Some(mut job) = self.store.job(self.job_id(source)).await? {
-            (job.due, job.attempts) = (self.clock.now(), attempts);
-            self.store.add_job(&job).await?;
+        let now = self.clock.now();
+        let hurry = |job: &mut Job| {
+            (job.due, job.attempts) = (now, attempts);
+            true
+        };
+        if self.store.change_job(self.job_id(source), hurry).await? {
             self.jobs.notify_one();
         }
         Ok(())

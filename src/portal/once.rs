@@ -36,6 +36,12 @@ impl Deps {
         Ok(begun.and_then(|begun| begun.what))
     }
 
+    /// Whether what `command` began is over.
+    pub(crate) async fn is_over(&self, command: &EventId) -> Result<bool, PortalError> {
+        let begun: Option<Begun> = self.store.note(command.as_bytes()).await?;
+        Ok(begun.is_some_and(|begun| begun.what.is_none()))
+    }
+
     /// What `command` began is over, and is not begun again.
     pub(crate) async fn no_more(&self, command: &EventId) -> Result<(), PortalError> {
         let due = Some(self.clock.now() + KEPT);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use lru::LruCache;
+use ruma::{OwnedUserId, UserId};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::PortalError;
@@ -25,8 +26,17 @@ type Slot = AsyncMutex<Option<Arc<Portal>>>;
 struct Cells {
     live: HashMap<PortalId, Weak<Slot>>,
     recent: LruCache<PortalId, Arc<Slot>>,
-    /// Who works on a portal, apart from its record.
-    work: HashMap<PortalId, Weak<AsyncMutex<()>>>,
+    /// Who works on a portal, apart from its record, and who takes in a user's invites.
+    work: HashMap<Whose, Weak<AsyncMutex<()>>>,
+}
+
+/// What is worked on by one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    /// A portal.
+    Portal(PortalId),
+    /// The invites of a user.
+    Invitee(OwnedUserId),
 }
 
 /// Read and change portal records. Cheap to clone.
@@ -89,7 +99,10 @@ impl Portals {
             return Ok(current);
         }
         self.store.save_portal(&portal).await?;
-        if portal.room != current.room || portal.portal_room != current.portal_room {
+        if portal.room != current.room
+            || portal.portal_room != current.portal_room
+            || portal.moved != current.moved
+        {
             self.epoch.fetch_add(1, Ordering::SeqCst);
         }
         let portal = Arc::new(portal);
@@ -100,15 +113,23 @@ impl Portals {
     /// Waits until nobody else works on a portal in long steps (a join, a leave), and keeps others waiting until the guard is
     /// dropped: two joins of one room must not make two portals. Records can be read and changed meanwhile.
     pub async fn alone(&self, id: PortalId) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-            cells.work.retain(|_, turn| turn.strong_count() > 0);
-            let turn = cells.work.get(&id).and_then(Weak::upgrade);
-            let turn = turn.unwrap_or_default();
-            cells.work.insert(id, Arc::downgrade(&turn));
-            turn
-        };
+        self.turn(Whose::Portal(id)).lock_owned().await
+    }
+
+    /// The same for the invites of a user: as each is counted before the next is looked at, many at once are no more than many one
+    /// after the other.
+    pub async fn alone_for(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        let turn = self.turn(Whose::Invitee(user.to_owned()));
         turn.lock_owned().await
+    }
+
+    fn turn(&self, whose: Whose) -> Arc<AsyncMutex<()>> {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.work.retain(|_, turn| turn.strong_count() > 0);
+        let turn = cells.work.get(&whose).and_then(Weak::upgrade);
+        let turn = turn.unwrap_or_default();
+        cells.work.insert(whose, Arc::downgrade(&turn));
+        turn
     }
 
     /// Destroys a record through `destroy`, with nobody reading or changing it meanwhile.

@@ -10,7 +10,7 @@ use crate::{
     config::EncryptPortals,
     e2ee::E2eeError,
     homeserver::Actor,
-    rewrite::Scrubbed,
+    rewrite::{Bridge, PortalEvent, Scrubbed},
     store::{Portal, PortalState, Shown, ShownHidden},
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn open(
                     hidden: ShownHidden::default(),
                     bridge: 0,
                 };
-                portal.shown.bridge = mark(deps, &bridge(portal, &name));
+                portal.shown.bridge = mark(deps, bridge(portal, &name));
             })
             .await?;
     } else if let (false, Some(room)) = (portal.user_joined, &portal.portal_room)
@@ -138,14 +138,14 @@ pub async fn encrypt(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
         Err(error) => return Err(error.into()),
     }
     deps.e2ee.settle(&host).await?;
-    let state = Scrubbed::portal_state("m.room.encryption", &encryption());
+    let state = Scrubbed::portal_state(PortalEvent::Encryption);
     deps.homeserver.send_state(&host, room, &state, "").await?;
-    deps.e2ee.hears(room, "m.room.encryption");
+    deps.e2ee.hears(room, "m.room.encryption", "");
     Ok(())
 }
 
 pub(super) fn encryption() -> Value {
-    json!({ "algorithm": "m.megolm.v1.aes-sha2" })
+    PortalEvent::Encryption.content()
 }
 
 fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
@@ -177,14 +177,16 @@ fn creation(portal: &Portal, state: &RoomState, encrypted: bool) -> Value {
         body["topic"] = json!(topic);
     }
     if let Some(initial) = body["initial_state"].as_array_mut() {
-        let about = bridge(portal, &state.title(portal));
-        initial.extend(
-            BRIDGE.map(
-                |kind| json!({"type": kind, "state_key": bridge_key(portal), "content": about}),
-            ),
-        );
+        let name = state.title(portal);
+        let mut set = |event: PortalEvent<'_>, key: &str| {
+            let (kind, content) = (event.event_type(), event.content());
+            initial.push(json!({"type": kind, "state_key": key, "content": content}));
+        };
+        for event in both(bridge(portal, &name)) {
+            set(event, &bridge_key(portal));
+        }
         if encrypted {
-            initial.push(json!({"type": "m.room.encryption", "content": encryption()}));
+            set(PortalEvent::Encryption, "");
         }
     }
     if portal.user.server_name() == portal.host.id.server_name() {
@@ -197,37 +199,40 @@ fn bridge_key(portal: &Portal) -> String {
     format!("org.vizard://{}", portal.host.id.localpart())
 }
 
-/// The types of MSC2346's bridge information: the stable one, and the one that clients know.
-const BRIDGE: [&str; 2] = ["m.bridge", "uk.half-shot.bridge"];
+/// MSC2346 bridge information under both of its types.
+fn both(about: Bridge<'_>) -> [PortalEvent<'_>; 2] {
+    [
+        PortalEvent::Bridge(about),
+        PortalEvent::UnstableBridge(about),
+    ]
+}
 
 /// MSC2346 bridge information, about a room that is called `name`.
-fn bridge(portal: &Portal, name: &str) -> Value {
-    json!({
-        "bridgebot": portal.host.id,
-        "protocol": {"id": "matrix", "displayname": "Matrix, behind a pseudonym", "external_url": "https://matrix.org"},
-        "channel": {
-            "id": portal.room,
-            "displayname": name,
-            "external_url": portal.room.matrix_to_uri_via(portal.via.clone()).to_string(),
-        },
-        "org.vizard.pseudonym": {"user_id": portal.ghost.id, "displayname": portal.ghost.nick},
-    })
+fn bridge<'a>(portal: &'a Portal, name: &'a str) -> Bridge<'a> {
+    Bridge {
+        host: &portal.host.id,
+        room: &portal.room,
+        via: &portal.via,
+        name,
+        ghost: &portal.ghost.id,
+        nick: &portal.ghost.nick,
+    }
 }
 
 /// What tells one bridge information from another.
-fn mark(deps: &Deps, content: &Value) -> u64 {
-    let text = content.to_string();
+fn mark(deps: &Deps, about: Bridge<'_>) -> u64 {
+    let text = about.content().to_string();
     deps.store.derive_number("bridge", &[text.as_bytes()])
 }
 
 /// Writes the bridge information of a portal whose room is called `name`, unless it stands there already. Returns its mark.
 async fn describe(deps: &Deps, portal: &Portal, name: &str) -> Result<u64, PortalError> {
-    let content = bridge(portal, name);
-    let mark = mark(deps, &content);
+    let about = bridge(portal, name);
+    let mark = mark(deps, about);
     if let (true, Some(room)) = (mark != portal.shown.bridge, &portal.portal_room) {
         let (host, key) = (deps.host(portal), bridge_key(portal));
-        for kind in BRIDGE {
-            let state = Scrubbed::portal_state(kind, &content);
+        for event in both(about) {
+            let state = Scrubbed::portal_state(event);
             deps.homeserver
                 .send_state(&host, room, &state, &key)
                 .await?;
@@ -249,22 +254,20 @@ pub async fn show(
     let host = deps.host(portal);
     let mut shown = portal.shown.clone();
     let host = &host;
-    let set = |kind: &'static str, content: Value| async move {
-        deps.homeserver
-            .send_state(host, room, &Scrubbed::portal_state(kind, &content), "")
-            .await
-            .map(|_| ())
+    let set = |state: Scrubbed| async move {
+        let set = deps.homeserver.send_state(host, room, &state, "").await;
+        set.map(|_| ())
     };
     let name = state.title(portal);
     let (topic, avatar) = (state.shown_topic(), state.shown_avatar());
     if shown.name.as_ref() != Some(&name) {
-        set("m.room.name", json!({"name": name})).await?;
+        set(Scrubbed::portal_state(PortalEvent::Name(&name))).await?;
         shown.name = Some(name.clone());
     }
     shown.bridge = describe(deps, portal, &name).await?;
     if shown.topic.as_ref() != topic {
-        let content = json!({"topic": topic.cloned().unwrap_or_default()});
-        set("m.room.topic", content).await?;
+        let event = PortalEvent::Topic(topic.map_or("", String::as_str));
+        set(Scrubbed::portal_state(event)).await?;
         shown.topic = topic.cloned();
     }
     if shown.avatar.as_ref().map(|(remote, _)| remote) != avatar {
@@ -274,10 +277,8 @@ pub async fn show(
         };
         // A new picture that cannot be had takes the old one down all the same.
         if copy.is_some() || shown.avatar.is_some() {
-            let content = copy
-                .as_ref()
-                .map_or_else(|| json!({}), |local| json!({"url": local}));
-            set("m.room.avatar", content).await?;
+            let event = PortalEvent::Avatar(copy.as_deref());
+            set(Scrubbed::portal_state(event)).await?;
         }
         shown.avatar = avatar.cloned().zip(copy);
     }

@@ -1,17 +1,21 @@
 //! What became of an outbound message, when it is not a read receipt: a notice that replies to it.
 
-use super::{Done, Relay};
+use super::{Done, Guards, Relay};
 use crate::{
     event::Event,
     homeserver::{Class, Error},
     portal::{Deps, PortalError},
     rewrite::Scrubbed,
-    store::Portal,
+    store::{Direction, Portal, PortalId},
 };
 
 const NOT_SENT: &str = "Not sent: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. It is not tried again by itself. Nothing goes in or out here until there is.";
 
 const NOT_SHOWN: &str = "Somebody wrote in the room, which cannot be shown: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
+
+const BROKE_OFF: &str = "This may not have been sent: Vizard broke off at it, which is a bug. Please tell its administrator. It is not tried again by itself.";
+
+const MISSING: &str = "Something that came from the room is missing here: Vizard broke off at it, which is a bug. Please tell its administrator.";
 
 impl Relay {
     /// Says that a message was not sent, why, and that it will not be tried again.
@@ -22,13 +26,22 @@ impl Relay {
         event: &Event,
         why: &str,
     ) -> Result<Done, PortalError> {
+        let text = format!("Not sent: {why}. It is not tried again by itself.");
+        self.tell_fate(deps, portal, event, &text).await
+    }
+
+    /// Says, once, what became of a message that was not sent for sure.
+    async fn tell_fate(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+        text: &str,
+    ) -> Result<Done, PortalError> {
         let Some(room) = &portal.portal_room else {
             return Ok(Done::default());
         };
-        let notice = Scrubbed::notice(&format!(
-            "Not sent: {why}. It is not tried again by itself."
-        ))
-        .in_reply_to(&event.event_id);
+        let notice = Scrubbed::notice(text).in_reply_to(&event.event_id);
         match deps
             .say(
                 &deps.host(portal),
@@ -127,6 +140,28 @@ impl Relay {
         .await?;
         Ok(())
     }
+}
+
+/// Says that an event was left out, because whatever handled it broke off.
+pub async fn left_out(
+    deps: &Deps,
+    id: PortalId,
+    direction: Direction,
+    event: &Event,
+) -> Result<(), PortalError> {
+    let portal = deps.portals.get(id).await?;
+    let relay = Relay::new(id, Guards::default());
+    match direction {
+        Direction::Outbound if event.sender == portal.user && event.state_key.is_none() => {
+            relay.tell_fate(deps, &portal, event, BROKE_OFF).await?;
+        }
+        Direction::Outbound => {}
+        Direction::Inbound => {
+            let source = &event.event_id;
+            relay.tell(deps, &portal, source, "lost", MISSING).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A homeserver's refusal, for a person.

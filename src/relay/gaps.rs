@@ -93,7 +93,7 @@ fn in_turn(outbound: Vec<Event>, inbound: Vec<Event>) -> Vec<(Direction, Event)>
 }
 
 /// Events older than this were forgotten on purpose.
-fn oldest(deps: &Deps) -> UnixMillis {
+pub(super) fn oldest(deps: &Deps) -> UnixMillis {
     match u64::from(deps.config.relay.link_days) {
         0 => 0,
         days => deps.clock.now().saturating_sub(days * 24 * 3_600_000),

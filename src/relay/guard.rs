@@ -20,6 +20,9 @@ const REMEMBERED: usize = 4096;
 /// The weight of the letters of a single word that names a room.
 const LONG: usize = 8;
 
+/// So many letters and digits of a name in our namespace stand nowhere by chance.
+const UNMISTAKABLE: usize = 6;
+
 /// What to look for, and the state of the user's records from which it was made.
 #[derive(Debug)]
 pub(super) struct Words {
@@ -171,7 +174,7 @@ fn add_own(deps: &Deps, portal: &Portal, user: &User, found: &mut GuardWords) {
     found.words.extend(user.display_name.clone());
     add_id(found, portal.user.as_str());
     for kind in ["m_", "p_"] {
-        add_id(found, &format!("@{}{kind}", deps.config.appservice.prefix));
+        add_puppet(found, &format!("@{}{kind}", deps.config.appservice.prefix));
     }
 }
 
@@ -187,7 +190,7 @@ fn of_others(user: &User, without: Option<PortalId>) -> GuardWords {
         for name in &other.called {
             add_name(&mut found, name);
         }
-        add_id(&mut found, other.ghost.as_str());
+        add_puppet(&mut found, other.ghost.as_str());
         add_id(&mut found, other.room.as_str());
         if let Some(room) = &other.portal_room {
             add_id(&mut found, room.as_str());
@@ -218,6 +221,18 @@ fn add_id(found: &mut GuardWords, id: &str) {
     }
 }
 
+/// The id of one of ours, or how many of them begin. Without its sigil and server it says as much, in a link for example; unless it is so
+/// short that it may be something else.
+fn add_puppet(found: &mut GuardWords, id: &str) {
+    let name = id.trim_start_matches('@').split(':').next().unwrap_or(id);
+    let letters = name.chars().filter(|c| c.is_alphanumeric()).count();
+    if letters >= UNMISTAKABLE {
+        found.ids.push(name.to_owned());
+    } else {
+        add_id(found, id);
+    }
+}
+
 /// Whether a room's name can be told from what people say anyway: two words or more, or one long one. Others chose it, and one
 /// that is in everybody's mouth would only hold messages back, which who watches could notice.
 fn is_telling(name: &str) -> bool {
@@ -235,6 +250,31 @@ fn is_telling(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_ids_are_known_without_sigil_and_server() {
+        let mut found = GuardWords::default();
+        add_puppet(&mut found, "@_vizard_m_");
+        add_puppet(&mut found, "@_vizard_mask:a.example");
+        assert_eq!(found.ids, ["_vizard_m_", "_vizard_mask"]);
+        let held = |text: &str| rewrite::guard(&Scrubbed::notice(text), &found).is_some();
+        for text in [
+            "@_vizard_m_x:a.example",
+            "_vizard_m_x",
+            "https://admin.example/users/%40_vizard_m_x%3Aa.example",
+            "https://admin.example/users/_vizard_m_x",
+            "matrix:u/_vizard_mask:a.example",
+            "who is _VIZARD_MASK?",
+        ] {
+            assert!(held(text), "{text}");
+        }
+        for text in ["a vizard, mind", "vizardmore", "@vizard:a.example"] {
+            assert!(!held(text), "{text}");
+        }
+        let mut short = GuardWords::default();
+        add_puppet(&mut short, "@v_m_");
+        assert_eq!(short.ids, ["@v_m_", "matrix:u/v_m_"]);
+    }
 
     #[test]
     fn a_commonplace_name_is_no_word() {

@@ -7,15 +7,26 @@ use super::{Done, Relay, media::Fate, outbound::cannot_speak};
 use crate::{
     clock::UnixMillis,
     event::Event,
+    homeserver::Class,
     portal::{Deps, PortalError},
     rewrite::{Rewritten, Scrubbed},
     store::{Direction, Held, Link, Portal},
 };
 
-/// What the user decided about a held message; `None`: it is not held any more.
+/// What the user decided about a held message.
 pub(super) struct Decision {
-    held: Option<Held>,
+    held: Decided,
     send: bool,
+}
+
+/// What the decision is about.
+enum Decided {
+    /// A message that waits for it.
+    Held(Held),
+    /// None: it is not held any more.
+    Gone,
+    /// One that was sent because of it before Vizard stopped.
+    Sent,
 }
 
 impl Relay {
@@ -49,7 +60,7 @@ impl Relay {
         let mut held = Held {
             event: event.event_id.clone(),
             question: None,
-            json: to_json(event),
+            json: serde_json::to_string(event).unwrap_or_default(),
             at: deps.clock.now(),
             unstripped,
         };
@@ -80,12 +91,14 @@ impl Relay {
         let Some((answered, send)) = word(event) else {
             return Ok(None);
         };
-        let held = deps.store.held(portal.id, &answered).await?;
-        // A word about something that was relayed is an ordinary reply. About a notice of the host it is never meant for
-        // the room, not even when it comes twice.
-        if held.is_none() && self.other_end(deps, &answered).await?.is_some() {
-            return Ok(None);
-        }
+        let held = match deps.store.held(portal.id, &answered).await? {
+            Some(held) => Decided::Held(held),
+            None if deps.is_over(&event.event_id).await? => Decided::Sent,
+            // A word about something that was relayed is an ordinary reply. About a notice of the host it is never meant for
+            // the room, not even when it comes twice.
+            None if self.other_end(deps, &answered).await?.is_some() => return Ok(None),
+            None => Decided::Gone,
+        };
         Ok(Some(Decision { held, send }))
     }
 
@@ -99,17 +112,28 @@ impl Relay {
         decision: Decision,
     ) -> Result<Done, PortalError> {
         let Decision { held, send } = decision;
-        let Some(held) = held else {
-            let text = "Nothing is held back there any more. Your answer did not go to the room.";
-            self.tell_reply(deps, portal, answer, text).await?;
-            return Ok(Done::default());
+        let held = match held {
+            Decided::Held(held) => held,
+            Decided::Gone => {
+                let text =
+                    "Nothing is held back there any more. Your answer did not go to the room.";
+                self.tell_reply(deps, portal, answer, text).await?;
+                return Ok(Done::default());
+            }
+            Decided::Sent => {
+                self.delivered(answer);
+                return Ok(Done::default());
+            }
         };
         let original: Option<Event> = serde_json::from_str(&held.json).ok();
         let (true, Some(original)) = (send, original) else {
-            deps.store.release(portal.id, &held.event).await?;
-            self.tell_reply(deps, portal, answer, "Discarded: it was not sent.")
-                .await?;
-            return Ok(Done::default());
+            let text = "Discarded: it was not sent.";
+            let told = self.tell_reply(deps, portal, answer, text).await;
+            // Told again without the record, it would be that nothing is held back.
+            if !matches!(&told, Err(error) if error.class() == Class::Retry) {
+                deps.store.release(portal.id, &held.event).await?;
+            }
+            return told.map(|()| Done::default());
         };
         if let Some(why) = cannot_speak(deps, portal).as_deref() {
             return self.not_sent(deps, portal, answer, why).await;
@@ -142,6 +166,8 @@ impl Relay {
             deps.store.replace_link(portal.id, &link).await?;
             self.remember(&link);
             self.delivered(answer);
+            // Without it, the answer would be taken for a reply to what was sent if it is handled again.
+            deps.no_more(&answer.event_id).await?;
         }
         deps.store.release(portal.id, &held.event).await?;
         Ok(Done::default())
@@ -190,16 +216,4 @@ fn word(event: &Event) -> Option<(OwnedEventId, bool)> {
         _ => return None,
     };
     Some((answered, send))
-}
-
-fn to_json(event: &Event) -> String {
-    serde_json::json!({
-        "event_id": event.event_id,
-        "room_id": event.room_id,
-        "sender": event.sender,
-        "type": event.kind,
-        "content": event.content,
-        "origin_server_ts": event.origin_server_ts,
-    })
-    .to_string()
 }

@@ -6,7 +6,7 @@ use super::{Done, ENCRYPTED, Relay, reconcile, sealed::still_waits};
 use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
-    event::{Event, Trust},
+    event::{Event, Membership, Trust},
     homeserver::Class,
     portal::{Deps, PortalError, source_in},
     rewrite::{self, Rewritten, Scrubbed},
@@ -19,6 +19,9 @@ pub(super) const UNREAD: &str = "unread";
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
 
+/// So long after a portal moved on to another room it takes what comes from the one before, in milliseconds.
+const LINGERS: u64 = 3_600_000;
+
 /// The portal room in which a room's messages are shown. `None`: they are not shown any more, or not yet.
 pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalError> {
     match (&portal.state, &portal.portal_room) {
@@ -28,16 +31,46 @@ pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalErro
     }
 }
 
-/// Whether the homeserver has redacted an event of the room.
+/// Whether the homeserver has redacted an event of a room.
 pub(super) async fn is_redacted(
     deps: &Deps,
     portal: &Portal,
+    room: &RoomId,
     event: &EventId,
 ) -> Result<bool, PortalError> {
     let ghost = deps.ghost(portal);
-    let raw = deps.homeserver.event(&ghost, &portal.room, event).await?;
+    let raw = deps.homeserver.event(&ghost, room, event).await?;
     let event = raw.and_then(|raw| Event::decode(&raw));
     Ok(event.is_some_and(|event| event.was_redacted()))
+}
+
+/// Whether an event of a room from which the portal moved on was said there before that. The last of them is that the ghost left.
+async fn is_of_former_room(
+    deps: &Deps,
+    portal: &Portal,
+    event: &Event,
+    received: UnixMillis,
+) -> Result<bool, PortalError> {
+    let Some(moved) = &portal.moved else {
+        return Ok(false);
+    };
+    if moved.room != event.room_id {
+        return Ok(false);
+    }
+    let left = event.state_key.as_deref() == Some(portal.ghost.id.as_str())
+        && matches!(
+            event.membership(),
+            Some(Membership::Leave | Membership::Ban)
+        );
+    // Where it could not leave, nobody says that it did. What was received in time may be handled long afterwards.
+    if left || received.saturating_sub(moved.at) > LINGERS {
+        deps.portals
+            .update(portal.id, |portal| portal.moved = None)
+            .await?;
+        return Ok(false);
+    }
+    // What the room is called and who is in it is another room's matter by now.
+    Ok(event.state_key.is_none())
 }
 
 impl Relay {
@@ -48,10 +81,15 @@ impl Relay {
         received: UnixMillis,
     ) -> Result<Done, PortalError> {
         let portal = deps.portals.get(self.portal).await?;
+        let former = event.room_id != portal.room;
+        if former && !is_of_former_room(deps, &portal, event, received).await? {
+            return Ok(Done::default());
+        }
         if event.sender == portal.ghost.id {
             return Ok(Done::default());
         }
         if portal.state == PortalState::Joined
+            && !former
             && !self.since_join(deps, &portal, event, received).await?
         {
             return Ok(Done::default());
@@ -59,19 +97,11 @@ impl Relay {
         if event.state_key.is_some() {
             return self.room_state(deps, &portal, event, received).await;
         }
-        let mut said = if event.kind == ENCRYPTED {
+        let said = if event.kind == ENCRYPTED {
             self.unread_inbound(deps, &portal, event, received).await
         } else {
             self.say_inbound(deps, &portal, event, received).await
         };
-        if let (Ok(Done { target: Some(_) }), Trust::ChangedIdentity) = (&said, event.trust)
-            && portal.shown.encrypted
-        {
-            // It was sent with its mark; sent before that is known once more, it is the same message.
-            let ghost = deps.ghost(&portal);
-            let known = deps.e2ee.has_told_of_identity(&ghost, &event.sender).await;
-            said = known.map_err(PortalError::from).and(said);
-        }
         match said {
             Err(error) if error.is_unencryptable() => self.not_shown(deps, &portal, event).await,
             Err(error) if error.class() == Class::GiveUp => {
@@ -112,37 +142,34 @@ impl Relay {
         }
         let references = rewrite::references(&event.kind, &event.content);
         let translations = self.inbound_translations(deps, portal, &references).await?;
-        match rewrite::inbound(&event.kind, &event.content, &translations) {
-            Rewritten::Nothing => Ok(Done::default()),
-            Rewritten::Send(content) => {
-                let content = self.marked(deps, portal, event, content).await?;
-                self.send_as_mirror(deps, portal, room, event, received, content)
-                    .await
-            }
+        let content = match rewrite::inbound(&event.kind, &event.content, &translations) {
+            Rewritten::Nothing => return Ok(Done::default()),
+            Rewritten::Send(content) => content,
             Rewritten::Media(attachment) => {
-                let content = self
-                    .attachment_inbound(deps, portal, room, event, &attachment)
-                    .await?;
-                self.send_as_mirror(deps, portal, room, event, received, content)
-                    .await
+                self.attachment_inbound(deps, portal, room, event, &attachment)
+                    .await?
             }
             // A reaction to what is not shown here, such as a message from before the join: without it, it says nothing that
             // could be shown, and on large rooms' old messages there are many.
             Rewritten::Unknown(what) => {
                 tracing::debug!(portal = %self.portal, what, "an inbound event refers to one that was not relayed");
-                Ok(Done::default())
+                return Ok(Done::default());
             }
-            Rewritten::Refused(what) => {
-                let content = Scrubbed::notice(&format!("{what}: cannot be shown here"));
-                self.send_as_mirror(deps, portal, room, event, received, content)
-                    .await
-            }
-            Rewritten::Unsupported(what) => {
-                let content = Scrubbed::notice(&format!("{what}: not supported yet"));
-                self.send_as_mirror(deps, portal, room, event, received, content)
-                    .await
-            }
+            Rewritten::Refused(what) => Scrubbed::notice(&format!("{what}: cannot be shown here")),
+            Rewritten::Unsupported(what) => Scrubbed::notice(&format!("{what}: not supported yet")),
+        };
+        let marked = self.marked(deps, portal, event, content).await?;
+        let done = self
+            .send_as_mirror(deps, portal, room, event, received, marked.content)
+            .await?;
+        if let (true, Trust::ChangedIdentity, Some(_)) = (marked.is, event.trust, &done.target) {
+            // Sent before that is known once more, it is the same message. A reaction carries no mark, and tells nobody.
+            let ghost = deps.ghost(portal);
+            deps.e2ee
+                .has_told_of_identity(&ghost, &event.sender)
+                .await?;
         }
+        Ok(done)
     }
 
     pub(super) async fn send_as_mirror(
@@ -243,7 +270,7 @@ impl Relay {
         let Some(here) = here else {
             return Ok(Done::default());
         };
-        if !is_redacted(deps, portal, &redacted).await? {
+        if !is_redacted(deps, portal, &event.room_id, &redacted).await? {
             // One part of the homeserver may know it before another.
             still_waits(deps, received)?;
             return Ok(Done::default());

@@ -101,7 +101,7 @@ impl Relay {
         Ok(Fate::Told)
     }
 
-    /// Room → portal: the content that the mirror sends.
+    /// Room → portal: the content that the mirror sends, without a mark.
     pub(super) async fn attachment_inbound(
         &mut self,
         deps: &Deps,
@@ -128,10 +128,9 @@ impl Relay {
                 Some(Scrubbed::notice(&text))
             }
         };
-        let content = content.unwrap_or_else(|| {
+        Ok(content.unwrap_or_else(|| {
             Scrubbed::notice(&format!("{}: cannot be shown here", attachment.name()))
-        });
-        self.marked(deps, portal, event, content).await
+        }))
     }
 
     /// The copies of an attachment's files, made once however often its message is tried.

@@ -1,5 +1,7 @@
 //! Room state that a portal shows: who comes and goes, what happens to the ghost, name, topic, avatar, upgrade.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Done, ENCRYPTED, Relay, sealed::still_waits};
 use crate::{
     clock::UnixMillis,
@@ -7,8 +9,19 @@ use crate::{
     homeserver::Class,
     portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent, source_in},
     rewrite::{Scrubbed, clean_name},
-    store::{JoinTask, Portal, PortalState, Report, Task},
+    store::{JoinTask, Note, Portal, PortalState, Report, Task},
 };
+
+/// For so long a user is not told once more that their ghost is invited back, unless it was in the room since.
+const QUIET: UnixMillis = 30 * 24 * 60 * 60 * 1000;
+
+/// A user was told that their ghost is invited back. Found by the portal, and since when the ghost was in the room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct InvitedBack {}
+
+impl Note for InvitedBack {
+    const KIND: i64 = 19;
+}
 
 impl Relay {
     /// Takes in a state event of the room.
@@ -117,6 +130,7 @@ impl Relay {
             portal: portal.id,
             forget: false,
             report: None,
+            spread: false,
         };
         let source = source_in(portal.id, event.event_id.as_str());
         deps.add_job(&source, deps.clock.now(), task).await?;
@@ -167,6 +181,9 @@ impl Relay {
                 self.tell_end(deps, portal, event, PortalState::Banned, &text)
                     .await
             }
+            Some(Membership::Invite) if portal.state == PortalState::Left => {
+                self.invited_back(deps, portal, event).await
+            }
             Some(Membership::Invite) if portal.state == PortalState::Knocking => {
                 let Some(user) = deps.store.user(&portal.user).await? else {
                     return Ok(Done::default());
@@ -197,6 +214,36 @@ impl Relay {
             }
             _ => Ok(Done::default()),
         }
+    }
+
+    /// Somebody invites the ghost into a room in which it was, or which did not let it in: it stays invited until the user says
+    /// something. Told once for each stay in the room: it would ring as often as somebody likes.
+    async fn invited_back(
+        &self,
+        deps: &Deps,
+        portal: &Portal,
+        event: &Event,
+    ) -> Result<Done, PortalError> {
+        let key = [&portal.id.0[..], &portal.joined_at.to_be_bytes()].concat();
+        if portal.forgetting || deps.store.note::<InvitedBack>(&key).await?.is_some() {
+            return Ok(Done::default());
+        }
+        let (nick, prefix) = (&portal.ghost.nick, &deps.config.portal.command_prefix);
+        let back = if portal.joined_at == 0 { "" } else { " back" };
+        let text = if portal.user_joined {
+            format!("{nick} is invited{back} to this room. `{prefix} rejoin` accepts.")
+        } else {
+            format!("{nick} is invited{back} to its room. `rejoin \"{nick}\"` accepts.")
+        };
+        let leg = "invited back";
+        let done = if portal.user_joined {
+            self.tell_user(deps, portal, event, leg, &text).await?
+        } else {
+            tell_in_chat(deps, portal, event, leg, &text).await?
+        };
+        let due = Some(deps.clock.now() + QUIET);
+        deps.store.set_note(&key, due, &InvitedBack {}).await?;
+        Ok(done)
     }
 
     /// Tells the user how their ghost came to be outside, and then writes it down.
@@ -236,18 +283,7 @@ impl Relay {
         if portal.portal_room.is_some() {
             return self.tell(deps, portal, &event.event_id, leg, text).await;
         }
-        let user = deps.store.user(&portal.user).await?;
-        let Some(chat) = user.and_then(|user| user.direct_chat) else {
-            return Ok(Done::default());
-        };
-        let notice = Scrubbed::notice(text);
-        match deps
-            .say(&deps.bot, &chat, &notice, event.event_id.as_str(), leg, 0)
-            .await
-        {
-            Err(error) if error.class() == Class::Retry => Err(error),
-            _ => Ok(Done::default()),
-        }
+        tell_in_chat(deps, portal, event, leg, text).await
     }
 
     /// Another member came, went, or changed their name or avatar.
@@ -271,8 +307,13 @@ impl Relay {
         let profile: MemberProfile = serde_json::from_str(event.content.get()).unwrap_or_default();
         let mirror = deps.store.mirror(portal.id, &member).await?;
         let name = mirror.as_ref().and_then(|mirror| mirror.name.clone());
+        // Whoever leaves says no name any more.
+        let before = event.unsigned.prev_content.as_deref();
+        let before = before.and_then(|before| serde_json::from_str(before.get()).ok());
+        let before: MemberProfile = before.unwrap_or_default();
+        let said = profile.displayname.as_ref().or(before.displayname.as_ref());
         let name = name
-            .or_else(|| profile.displayname.as_deref().map(clean_name))
+            .or_else(|| said.map(|name| clean_name(name)))
             .filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| member.to_string());
         let by_another = event.sender != member;
@@ -306,6 +347,25 @@ impl Relay {
         }
         self.tell(deps, portal, &event.event_id, "member", &text)
             .await
+    }
+}
+
+/// Tells the user something in the chat with the bot, if there is one.
+async fn tell_in_chat(
+    deps: &Deps,
+    portal: &Portal,
+    event: &Event,
+    leg: &str,
+    text: &str,
+) -> Result<Done, PortalError> {
+    let user = deps.store.user(&portal.user).await?;
+    let Some(chat) = user.and_then(|user| user.direct_chat) else {
+        return Ok(Done::default());
+    };
+    let (notice, source) = (Scrubbed::notice(text), event.event_id.as_str());
+    match deps.say(&deps.bot, &chat, &notice, source, leg, 0).await {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        _ => Ok(Done::default()),
     }
 }
 

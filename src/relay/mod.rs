@@ -33,6 +33,7 @@ use std::{
     sync::Arc,
 };
 
+pub use fate::left_out;
 pub use guard::Guards;
 use recent::Recent;
 pub use reopen::{LOOKS, reopen};
@@ -93,6 +94,8 @@ pub struct Relay {
     pub filled: bool,
     /// Up to which position the inbox is to be handled before missed events are fetched.
     pub backlog: Option<i64>,
+    /// Whether that was waited for, since missed events were last fetched.
+    pub waited: bool,
     /// Missed redactions of what was not relayed yet, but may be, from a stored transaction.
     pub postponed: Vec<Postponed>,
     /// When missed events are looked for again.
@@ -142,6 +145,7 @@ impl Relay {
             receipt_at: 0,
             filled: false,
             backlog: None,
+            waited: false,
             postponed: Vec::new(),
             watch: Watch::default(),
             durable_at: 0,
@@ -209,6 +213,8 @@ impl Relay {
                 && link.direction == Direction::Outbound
                 && link.target.is_some()
         });
+        // A word that let a held message go became no event of its own.
+        let sent = sent || deps.is_over(&event.event_id).await?;
         // Of two with the same time this is the older one: it comes for a second time.
         let newer = |(_, ts): &(_, UnixMillis)| event.origin_server_ts > *ts;
         if sent && self.receipt.as_ref().is_none_or(newer) {

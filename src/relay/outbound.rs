@@ -180,7 +180,9 @@ impl Relay {
         };
         deps.store.release(portal.id, &redacted).await?;
         let Some(link) = self.link(deps, &redacted).await? else {
-            return Ok(Done::default());
+            // Whatever was handled has a link, until that is too old.
+            let why = "the message this redacts is not known here";
+            return self.not_sent(deps, portal, event, why).await;
         };
         let (Direction::Outbound, Some(target)) = (link.direction, link.target) else {
             return Ok(Done::default());
@@ -240,15 +242,16 @@ impl Relay {
                     })
                     .await?;
                 if portal.state == PortalState::Leaving {
-                    let task = Task::Leave {
-                        portal: portal.id,
-                        forget: false,
-                        report: None,
-                    };
                     // An account that is deactivated leaves all its portals at once; its ghosts must not.
                     let wait = deps
                         .until_departure(&portal, event.origin_server_ts)
                         .await?;
+                    let task = Task::Leave {
+                        portal: portal.id,
+                        forget: false,
+                        report: None,
+                        spread: wait > 0,
+                    };
                     let due = deps.clock.now() + wait;
                     deps.add_job(event.event_id.as_str(), due, task).await?;
                 }
@@ -312,6 +315,7 @@ pub(super) fn cannot_speak(deps: &Deps, portal: &Portal) -> Option<String> {
             "this room is end-to-end encrypted, and there is no encryption here"
         }
         PortalState::Joined => return None,
+        _ if portal.forgetting => "your pseudonym is being forgotten",
         PortalState::Joining => "the join is not finished; send it again in a moment",
         PortalState::Knocking => "you knocked and were not let in yet",
         PortalState::Leaving | PortalState::Left => {

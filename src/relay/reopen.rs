@@ -4,7 +4,7 @@ use ruma::{EventId, OwnedEventId, RoomId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Relay,
+    Relay, gaps,
     inbound::{UNREAD, is_redacted},
     reconcile,
     sealed::{NEVER_CAME, UNREADABLE},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Looks for a late key, over about two weeks.
 pub const LOOKS: u32 = 520;
+
+/// As many more for a message that is never handled, which would be a bug.
+const UNKNOWN: u32 = 100;
 
 /// A device that synced so lately does not sync again for an event that waits, in milliseconds: an eighth of the wait between
 /// two looks, with which it grows, so that one sync serves many events.
@@ -67,14 +70,15 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     if deps.e2ee.unavailable().is_some() || portal.state == PortalState::Joining {
         return Ok(Outcome::Later);
     }
-    let shown = match &task.shown {
-        Some(shown) => shown.clone(),
-        None => match unsettled(deps, &portal, room, &event).await? {
-            Unsettled::Stands(shown) => shown,
-            Unsettled::Not(outcome) => return Ok(outcome),
-        },
-    };
     let ghost = deps.ghost(&portal);
+    let shown = match settled(deps, &portal, room, &event, task.shown.as_ref()).await? {
+        Settled::Stands(shown) => shown,
+        Settled::Unknown if attempts < LOOKS + UNKNOWN => return Ok(Outcome::Later),
+        Settled::Unknown | Settled::Gone => {
+            deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
+            return Ok(Outcome::Done);
+        }
+    };
     let recent = RECENT << attempts.min(DOUBLINGS);
     let opened = deps.e2ee.decrypt_late(&ghost, &event, recent).await?;
     let waits = portal.state == PortalState::Joined && attempts < LOOKS;
@@ -85,7 +89,7 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         _ => None,
     };
     deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
-    if is_redacted(deps, &portal, &event.event_id).await? {
+    if is_redacted(deps, &portal, &event.room_id, &event.event_id).await? {
         // The placeholder went with it.
         return Ok(Outcome::Done);
     }
@@ -109,34 +113,54 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     place.put(deps, content).await
 }
 
-/// What became of a placeholder whose sending was cut off.
-enum Unsettled {
+/// What became of a placeholder.
+enum Settled {
     /// It stands for its message.
     Stands(OwnedEventId),
-    /// There is none, or none any more, or that is not known yet.
-    Not(Outcome),
+    /// There is none, or none any more.
+    Gone,
+    /// Its message is being handled.
+    Unknown,
 }
 
-/// Finds out whether a placeholder was sent. If the key came meanwhile, and the message stands for itself, the placeholder goes.
-async fn unsettled(
+/// Finds out whether a placeholder stands for its message. It may have been cut off after it was sent (`known`: and noted), and
+/// handled again when the key was there: then the message stands for itself, and the placeholder goes.
+async fn settled(
     deps: &Deps,
     portal: &Portal,
     room: &RoomId,
     event: &Event,
-) -> Result<Unsettled, PortalError> {
-    let Some(link) = deps.store.link(portal.id, &event.event_id).await? else {
-        return Ok(Unsettled::Not(Outcome::Later));
+    known: Option<&OwnedEventId>,
+) -> Result<Settled, PortalError> {
+    let link = deps.store.link(portal.id, &event.event_id).await?;
+    let Some(link) = link else {
+        // It is handled once more; or its link was forgotten long since.
+        let forgotten = known.filter(|_| event.origin_server_ts < gaps::oldest(deps));
+        return Ok(match forgotten {
+            Some(shown) => Settled::Stands(shown.clone()),
+            None => Settled::Unknown,
+        });
     };
-    let mirror = deps.ready_mirror(portal, &event.sender, None).await?;
-    let mirror = &deps.mirror(&mirror);
-    let source = event.event_id.as_str();
-    let txn_id = deps.store.txn_id(&mirror.user, source, UNREAD, 0);
-    let sent = reconcile::search(deps, mirror, room, &txn_id, event.origin_server_ts).await?;
+    if let Some(shown) = known.filter(|shown| link.target.as_ref() == Some(*shown)) {
+        return Ok(Settled::Stands(shown.clone()));
+    }
+    let ready = deps.ready_mirror(portal, &event.sender, None).await?;
+    let (mirror, former) = (&deps.mirror(&ready), ready.puppet.former.as_ref());
+    let mut sent = known.cloned();
+    if sent.is_none() {
+        let (source, at) = (event.event_id.as_str(), event.origin_server_ts);
+        let txn_id = deps.store.txn_id(&mirror.user, source, UNREAD, 0);
+        sent = reconcile::search(deps, mirror, room, &txn_id, at).await?;
+        if sent.is_none() {
+            // Perhaps with a device that was lost since.
+            sent = reconcile::already_sent(deps, mirror, former, room, &txn_id, at).await?;
+        }
+    }
     let Some(shown) = sent else {
-        return Ok(Unsettled::Not(Outcome::Done));
+        return Ok(Settled::Gone);
     };
     if link.target.as_ref() == Some(&shown) {
-        return Ok(Unsettled::Stands(shown));
+        return Ok(Settled::Stands(shown));
     }
     let place = Place {
         portal,
@@ -146,7 +170,7 @@ async fn unsettled(
         shown: &shown,
     };
     place.remove(deps).await?;
-    Ok(Unsettled::Not(Outcome::Done))
+    Ok(Settled::Gone)
 }
 
 /// Where a message belongs whose key came late.
@@ -176,30 +200,32 @@ impl Place<'_> {
         let translations = relay
             .inbound_translations(deps, self.portal, &references)
             .await?;
-        Ok(Some(
+        let (content, is_file) =
             match rewrite::inbound(&opened.kind, &opened.content, &translations) {
-                Rewritten::Send(content) => {
-                    let content = relay.marked(deps, self.portal, opened, content).await?;
-                    if content.event_type() == "m.room.message" && !content.is_edit() {
-                        Late::Instead(content)
-                    } else {
-                        Late::Beside(content)
-                    }
+                Rewritten::Send(content) => (content, false),
+                Rewritten::Media(attachment) => {
+                    let content =
+                        relay.attachment_inbound(deps, self.portal, self.room, opened, &attachment);
+                    (content.await?, true)
                 }
-                Rewritten::Media(attachment) => Late::Beside(
-                    relay
-                        .attachment_inbound(deps, self.portal, self.room, opened, &attachment)
-                        .await?,
-                ),
                 Rewritten::Unsupported(what) => {
-                    Late::Instead(Scrubbed::notice(&format!("{what}: not supported yet")))
+                    let text = format!("{what}: not supported yet");
+                    (Scrubbed::notice(&text), false)
                 }
                 Rewritten::Refused(what) => {
-                    Late::Instead(Scrubbed::notice(&format!("{what}: cannot be shown here")))
+                    let text = format!("{what}: cannot be shown here");
+                    (Scrubbed::notice(&text), false)
                 }
                 Rewritten::Unknown(_) | Rewritten::Nothing => return Ok(None),
-            },
-        ))
+            };
+        let content = relay.marked(deps, self.portal, opened, content).await?;
+        let content = content.content;
+        let is_text = content.event_type() == "m.room.message" && !content.is_edit();
+        Ok(Some(if is_text && !is_file {
+            Late::Instead(content)
+        } else {
+            Late::Beside(content)
+        }))
     }
 
     /// Says it, once however often this runs.

@@ -39,6 +39,12 @@ pub(super) const NEVER_CAME: &str = "🔒 an encrypted message whose key did not
 const PLACEHOLDER: &str =
     "🔒 an encrypted message whose key has not come yet. It will be shown here when it does.";
 
+/// What is said for a member, and whether it is marked.
+pub(super) struct Marked {
+    pub(super) content: Scrubbed,
+    pub(super) is: bool,
+}
+
 /// Counts an event that nobody could read, or that claimed another sender than its device's.
 fn count() {
     metrics::counter!("vizard_failures_total", "class" => "undecryptable").increment(1);
@@ -102,6 +108,8 @@ impl Relay {
             for given_up in deps.e2ee.waits_for_key(&ghost, id, sender).await? {
                 let source = source_in(portal.id, given_up.as_str());
                 deps.hurry_job(&source, LOOKS).await?;
+                // Not before: after a crash in between nobody would know that it is to end.
+                deps.e2ee.waits_no_more(&ghost, &given_up).await?;
             }
         }
         let done = self
@@ -208,7 +216,11 @@ impl Relay {
         );
         let leg = format!("own trust:{:?}", event.trust);
         let source = event.event_id.clone();
-        self.tell(deps, portal, &source, &leg, &text).await?;
+        let told = self.tell(deps, portal, &source, &leg, &text).await?;
+        if told.target.is_none() {
+            // The portal took it not. The next message tells again.
+            return Ok(());
+        }
         if event.trust == Trust::ChangedIdentity {
             let host = deps.host(portal);
             let known = deps.e2ee.has_told_of_identity(&host, &event.sender);
@@ -226,12 +238,13 @@ impl Relay {
         portal: &Portal,
         event: &Event,
         content: Scrubbed,
-    ) -> Result<Scrubbed, PortalError> {
+    ) -> Result<Marked, PortalError> {
+        let as_it_is = |content| Ok(Marked { content, is: false });
         if !portal.shown.encrypted || !content.is_secret() {
-            return Ok(content);
+            return as_it_is(content);
         }
         let why = match event.trust {
-            Trust::Signed => return Ok(content),
+            Trust::Signed => return as_it_is(content),
             Trust::Clear => "was sent unencrypted, so the servers could read and change it",
             Trust::UnsignedDevice => {
                 "comes from a device that its owner has not verified, so it may be somebody else's"
@@ -245,10 +258,15 @@ impl Relay {
             let leg = format!("trust:{:?}", event.trust);
             // Not of this event: what is shown late has a relay of its own, and this one may have forgotten.
             let source = format!("trust {}", event.sender);
-            self.tell_of(deps, portal, &source, &leg, &text).await?;
-            self.warned.put(about, ());
+            let told = self.tell_of(deps, portal, &source, &leg, &text).await?;
+            if told.target.is_some() {
+                self.warned.put(about, ());
+            }
         }
-        Ok(content.marked("⚠"))
+        Ok(Marked {
+            content: content.marked("⚠"),
+            is: true,
+        })
     }
 }
 

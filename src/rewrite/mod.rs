@@ -21,6 +21,7 @@ mod link;
 mod mentions;
 mod message;
 mod notice;
+mod portal_event;
 mod reaction;
 mod references;
 mod relations;
@@ -39,6 +40,7 @@ pub use self::{
     guard::Sieve,
     link::{Named, named},
     notice::code_spans,
+    portal_event::{Bridge, PortalEvent},
     text::{clean_name, escape_html},
 };
 

@@ -1,4 +1,4 @@
-//! What hosts and the bot say, and the state that Vizard itself writes.
+//! What hosts and the bot say, and the ghost's own member event.
 //!
 //! The texts come from Vizard, so they do not pass the rewriting; whoever puts foreign words into them
 //! uses [`super::clean_name`] and [`super::escape_html`].
@@ -22,7 +22,7 @@ impl Scrubbed {
         })
     }
 
-    fn made(event_type: &str, content: &Value) -> Self {
+    pub(super) fn made(event_type: &str, content: &Value) -> Self {
         Self {
             event_type: event_type.to_owned(),
             // A `Value` always serializes.
@@ -148,12 +148,6 @@ impl Scrubbed {
         }
     }
 
-    /// A state event of a portal room (name, topic, avatar, bridge information), made by Vizard itself.
-    #[must_use]
-    pub fn portal_state(event_type: &str, content: &Value) -> Self {
-        Self::made(event_type, content)
-    }
-
     /// A ghost's member event, whole: display name and mapping.
     #[must_use]
     pub fn ghost_member(displayname: &str, mapping: &Value) -> Self {
@@ -272,12 +266,12 @@ mod tests {
         assert_eq!(edit["m.relates_to"], relation);
 
         // Nothing to mark, and nothing changed.
-        let reaction = Scrubbed::portal_state("m.reaction", &json!({"a": 1}));
+        let reaction = Scrubbed::made("m.reaction", &json!({"a": 1}));
         assert_eq!(marked(reaction), json!({"a": 1}));
     }
 
     #[test]
-    fn member_and_state() {
+    fn a_member_event_is_whole() {
         let mapping = json!({"type": "mxid_mapping"});
         let member = Scrubbed::ghost_member("Quiet Heron", &mapping);
         let expected = json!({
@@ -285,8 +279,5 @@ mod tests {
             "org.matrix.msc4014.mxid_mapping": mapping,
         });
         assert_eq!(value(&member), expected);
-        let state = Scrubbed::portal_state("m.room.name", &json!({"name": "x"}));
-        assert_eq!(state.event_type(), "m.room.name");
-        assert_eq!(state.text(), None);
     }
 }

@@ -31,7 +31,7 @@ const DELETE: [&str; 3] = [
 
 impl Store {
     /// Destroys a portal: links, mirrors, held messages, routes, keys, its place in the user's record; leaves
-    /// the keyed hash of (user, room) and, until `escrow_until`, a sealed copy of (user, room, ghost) for the operator.
+    /// the keyed hashes of (user, room), also of the rooms that it replaced and that replaced it, and, until `escrow_until`, a sealed copy of (user, room, ghost) for the operator.
     pub async fn forget_portal(
         &self,
         portal: &Portal,
@@ -52,9 +52,14 @@ impl Store {
         escrow_until: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
         let stored = self.read_portal(&mut *tx, portal.id).await?;
-        self.forget_in(tx, &portal.user, &portal.room).await?;
+        for known in [Some(portal), stored.as_ref()].into_iter().flatten() {
+            // There is no new mask in what came before the room or after it either.
+            let rooms = known.replaced.iter().chain(&known.successor);
+            for room in rooms.chain([&known.room]) {
+                self.forget_in(tx, &known.user, room).await?;
+            }
+        }
         if let Some(stored) = &stored {
-            self.forget_in(tx, &stored.user, &stored.room).await?;
             // Only now: a second call, after a crash, makes no second copy.
             if let Some(until) = escrow_until {
                 self.escrow_in(tx, stored, until).await?;

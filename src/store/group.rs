@@ -44,7 +44,7 @@ pub(super) struct Work {
     pub(super) done: Vec<i64>,
     /// The last of those with one key counts.
     pub(super) crypto: Vec<CryptoRow>,
-    /// The same, for which nobody waits.
+    /// The same, for which nobody waits; written last.
     pub(super) heard: Vec<CryptoRow>,
 }
 
@@ -54,7 +54,6 @@ impl Work {
         self.links.append(&mut other.links);
         self.done.append(&mut other.done);
         self.crypto.append(&mut other.crypto);
-        self.heard.append(&mut other.heard);
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -78,13 +77,12 @@ impl Work {
     pub(super) fn arrange(&mut self) {
         // Stable: links of one source keep their order.
         self.links.sort_by_key(|entry| entry.portal);
-        self.crypto.append(&mut self.heard);
-        // Stable and backwards: the last one stays.
-        self.crypto.reverse();
-        self.crypto
-            .sort_by_key(|row| (row.machine, row.kind, row.key));
-        self.crypto
-            .dedup_by_key(|row| (row.machine, row.kind, row.key));
+        for rows in [&mut self.crypto, &mut self.heard] {
+            // Stable and backwards: the last one stays.
+            rows.reverse();
+            rows.sort_by_key(|row| (row.machine, row.kind, row.key));
+            rows.dedup_by_key(|row| (row.machine, row.kind, row.key));
+        }
     }
 }
 
@@ -146,7 +144,8 @@ async fn write_in(
         }
         query.execute(&mut *tx).await?;
     }
-    write_crypto(tx, engine, &work.crypto).await
+    write_crypto(tx, engine, &work.crypto).await?;
+    write_crypto(tx, engine, &work.heard).await
 }
 
 async fn write_crypto(

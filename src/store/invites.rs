@@ -180,6 +180,9 @@ pub struct TellTask {
     /// Where their pseudonym is.
     #[serde(default)]
     pub place: Where,
+    /// To which room. (Jobs of earlier versions do not say.)
+    #[serde(default)]
+    pub room: Option<OwnedRoomId>,
 }
 
 /// Where a user's pseudonym is, seen from the room to which somebody invited them.

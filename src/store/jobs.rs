@@ -59,6 +59,41 @@ impl Store {
             .transpose()
     }
 
+    /// Changes a job, whatever else happens to it at the same time: it is neither put back nor is another change lost. `change`
+    /// may be asked more than once, and says whether it changed anything. `false`: it did not, or there is no such job any more.
+    pub async fn change_job(
+        &self,
+        id: [u8; 16],
+        change: impl Fn(&mut Job) -> bool,
+    ) -> Result<bool, StoreError> {
+        loop {
+            let read = "SELECT sealed FROM jobs WHERE id = $1";
+            let sealed: Option<Vec<u8>> = sqlx::query_scalar(read)
+                .bind(id.to_vec())
+                .fetch_optional(&self.0.database.writer)
+                .await?;
+            let Some(sealed) = sealed else {
+                return Ok(false);
+            };
+            let mut job: Job = self.0.vault.open(JOBS, &id, &sealed)?;
+            if !change(&mut job) {
+                return Ok(false);
+            }
+            // Each sealing is another, so this tells whether it is still the same.
+            let write = "UPDATE jobs SET due = $1, sealed = $2 WHERE id = $3 AND sealed = $4";
+            let written = sqlx::query(write)
+                .bind(millis(job.due))
+                .bind(self.0.vault.seal(JOBS, &id, &job)?)
+                .bind(id.to_vec())
+                .bind(sealed)
+                .execute(&self.0.database.writer)
+                .await?;
+            if written.rows_affected() > 0 {
+                return Ok(true);
+            }
+        }
+    }
+
     /// When the first job is due that is not due at `now`.
     pub async fn next_job_after(&self, now: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
         let due: Option<i64> =

@@ -1,6 +1,6 @@
 //! Small records within others: what once happened to a user or a portal and still matters.
 
-use ruma::{OwnedDeviceId, OwnedEventId};
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, PortalId};
@@ -38,4 +38,13 @@ pub struct Former {
     pub device: OwnedDeviceId,
     /// When it was replaced. What was received earlier may have been sent by it.
     pub until: UnixMillis,
+}
+
+/// A room from which a portal moved on to the one that replaced it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// When.
+    pub at: UnixMillis,
 }

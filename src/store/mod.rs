@@ -58,6 +58,8 @@ pub use records::*;
 pub use tasks::*;
 pub use traffic::*;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{clock::Clock, crypto::MasterKey, rng::Rng};
 
 /// Why the store could not answer.
@@ -118,6 +120,8 @@ struct Inner {
     /// The newest links.
     tail: links::tail::Shared,
     writer: writer::Writer,
+    /// Cancelled when the writing task broke off.
+    broken: CancellationToken,
     /// The inbox's next position.
     next_seq: tokio::sync::Mutex<i64>,
     /// The devices whose keys are in use.
@@ -164,9 +168,16 @@ impl Store {
         let database = Arc::new(db::Database::open(url).await?);
         links::legacy::move_links(&database, &vault).await?;
         let tail = links::tail::Shared::new(tail);
+        let broken = CancellationToken::new();
         let links = links::log::LinkLog::new(vault.clone(), tail.clone(), next_segment);
         Ok(Self(Arc::new(Inner {
-            writer: writer::Writer::start(Arc::clone(&database), clock.clone(), links),
+            writer: writer::Writer::start(
+                Arc::clone(&database),
+                clock.clone(),
+                links,
+                broken.clone(),
+            ),
+            broken,
             database,
             vault,
             tail,
@@ -181,6 +192,18 @@ impl Store {
     pub async fn close(&self) {
         self.0.writer.close().await;
         self.0.database.close().await;
+    }
+
+    /// Waits until the writing task broke off, which is a bug: nothing is written any more, and the store is to be opened anew.
+    pub async fn broke_off(&self) {
+        self.0.broken.cancelled().await;
+    }
+
+    /// Lets the writing task break off: for tests.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub async fn break_off(&self) {
+        self.0.writer.break_off().await;
     }
 
     /// A cheap query that proves the database answers.

@@ -89,6 +89,42 @@ impl Store {
             .change_note_in(tx, &id, due, &change))
     }
 
+    /// The same with a note that is there; one that is not stays away. Whether there was one.
+    pub async fn amend_note<N: Note>(
+        &self,
+        key: &[u8],
+        due: Option<UnixMillis>,
+        change: impl Fn(N) -> N + Send + Sync,
+    ) -> Result<bool, StoreError> {
+        let id = self.note_id::<N>(key);
+        write_tx!(self.0.database, "amend_note", |tx| self
+            .amend_note_in(tx, &id, due, &change))
+    }
+
+    async fn amend_note_in<N: Note>(
+        &self,
+        tx: &mut sqlx::AnyConnection,
+        id: &Hash,
+        due: Option<UnixMillis>,
+        change: &(impl Fn(N) -> N + Send + Sync),
+    ) -> Result<bool, StoreError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM notes WHERE id = $1")
+            .bind(id.to_vec())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(sealed) = sealed else {
+            return Ok(false);
+        };
+        let after = change(self.0.vault.open(NOTES, id, &sealed)?);
+        let done = sqlx::query("UPDATE notes SET due = $1, sealed = $2 WHERE id = $3")
+            .bind(hours(due))
+            .bind(self.0.vault.seal(NOTES, id, &after)?)
+            .bind(id.to_vec())
+            .execute(tx)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     async fn change_note_in<N: Note + Clone>(
         &self,
         tx: &mut sqlx::AnyConnection,

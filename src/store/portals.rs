@@ -136,6 +136,9 @@ impl Store {
                 .as_ref()
                 .map(|room| RouteKey::portal_room(vault, room)),
         );
+        // What was said there before may still be on its way.
+        let moved = portal.moved.as_ref();
+        routes.extend(moved.map(|moved| RouteKey::room(vault, &moved.room)));
         routes
     }
 }

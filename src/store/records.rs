@@ -6,7 +6,7 @@ use std::fmt;
 use ruma::{OwnedDeviceId, OwnedMxcUri, OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Departure, Floor, Former, KeptOut, Received};
+use super::{Address, Departure, Floor, Former, KeptOut, Moved, Received};
 use crate::{clock::UnixMillis, crypto::Seed};
 
 /// A portal's random id. Its short form is the only handle of a portal that appears in logs.
@@ -127,6 +127,10 @@ pub enum PortalState {
 }
 
 /// A portal and the pseudonym behind it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a record of facts that do not depend on each other"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Portal {
     /// Its id.
@@ -181,6 +185,15 @@ pub struct Portal {
     /// The invite that it stands for, while it is [`PortalState::Invited`] or was not told apart from that yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Received>,
+    /// Its pseudonym is being forgotten. That is final: nobody goes back behind it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgetting: bool,
+    /// Rooms that its room replaced, one after the other, as far as they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<OwnedRoomId>,
+    /// The room from which it moved on, until all that was said there before has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
 }
 
 /// The ghost of a portal.

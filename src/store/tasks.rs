@@ -41,6 +41,9 @@ pub enum Task {
         forget: bool,
         /// Who is told when it is done.
         report: Option<Report>,
+        /// Whether its time was drawn, because others of the user leave too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spread: bool,
     },
     /// Invite somebody.
     Invite(Box<InviteTask>),

@@ -5,18 +5,21 @@
 //! Every write here may be repeated without harm, so a lost connection is simply tried again.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     StoreError,
     db::Database,
-    group::{Work, write},
+    group::{CryptoRow, Work, write},
     links::{log::LinkLog, look},
     log::Log,
     seal::Hash,
@@ -29,6 +32,8 @@ const QUEUE: usize = 1024;
 /// nothing: the pages that they touch no longer fit SQLite's cache.
 const MOST_ROWS: usize = 512;
 const MOST_BYTES: usize = 8 << 20;
+/// So many rows that wait for others wait no more. Their readers keep many more of them in memory.
+const ENOUGH_KEPT: usize = 64;
 /// A group of links of this size waits for no more.
 const ENOUGH_ROWS: usize = 384;
 /// After a group of this size, the next group of links waits [`LINGER`] for more: a commit then serves several. Nobody waits for links to be durable but to go on after a good many of them.
@@ -37,9 +42,12 @@ const LINGER: Duration = Duration::from_millis(5);
 
 enum Request {
     Write(Work, oneshot::Sender<Result<(), StoreError>>),
+    Keep(Vec<CryptoRow>),
     Look(Vec<Hash>, oneshot::Sender<Result<Vec<Hash>, StoreError>>),
     Merge(oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
+    #[cfg(debug_assertions)]
+    BreakOff,
 }
 
 /// The way to the writing task.
@@ -47,11 +55,28 @@ enum Request {
 pub(super) struct Writer(mpsc::Sender<Request>);
 
 impl Writer {
-    /// Starts the task. It ends with [`Writer::close`] or when the last handle is gone.
-    pub(super) fn start(database: Arc<Database>, clock: Clock, links: LinkLog) -> Self {
+    /// Starts the task. It ends with [`Writer::close`] or when the last handle is gone. If it panics, which is a bug, `broken` is
+    /// cancelled.
+    pub(super) fn start(
+        database: Arc<Database>,
+        clock: Clock,
+        links: LinkLog,
+        broken: CancellationToken,
+    ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(database, clock, links, queue));
+        tokio::spawn(async move {
+            let task = AssertUnwindSafe(run(database, clock, links, queue));
+            if task.catch_unwind().await.is_err() {
+                broken.cancel();
+            }
+        });
         Self(requests)
+    }
+
+    /// Lets the task panic.
+    #[cfg(debug_assertions)]
+    pub(super) async fn break_off(&self) {
+        let _ = self.0.send(Request::BreakOff).await;
     }
 
     /// Hands over `work`. Its place in the order is taken when this returns; the answer comes when it
@@ -63,6 +88,13 @@ impl Writer {
             .await
             .map_err(|_| StoreError::Closed)?;
         Ok(Answer(receiver))
+    }
+
+    /// Hands over rows that are to be durable with, or before, whatever is handed over later, and for which nobody waits: they
+    /// wait for that, so that they cost no commit of their own.
+    pub(super) async fn keep(&self, rows: Vec<CryptoRow>) -> Result<(), StoreError> {
+        let sent = self.0.send(Request::Keep(rows)).await;
+        sent.map_err(|_| StoreError::Closed)
     }
 
     /// Which links have these sources: all whose writing was answered before the call, and perhaps others.
@@ -141,11 +173,15 @@ struct Run {
     urgent: Group,
     /// Other calls, for which hardly anybody waits.
     patient: Group,
+    /// What is written with either.
+    kept: Vec<CryptoRow>,
     /// Until when the latter wait for more, if they do.
     until: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Whether more is likely to come soon.
     busy: bool,
     closing: Vec<oneshot::Sender<()>>,
+    /// Whether the last turn wrote in vain.
+    failed: bool,
     links: LinkLog,
     /// Whether the last turn merged.
     merged: bool,
@@ -172,9 +208,11 @@ async fn run(
         queue,
         urgent: Group::default(),
         patient: Group::default(),
+        kept: Vec::new(),
         until: None,
         busy: false,
         closing: Vec::new(),
+        failed: false,
         links,
         merged: false,
         log: Log::default(),
@@ -210,7 +248,9 @@ impl Run {
             if due && !self.merged {
                 return Turn::Merge;
             }
-            if !self.urgent.is_empty() || self.patient.work.rows() >= ENOUGH_ROWS {
+            // After a failure they wait for others again: nobody tries them by themselves.
+            let many = self.kept.len() >= ENOUGH_KEPT && !self.failed;
+            if many || !self.urgent.is_empty() || self.patient.work.rows() >= ENOUGH_ROWS {
                 return Turn::Write;
             }
             if due && self.patient.is_empty() {
@@ -240,8 +280,9 @@ impl Run {
             };
             match request {
                 Some(request) => self.take(request).await,
-                None if self.patient.is_empty() => return Turn::End,
-                None => {}
+                None if !self.patient.is_empty() => {}
+                None if !self.kept.is_empty() && !self.failed => return Turn::Write,
+                None => return Turn::End,
             }
         }
     }
@@ -254,12 +295,18 @@ impl Run {
             self.busy = self.patient.work.rows() >= BUSY_ROWS;
             group.append(std::mem::take(&mut self.patient));
         }
+        group.work.heard = std::mem::take(&mut self.kept);
         group.work.arrange();
         let segment = self.links.segment(&mut group.work.links);
         self.log.grew(&group.work);
         let outcome = write(&self.database, &group.work, segment.as_ref()).await;
         if let (Ok(()), Some((seq, _))) = (&outcome, segment) {
             self.links.written(seq, group.work.links);
+        }
+        self.failed = outcome.is_err();
+        if self.failed {
+            // Before what is handed over with the links that will be tried again.
+            self.kept = group.work.heard;
         }
         let outcome = outcome.map_err(Arc::new);
         for answer in group.answers {
@@ -268,7 +315,7 @@ impl Run {
     }
 
     fn has_room(&self) -> bool {
-        self.urgent.work.rows() + self.patient.work.rows() < MOST_ROWS
+        self.urgent.work.rows() + self.patient.work.rows() + self.kept.len() < MOST_ROWS
             && self.urgent.work.bytes() < MOST_BYTES
     }
 
@@ -276,6 +323,7 @@ impl Run {
         match request {
             Request::Write(work, answer) if work.is_urgent() => self.urgent.take(work, answer),
             Request::Write(work, answer) => self.patient.take(work, answer),
+            Request::Keep(mut rows) => self.kept.append(&mut rows),
             Request::Look(sources, answer) => {
                 let (database, tail) = (&self.database, self.links.tail());
                 let found = look(tail, database.engine, &database.writer, sources).await;
@@ -286,82 +334,11 @@ impl Run {
                 self.queue.close();
                 self.closing.push(answer);
             }
+            #[cfg(debug_assertions)]
+            Request::BreakOff => std::panic::resume_unwind(Box::new("to order")),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        clock::Clock,
-        crypto::MasterKey,
-        rng::Rng,
-        store::{Batch, Direction, Link, PortalId, Store},
-    };
-
-    async fn store(dir: &tempfile::TempDir) -> Store {
-        let rng = Rng::seeded(7);
-        let url = format!("sqlite:{}", dir.path().join("db").display());
-        let master = MasterKey::generate(&rng);
-        Store::open(&url, &master, Clock::mock(0), rng)
-            .await
-            .unwrap()
-    }
-
-    async fn tell_writer(store: &Store, pragma: &'static str) {
-        sqlx::query(pragma)
-            .execute(&store.0.database.writer)
-            .await
-            .unwrap();
-    }
-
-    fn batch() -> Batch {
-        let link = |n| Link {
-            source: format!("$event{n}{}", "x".repeat(200)).try_into().unwrap(),
-            target: None,
-            direction: Direction::Inbound,
-            sender: "@a:b.example".try_into().unwrap(),
-        };
-        Batch {
-            links: (0..2000).map(|n| (PortalId([1; 16]), link(n))).collect(),
-            done: vec![1],
-        }
-    }
-
-    /// A full disk, in the middle of a transaction that needs many pages.
-    #[tokio::test]
-    async fn full_disk_acknowledges_nothing_and_passes() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(&dir).await;
-        store.push_inbox(b"kept".to_vec()).await.unwrap();
-        // Each failure costs the connection, and with it the limit.
-        tell_writer(&store, "PRAGMA max_page_count = 60").await;
-        assert!(matches!(
-            store.push_inbox(vec![0; 1_000_000]).await,
-            Err(StoreError::Commit(_))
-        ));
-        tell_writer(&store, "PRAGMA max_page_count = 60").await;
-        assert!(store.commit(&batch()).await.is_err());
-        assert_eq!(store.inbox_len().await.unwrap(), 1);
-        assert_eq!(store.counts().await.unwrap().links, 0);
-        store.commit(&batch()).await.unwrap();
-        assert_eq!(store.inbox_len().await.unwrap(), 0);
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn read_only_database_acknowledges_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(&dir).await;
-        tell_writer(&store, "PRAGMA query_only = ON").await;
-        assert!(store.push_inbox(b"lost?".to_vec()).await.is_err());
-        tell_writer(&store, "PRAGMA query_only = ON").await;
-        assert!(store.commit(&batch()).await.is_err());
-        tell_writer(&store, "PRAGMA query_only = ON").await;
-        let user = "@a:b.example".try_into().unwrap();
-        assert!(store.update_user(user, |_| ()).await.is_err());
-        assert_eq!(store.inbox_len().await.unwrap(), 0);
-        store.close().await;
-    }
-}
+mod tests;

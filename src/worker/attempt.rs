@@ -92,6 +92,8 @@ async fn once(
     received: u64,
 ) -> Result<Link, PortalError> {
     let deps = &lanes.deps;
+    #[cfg(debug_assertions)]
+    crate::trap::spring(event.content.get());
     let event = &*opened(deps, relay, direction, event).await?;
     match command(lanes, id, direction, event).await? {
         Some(invocation) => {

@@ -21,7 +21,12 @@ impl Lanes {
 
     /// Notes that events left memory.
     pub(super) fn finished(&self, count: usize) {
-        let before = self.depth.fetch_sub(count, Ordering::SeqCst);
+        let less = |depth: usize| Some(depth.saturating_sub(count));
+        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+        let before = self
+            .depth
+            .fetch_update(set, get, less)
+            .unwrap_or_else(|depth| depth);
         let now = before.saturating_sub(count);
         show_depth(now);
         if before >= self.limit && now < self.limit {
@@ -94,16 +99,35 @@ impl Lanes {
     /// this position.
     pub(super) fn has_handled(&self, portal: PortalId, position: i64) -> bool {
         let queues = lock(&self.queues);
-        let rests = queues
+        let lacks = queues
             .get(&LaneKey::Portal(portal))
-            .is_none_or(|queue| queue.waiting() == 0 && !queue.is_behind());
-        rests && self.dispatched.load(Ordering::SeqCst) >= position
+            .is_some_and(|queue| queue.lacks(position));
+        !lacks && self.dispatched.load(Ordering::SeqCst) >= position
+    }
+
+    /// Whether more than so many events wait for a portal's lane, as far as is known.
+    pub(super) fn has_more_than(&self, portal: PortalId, most: usize) -> bool {
+        let queues = lock(&self.queues);
+        queues
+            .get(&LaneKey::Portal(portal))
+            .is_some_and(|queue| queue.is_behind() || queue.waiting() > most)
     }
 
     /// Rings the dispatcher, because a lane asks for what it lacks.
     pub(super) fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
         self.asking.notify_one();
+    }
+
+    /// Rings the dispatcher, because a lane stored something that it fetched.
+    pub(super) fn stored(&self) {
+        self.stored.store(true, Ordering::SeqCst);
+        self.asking.notify_one();
+    }
+
+    /// Whether a lane stored something, since the dispatcher last asked.
+    pub(super) fn has_stored(&self) -> bool {
+        self.stored.swap(false, Ordering::SeqCst)
     }
 
     /// Lets lanes that ask take part when the dispatcher goes back. It is past `after` already; `None`: it has yet to begin.

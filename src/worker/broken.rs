@@ -8,9 +8,13 @@ use futures_util::FutureExt as _;
 use super::{
     attempt::persist,
     direct,
-    lanes::{Item, LaneKey, Lanes, lock},
+    lanes::{LaneKey, Lanes, lock},
+    queue::Begun,
 };
-use crate::store::{Batch, Link, PortalId};
+use crate::{
+    bot, relay,
+    store::{Batch, Link},
+};
 
 /// How long a lane rests after it broke off: what breaks it at once is not to keep the machine busy.
 const REST: Duration = Duration::from_secs(1);
@@ -35,34 +39,48 @@ impl Lanes {
             let Some(begun) = self.begin_anew(key) else {
                 return; // it had ended
             };
-            for item in begun {
-                self.leave_out(key, &item).await;
+            for begun in begun {
+                self.leave_out(key, &begun).await;
             }
         }
     }
 
     /// Throws out of memory what waits in a lane that broke off, so that it is read from the inbox; what it was about, one event
     /// or none. `None`: there is no such lane.
-    fn begin_anew(&self, key: &LaneKey) -> Option<Vec<Item>> {
+    fn begin_anew(&self, key: &LaneKey) -> Option<Vec<Begun>> {
         let (gone, begun) = lock(&self.queues).get_mut(key)?.break_off();
-        self.finished(gone + usize::from(begun.is_some()));
+        self.finished(gone);
         // What its relay had seen is gone with it: what was dispatched until now is not to be trusted.
-        self.forget_relays();
+        self.forget_relay(key);
         Some(begun.into_iter().collect())
     }
 
-    /// Writes down that an event was handled, though nothing came of it.
-    async fn leave_out(self: &Arc<Self>, key: &LaneKey, item: &Item) {
-        let id = match key {
-            LaneKey::Portal(portal) => *portal,
-            LaneKey::Direct(room) => direct::lane_id(self, room),
+    /// Says that an event is left out, and writes down that it was handled.
+    async fn leave_out(self: &Arc<Self>, key: &LaneKey, begun: &Begun) {
+        let (event, direction) = (&*begun.event, begun.direction);
+        let (id, portal) = match key {
+            LaneKey::Portal(portal) => (*portal, Some(*portal)),
+            LaneKey::Direct(room) => (direct::lane_id(self, room), None),
         };
-        let link = Link::of(&item.event, item.direction, None);
+        let tell = || async {
+            match key {
+                LaneKey::Portal(portal) => {
+                    relay::left_out(&self.deps, *portal, direction, event).await
+                }
+                LaneKey::Direct(room) => bot::broke_off(&self.deps, room, event).await,
+            }
+        };
+        let told = AssertUnwindSafe(Box::pin(persist(self, portal, tell)));
+        // What breaks the telling as well is left out without a word.
+        let _ = told.catch_unwind().await;
+        if self.stop.is_cancelled() {
+            return; // it may not have been told
+        }
         let batch = Batch {
-            links: vec![(id, link)],
+            links: vec![(id, Link::of(event, direction, None))],
             done: Vec::new(),
         };
         let write = || async { Ok(self.deps.store.commit(&batch).await?) };
-        let _: Option<()> = Box::pin(persist(self, None::<PortalId>, write)).await;
+        let _: Option<()> = Box::pin(persist(self, None, write)).await;
     }
 }

@@ -60,6 +60,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
                 outcome.links.push((id, link));
             }
             outcome.count += 1;
+            lanes.noted(&key);
             outcome.closing.add(item.transaction);
         }
         outcome.commit(lanes).await;
@@ -83,6 +84,8 @@ async fn answer(
     received: UnixMillis,
 ) -> Result<(), PortalError> {
     let deps = &lanes.deps;
+    #[cfg(debug_assertions)]
+    crate::trap::spring(event.content.get());
     let opened;
     let event = if event.kind == ENCRYPTED {
         let decrypted = deps.e2ee.decrypt(&deps.bot, event).await;

@@ -1,17 +1,18 @@
 //! From stored transactions to lanes, in order.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
+use lru::LruCache;
 use ruma::{OwnedRoomId, UserId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Intake,
+    Intake, fetched,
     hints::Hints,
     intake::{Arrival, Arrivals, decode},
     lanes::{Item, LaneKey, Lanes},
@@ -25,8 +26,8 @@ use crate::{
     store::{Batch, Direction, InboxEntry, PortalId, Route, Source, StoreError},
 };
 
-/// Rooms whose route is remembered.
-const REMEMBERED: usize = 20_000;
+/// Rooms whose route is remembered; two for each portal.
+const REMEMBERED: usize = 65_536;
 /// Transactions that are read from the store at once.
 const PAGE: u32 = 8;
 
@@ -60,7 +61,7 @@ pub struct Dispatcher {
     from_store: bool,
     /// Where the dispatcher is that went back for lanes that were behind.
     back: Option<Back>,
-    routes: HashMap<OwnedRoomId, Route>,
+    routes: LruCache<OwnedRoomId, Route>,
     epoch: u64,
 }
 
@@ -82,7 +83,8 @@ impl Dispatcher {
                 last: 0,
                 from_store: true,
                 back: None,
-                routes: HashMap::new(),
+                // A bounded one would take the room for all its entries at once.
+                routes: LruCache::unbounded(),
                 epoch: 0,
             },
             intake,
@@ -110,6 +112,7 @@ impl Dispatcher {
     /// Some steps: of what it went back for, and of what is new.
     async fn advance(&mut self) -> Result<(), StoreError> {
         self.go_back().await?;
+        self.from_store |= self.lanes.has_stored();
         if self.from_store {
             return self.catch_up().await;
         }
@@ -191,11 +194,18 @@ impl Dispatcher {
         let mut items: Vec<(LaneKey, Direction, Arc<Event>)> =
             Vec::with_capacity(arrival.events.len());
         for event in arrival.events {
-            if event.state_key.is_some() {
-                self.deps.e2ee.hears(&event.room_id, &event.kind);
+            if let Some(key) = &event.state_key {
+                self.deps.e2ee.hears(&event.room_id, &event.kind, key);
             }
             let route = self.route(&event).await?;
             let event = Arc::new(event);
+            if let Some(portal) = arrival.portal {
+                // Others have looked for what they missed themselves, and may see less of it.
+                items.extend(
+                    side(&route, portal).map(|side| (LaneKey::Portal(portal), side, event)),
+                );
+                continue;
+            }
             let invites = self.is_about_an_invite(&event);
             if invites && !matches!(route, Route::Portal(_)) {
                 let key = LaneKey::Direct(event.room_id.clone());
@@ -240,10 +250,14 @@ impl Dispatcher {
         self.last = self.last.max(arrival.seq);
         let transaction = Transaction::new(arrival.seq, items.len());
         for ((key, direction, event), look) in items.into_iter().zip(looks) {
+            let received = match arrival.portal {
+                Some(_) => fetched::received(&event, arrival.received),
+                None => arrival.received,
+            };
             let item = Item {
                 event,
                 direction,
-                received: arrival.received,
+                received,
                 look,
                 transaction: transaction.clone(),
             };
@@ -297,7 +311,7 @@ impl Dispatcher {
 
     async fn route(&mut self, event: &Event) -> Result<Route, StoreError> {
         let epoch = self.deps.portals.epoch();
-        if self.epoch != epoch || self.routes.len() >= REMEMBERED {
+        if self.epoch != epoch {
             self.routes.clear();
             self.epoch = epoch;
         }
@@ -306,19 +320,35 @@ impl Dispatcher {
         }
         let route = self.deps.store.route(&event.room_id).await?;
         if self.deps.portals.epoch() == epoch {
-            self.routes.insert(event.room_id.clone(), route.clone());
+            self.routes.put(event.room_id.clone(), route.clone());
+            if self.routes.len() > REMEMBERED {
+                self.routes.pop_lru();
+            }
         }
         Ok(route)
     }
 }
 
+/// On which side of a portal a room is.
+fn side(route: &Route, portal: PortalId) -> Option<Direction> {
+    match route {
+        Route::Portal(id) => (*id == portal).then_some(Direction::Outbound),
+        Route::Room(ids) => ids.contains(&portal).then_some(Direction::Inbound),
+        Route::Unknown => None,
+    }
+}
+
 /// A stored transaction, as if it arrived.
 fn stored(entry: &InboxEntry) -> Arrival {
-    let events = decode(&entry.body).map(|(events, _)| events);
+    let (portal, events) = match fetched::decode(&entry.body) {
+        Some((portal, events)) => (Some(portal), events),
+        None => (None, decode(&entry.body).unwrap_or_default().0),
+    };
     Arrival {
         seq: entry.seq,
         received: entry.received,
-        events: events.unwrap_or_default(),
+        events,
+        portal,
         room: None,
     }
 }

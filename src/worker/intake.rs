@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, UnixMillis},
     event::{Event, hints::Field},
     pseudonym::Namespace,
-    store::{Store, StoreError},
+    store::{PortalId, Store, StoreError},
 };
 
 /// Why a transaction was not taken.
@@ -35,6 +35,8 @@ pub(super) struct Arrival {
     pub(super) seq: i64,
     pub(super) received: UnixMillis,
     pub(super) events: Vec<Event>,
+    /// The only portal that it is for, if its events were fetched and not delivered.
+    pub(super) portal: Option<PortalId>,
     /// Its part of [`EVENTS`], until it is dispatched. `None`: it was read from the store.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
@@ -144,6 +146,7 @@ impl Intake {
             seq,
             received,
             events,
+            portal: None,
             room,
         };
         if arrival.room.is_none() || self.arrivals.try_send(arrival).is_err() {

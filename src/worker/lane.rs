@@ -102,6 +102,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 outcome.note(lanes, id, source, link);
                 if refused {
                     outcome.count += 1;
+                    lanes.noted(&key);
                     outcome.closing.add(item.transaction);
                     outcome.commit(lanes).await;
                     continue;
@@ -110,6 +111,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 break 'lane;
             }
             outcome.count += 1;
+            lanes.noted(&key);
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {

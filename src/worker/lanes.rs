@@ -78,6 +78,8 @@ pub struct Lanes {
     /// Whether a lane asks for what it lacks, and what is rung then.
     pub(super) asked: AtomicBool,
     pub(super) asking: Notify,
+    /// Whether a lane stored what it fetched, for which it is rung too.
+    pub(super) stored: AtomicBool,
     /// Until when every portal expects holes, because the homeserver failed lately.
     wary_until: AtomicU64,
     tasks: TaskTracker,
@@ -125,6 +127,7 @@ impl Lanes {
             full_since: AtomicU64::new(0),
             asked: AtomicBool::new(false),
             asking: Notify::new(),
+            stored: AtomicBool::new(false),
             wary_until: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             tick: AtomicU64::new(1),
@@ -157,11 +160,26 @@ impl Lanes {
 
     /// Starts a lane that has nothing to do, so that it looks for missed events.
     pub fn visit(self: &Arc<Self>, portal: PortalId) {
+        self.look_for_missed(portal, false);
+    }
+
+    /// Lets a lane look for missed events once more: its portal leads into another room now.
+    pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
+        self.look_for_missed(portal, true);
+    }
+
+    fn look_for_missed(self: &Arc<Self>, portal: PortalId, again: bool) {
         let key = LaneKey::Portal(portal);
-        // Looking and entering under one lock: an event may come at the same time, and a lane has one task.
+        // Looking and entering under one lock: an event may come at the same time, and a lane has one task; and a lane that ends
+        // in between would note that it has looked.
         let mut queues = lock(&self.queues);
         let mut relays = lock(&self.relays);
-        if relays.filled.contains_key(&portal) {
+        if again {
+            relays.filled.remove(&portal);
+            if let Some(relay) = relays.idle.peek_mut(&portal) {
+                relay.filled = false;
+            }
+        } else if relays.filled.contains_key(&portal) {
             return;
         }
         if queues.contains_key(&key) {
@@ -172,17 +190,6 @@ impl Lanes {
         queues.insert(key.clone(), Queue::new(self.deps.clock.now()));
         drop(queues);
         self.wake(key);
-    }
-
-    /// Lets a lane look for missed events once more: its portal leads into another room now.
-    pub(super) fn look_again(self: &Arc<Self>, portal: PortalId) {
-        let mut relays = lock(&self.relays);
-        relays.filled.remove(&portal);
-        if let Some(relay) = relays.idle.peek_mut(&portal) {
-            relay.filled = false;
-        }
-        drop(relays);
-        self.visit(portal);
     }
 
     fn wake(self: &Arc<Self>, key: LaneKey) {
@@ -228,6 +235,20 @@ impl Lanes {
     pub(super) fn next(&self, key: &LaneKey) -> Option<Item> {
         let now = self.deps.clock.now();
         lock(&self.queues).get_mut(key)?.next(now)
+    }
+
+    /// A lane is about an event that was fetched.
+    pub(super) fn begin(&self, key: &LaneKey, direction: Direction, event: &Event) {
+        if let Some(queue) = lock(&self.queues).get_mut(key) {
+            queue.begin(direction, event);
+        }
+    }
+
+    /// What a lane was about is noted in its outcome, where it is counted from now on.
+    pub(super) fn noted(&self, key: &LaneKey) {
+        if let Some(queue) = lock(&self.queues).get_mut(key) {
+            queue.noted();
+        }
     }
 
     /// Rung when a lane that is empty gets an event. `None`: it has some.
@@ -316,10 +337,13 @@ impl Lanes {
         None
     }
 
-    /// What a relay knew went with it: what was handled until now is looked up again.
-    pub(super) fn forget_relays(&self) {
+    /// What a relay knew went with it: what was handled until now is looked up again, and what was missed is looked for again.
+    pub(super) fn forget_relay(&self, key: &LaneKey) {
         let now = self.tick();
         let mut relays = lock(&self.relays);
+        if let LaneKey::Portal(portal) = key {
+            relays.filled.remove(portal);
+        }
         relays.forgotten_at = relays.forgotten_at.max(now);
     }
 

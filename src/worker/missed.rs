@@ -6,6 +6,7 @@ use ruma::OwnedEventId;
 
 use super::{
     attempt::{pause, persist, step},
+    fetched::{self, received},
     lane::again,
     lanes::{Item, LaneKey, Lanes},
     outcome::Outcome,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     event::Event,
     portal::PortalError,
-    relay::{Postponed, Relay, gaps},
+    relay::{Postponed, Relay, UNWRITTEN, gaps},
     store::{Direction, Link, PortalId, PortalState},
 };
 
@@ -129,6 +130,8 @@ fn waits_for_backlog(lanes: &Lanes, id: PortalId, relay: &mut Relay) -> bool {
 async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     // What was handled is told by its link.
     outcome.commit(lanes).await;
+    // Before the look: what comes while it is under way is newer than any hole.
+    let position = lanes.deps.store.inbox_position().await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
     let look = || gaps::missed(&lanes.deps, id, horizon);
     let mut missed = match persist(lanes, Some(id), look).await {
@@ -166,10 +169,10 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
             break;
         }
     }
-    let position = lanes.deps.store.inbox_position().await;
-    if !missed.given_up.is_empty() && !lanes.has_handled(id, position) {
+    if !missed.given_up.is_empty() && may_wait_its_turn(lanes, id, relay, position) {
         // Too much to fetch, but it may be stored, and only wait its turn: nothing is given up before that was handled.
         relay.backlog = Some(position);
+        relay.waited = true;
         return;
     }
     if let Some(event) = &missed.newest {
@@ -192,6 +195,9 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
         metrics::counter!("vizard_events_total", "outcome" => "fetched")
             .increment(missed.len() as u64);
     }
+    if !store(lanes, id, &missed).await {
+        return;
+    }
     for (direction, event) in missed {
         if event.kind == "m.room.redaction" && !known(lanes, relay, &event).await {
             let (found, position) = (
@@ -211,6 +217,36 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
         }
     }
     relay.filled = true;
+    relay.waited = false;
+}
+
+/// Whether what a look would give up may be stored and only wait its turn. In a room in which something is always under way that
+/// would be so for ever; so the second time it is only if more waits than is fetched: what came after the first look is the newest
+/// that there is, and no more than that is among what is given up.
+fn may_wait_its_turn(lanes: &Lanes, id: PortalId, relay: &Relay, position: i64) -> bool {
+    if relay.waited {
+        let fetched = lanes.deps.config.relay.gap_limit as usize;
+        lanes.has_more_than(id, fetched)
+    } else {
+        !lanes.has_handled(id, position)
+    }
+}
+
+/// Stores what was fetched, before it is handled. The dispatcher gives it to the lane once more, which finds it handled. `false`: the
+/// process stops.
+async fn store(lanes: &Arc<Lanes>, id: PortalId, missed: &[(Direction, Event)]) -> bool {
+    for part in missed.chunks(fetched::MOST) {
+        let Some(body) = fetched::encode(id, part.iter().map(|(_, event)| event)) else {
+            continue;
+        };
+        let push = || async { Ok(lanes.deps.store.push_inbox(body.clone()).await?) };
+        if persist(lanes, Some(id), push).await.is_some() {
+            lanes.stored();
+        } else if lanes.stop.is_cancelled() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Handles one event that was fetched, not delivered. `false`: the process stops.
@@ -222,14 +258,15 @@ async fn fetched(
     direction: Direction,
     event: &Event,
 ) -> bool {
-    // Another server may claim that it will be sent tomorrow.
-    let received = event.origin_server_ts.min(lanes.deps.clock.now());
+    let received = received(event, lanes.deps.clock.now());
+    let key = LaneKey::Portal(id);
+    lanes.begin(&key, direction, event);
     if let Some(link) = step(lanes, id, relay, direction, event, received).await {
         let source = lanes.deps.store.source(id, &event.event_id);
         outcome.note(lanes, id, source, link);
     }
-    // One by one: no stored transaction would bring these back as they are now.
-    outcome.commit(lanes).await;
+    lanes.noted(&key);
+    outcome.flow(lanes, UNWRITTEN).await;
     !lanes.stop.is_cancelled()
 }
 
@@ -252,6 +289,11 @@ async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outc
             if !handled_now(lanes, id, &late.event).await
                 && !fetched(lanes, id, relay, outcome, late.direction, &late.event).await
             {
+                return;
+            }
+        } else if late.direction == Direction::Outbound && is_void(lanes, id, &late) {
+            // The user is told.
+            if !fetched(lanes, id, relay, outcome, late.direction, &late.event).await {
                 return;
             }
         } else if is_void(lanes, id, &late) {

@@ -86,7 +86,8 @@ impl Outcome {
         if let Some(result) = result {
             self.settled(lanes, result).await;
         }
-        if self.count >= most {
+        // What was fetched is not counted: it was not in memory.
+        if self.count.max(self.links.len()) >= most {
             self.settle(lanes).await;
         }
         if self.writing.is_none() {

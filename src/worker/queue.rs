@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::Notify;
 
 use super::lanes::Item;
-use crate::clock::UnixMillis;
+use crate::{clock::UnixMillis, event::Event, store::Direction};
 
 /// A lane that does not go on for so long while the memory is full loses what waits in it, in milliseconds.
 pub(super) const PATIENCE: u64 = 3_000;
@@ -21,13 +21,22 @@ pub(super) struct Queue {
     items: VecDeque<Item>,
     /// What the lane took and has not begun.
     hand: VecDeque<Item>,
-    /// What it began last.
-    begun: Option<Item>,
+    /// What it is about.
+    begun: Option<Begun>,
     /// Rung with each event.
     pub(super) news: Arc<Notify>,
     /// When the lane last went on; `None`: it waits until others let it.
     moved: Option<UnixMillis>,
     behind: Option<Behind>,
+}
+
+/// What a lane is about: an event that it took, or one that was fetched.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) event: Arc<Event>,
+    pub(super) direction: Direction,
+    /// Whether it was in memory as one that was delivered.
+    taken: bool,
 }
 
 /// A lane that lacks events.
@@ -97,6 +106,13 @@ impl Queue {
         self.behind.is_some()
     }
 
+    /// Whether something of what the inbox held up to this position is to be begun, or waits in the inbox alone.
+    pub(super) fn lacks(&self, position: i64) -> bool {
+        let waits = |item: &Item| item.transaction.seq() <= position;
+        self.behind.is_some_and(|behind| behind.from <= position)
+            || self.hand.iter().chain(&self.items).any(waits)
+    }
+
     /// How many events are to be taken, or were and are to be begun.
     pub(super) fn waiting(&self) -> usize {
         self.items.len() + self.hand.len()
@@ -113,19 +129,40 @@ impl Queue {
     /// The next event that was shown, unless it was thrown out meanwhile.
     pub(super) fn next(&mut self, now: UnixMillis) -> Option<Item> {
         self.moved = Some(now);
-        self.begun = self.hand.pop_front();
-        self.begun.clone()
+        let item = self.hand.pop_front();
+        self.begun = item.as_ref().map(|item| Begun {
+            event: item.event.clone(),
+            direction: item.direction,
+            taken: true,
+        });
+        item
+    }
+
+    /// The lane is about an event that was fetched.
+    pub(super) fn begin(&mut self, direction: Direction, event: &Event) {
+        self.begun = Some(Begun {
+            event: Arc::new(event.clone()),
+            direction,
+            taken: false,
+        });
+    }
+
+    /// What the lane was about is handled, and what comes of it noted.
+    pub(super) fn noted(&mut self) {
+        self.begun = None;
     }
 
     /// The lane broke off. Throws out all that waits, and asks for all that the inbox holds for it: what it handled last may not be
-    /// written. How many events that were, and what it was about.
-    pub(super) fn break_off(&mut self) -> (usize, Option<Item>) {
-        let gone = self.waiting();
+    /// written. How many events that were, what it was about included, and what that was.
+    pub(super) fn break_off(&mut self) -> (usize, Option<Begun>) {
+        let begun = self.begun.take();
+        let taken = begun.as_ref().is_some_and(|begun| begun.taken);
+        let gone = self.waiting() + usize::from(taken);
         self.hand.clear();
         self.items.clear();
         let (from, want) = (0, Want::Rests);
         self.behind = Some(Behind { from, want });
-        (gone, self.begun.take())
+        (gone, begun)
     }
 
     /// Notes that the lane goes on; `None`: that it waits until others let it.
@@ -201,136 +238,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        event::Event,
-        store::{Direction, Source},
-        worker::{seen::Look, ticket::Transaction},
-    };
-
-    fn item(seq: i64) -> Item {
-        let json = format!(
-            r#"{{"event_id":"${seq}","room_id":"!r:x","sender":"@u:x","type":"m.x","content":{{}}}}"#
-        );
-        let raw = serde_json::value::RawValue::from_string(json).expect("JSON");
-        let look = Look {
-            source: Source::any(0),
-            at: 0,
-            found: false,
-        };
-        Item {
-            event: Arc::new(Event::decode(&raw).expect("an event")),
-            direction: Direction::Inbound,
-            received: 0,
-            look,
-            transaction: Transaction::new(seq, 1),
-        }
-    }
-
-    fn all(queue: &mut Queue) -> Vec<i64> {
-        queue.take(99, 0);
-        std::iter::from_fn(|| queue.next(0))
-            .map(|item| item.transaction.seq())
-            .collect()
-    }
-
-    #[test]
-    fn what_was_thrown_out_comes_again_in_order() {
-        let mut queue = Queue::new(0);
-        for seq in 1..=9 {
-            assert!(queue.push(item(seq), false, 4));
-        }
-        assert_eq!(queue.take(3, 0).len(), 3);
-        assert_eq!(queue.next(0).map(|item| item.transaction.seq()), Some(1));
-        assert_eq!(queue.shed(PATIENCE - 1, 99), 0, "it goes on");
-        assert_eq!(queue.shed(PATIENCE, 99), 8);
-        assert!(queue.next(PATIENCE).is_none() && queue.is_empty());
-        assert!(!queue.push(item(10), false, 4), "it is behind");
-        assert_eq!(queue.asks_from(), None);
-        assert!(queue.ask() && !queue.ask());
-        assert_eq!(queue.asks_from(), Some(2));
-        // The dispatcher is past what it lacks: the next time.
-        queue.take_part(2);
-        assert!(!queue.takes_part());
-        queue.take_part(1);
-        let taken = |queue: &mut Queue, after: i64| {
-            (after + 1..=10)
-                .filter(|seq| queue.push(item(*seq), true, 4))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(taken(&mut queue, 1), [2, 3, 4, 5]);
-        queue.caught_up();
-        assert!(queue.is_behind(), "its share was full");
-        assert_eq!(all(&mut queue), [2, 3, 4, 5]);
-        assert!(queue.ask());
-        queue.take_part(5);
-        assert_eq!(taken(&mut queue, 5), [6, 7, 8, 9]);
-        assert_eq!(all(&mut queue), [6, 7, 8, 9]);
-        assert!(queue.ask());
-        queue.take_part(9);
-        assert_eq!(taken(&mut queue, 9), [10]);
-        queue.caught_up();
-        assert!(!queue.is_behind() && queue.push(item(11), false, 4));
-        assert_eq!(all(&mut queue), [10, 11]);
-    }
-
-    #[test]
-    fn a_transaction_that_is_longer_than_the_share_comes_whole() {
-        let mut queue = Queue::new(0);
-        for seq in [1, 2, 2, 2, 3] {
-            queue.push(item(seq), false, 1);
-        }
-        queue.take(1, 0);
-        queue.next(0);
-        queue.shed(PATIENCE, 1);
-        queue.ask();
-        queue.take_part(1);
-        for (seq, taken) in [(2, true), (2, true), (2, true), (3, false)] {
-            assert_eq!(queue.push(item(seq), true, 1), taken, "{seq}");
-        }
-        assert_eq!(all(&mut queue), [2, 2, 2]);
-        // Another lane asks for what this one had: it closes its part of that again.
-        assert!(queue.push(item(2), true, 1) && !queue.push(item(3), true, 1));
-        assert_eq!(all(&mut queue), [2]);
-        queue.ask();
-        assert_eq!(queue.asks_from(), Some(3));
-    }
-
-    #[test]
-    fn who_broke_off_asks_for_all_but_what_broke_it() {
-        let mut queue = Queue::new(0);
-        for seq in 3..=9 {
-            queue.push(item(seq), false, 4);
-        }
-        queue.take(3, 0);
-        queue.next(0);
-        queue.next(0);
-        let (gone, begun) = queue.break_off();
-        assert_eq!(gone, 5);
-        assert_eq!(begun.map(|item| item.transaction.seq()), Some(4));
-        assert!(queue.is_behind() && queue.waiting() == 0 && queue.ask());
-        assert_eq!(
-            queue.asks_from(),
-            Some(0),
-            "also for what it may not have written"
-        );
-        queue.take_part(-1);
-        assert!(queue.takes_part());
-    }
-
-    #[test]
-    fn who_goes_on_keeps_a_share() {
-        let mut queue = Queue::new(0);
-        for seq in 1..=20 {
-            queue.push(item(seq), false, 4);
-        }
-        queue.take(3, 0);
-        assert_eq!(queue.shed(1, 4), 16);
-        assert!(queue.is_behind());
-        assert_eq!(queue.hand.len() + queue.items.len(), 4);
-        // Waiting for a turn is nobody's fault.
-        queue.moves(None);
-        assert_eq!(queue.shed(u64::MAX, 4), 0);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The house rules, read from the source: imports go downward, SQL and clocks stay where they belong.
 
+mod attacks;
 mod code;
 
 use std::{
@@ -35,6 +36,7 @@ const RANKS: &[(u8, &str)] = &[
     (0, "crypto"),
     (0, "clock"),
     (0, "rng"),
+    (0, "trap"),
 ];
 
 /// Imports within one rank that are meant: the command line starts the application; the listener hands transactions to the
@@ -193,7 +195,7 @@ fn an_upward_import_is_found() {
     );
 }
 
-/// What, where it may stand, why.
+/// What, where it may stand (a module, or one file of it), why.
 const PLACES: &[(&str, &[&str], &str)] = &[
     ("sqlx::", &["store"], "all SQL is in store"),
     (
@@ -202,37 +204,82 @@ const PLACES: &[(&str, &[&str], &str)] = &[
         "all Matrix HTTP is in homeserver, and other Vizards are asked by peer",
     ),
     ("SystemTime::now", &["clock"], "time comes from clock"),
+    ("Instant::now", &["clock"], "time comes from clock"),
+    ("tokio::time", WITH_TIMEOUTS, "time comes from clock"),
     ("rand::", &["rng"], "randomness comes from rng"),
     ("axum::", &["http", "app", "cli"], "the listener is in http"),
+    (
+        "portal_state(",
+        &["portal", "rewrite"],
+        "what stands in a portal's state names the room and the ghost: only portal writes it",
+    ),
 ];
 
-/// What stands in a module's code and should not.
-fn misplaced(module: &str, text: &str) -> Vec<String> {
+/// Where something may be given up by the machine's clock. How long a socket may be silent, and how long somebody waits for
+/// another task, is of real time: a clock that runs fast in tests would cut off what is merely not that fast, and one that
+/// stands would never. Nothing but `timeout` is meant; who waits for a time waits by `Clock::sleep`.
+const WITH_TIMEOUTS: &[&str] = &[
+    "clock",
+    // Between two pieces of a download.
+    "homeserver/body.rs",
+    // A look-up over federation, which homeservers try for long.
+    "keys/places.rs",
+    // For one of few places to fetch, and for who fetches the same already.
+    "keys/effort.rs",
+    "keys/peers/counting.rs",
+    // For what came beside the answer that was waited for.
+    "invite/exchange.rs",
+    // Diagnosis for an admin who sits there, without a service.
+    "cli/doctor/mod.rs",
+    "cli/doctor/hints.rs",
+    "cli/doctor/probes.rs",
+];
+
+/// What stands in the code of a module's file and should not.
+fn misplaced(module: &str, path: &str, text: &str) -> Vec<String> {
     let code = code::code(text);
-    PLACES
+    let mut found: Vec<_> = PLACES
         .iter()
-        .filter(|(what, homes, _)| code.contains(what) && !homes.contains(&module))
+        .filter(|(what, homes, _)| {
+            code.contains(what) && !homes.contains(&module) && !homes.contains(&path)
+        })
         .map(|(what, _, why)| format!("{what} ({why})"))
-        .collect()
+        .collect();
+    if module != "clock" {
+        let others = code
+            .match_indices("tokio::time")
+            .map(|(at, what)| &code[at + what.len()..])
+            .filter(|rest| !rest.starts_with("::timeout("));
+        found.extend(others.map(|_| "of tokio::time, timeout alone".to_owned()));
+    }
+    found
 }
 
 #[test]
 fn each_thing_stays_in_its_place() {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), Vec::new());
     for (module, path, text) in sources() {
         let tests_only =
             path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
         if !tests_only {
-            let misplaced = misplaced(&module, &text).into_iter();
-            found.extend(misplaced.map(|what| format!("{}: {what}", path.display())));
+            let path = path.to_string_lossy();
+            let misplaced = misplaced(&module, &path, &text).into_iter();
+            found.extend(misplaced.map(|what| format!("{path}: {what}")));
+            if code::code(&text).contains("tokio::time") {
+                seen.extend([path.into_owned(), module]);
+            }
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+    let idle = WITH_TIMEOUTS
+        .iter()
+        .filter(|home| !seen.iter().any(|seen| seen == *home));
+    assert_eq!(idle.count(), 0, "an exception that nobody needs any more");
 }
 
 #[test]
 fn what_is_misplaced_is_found() {
-    let count = |module, text| misplaced(module, text).len();
+    let count = |module, text| misplaced(module, &format!("{module}/some.rs"), text).len();
     assert_eq!(count("relay", r#"let a = sqlx::query("SELECT 1");"#), 1);
     assert_eq!(count("store", r#"let a = sqlx::query("SELECT 1");"#), 0);
     assert_eq!(
@@ -243,6 +290,21 @@ fn what_is_misplaced_is_found() {
     assert_eq!(count("portal", after_tests), 1);
     let in_tests = "use a::B;\n#[cfg(test)]\nmod tests {\n use axum::Router;\n}";
     assert_eq!(count("portal", in_tests), 0);
+
+    assert_eq!(count("relay", "Scrubbed::portal_state(event)"), 1);
+    assert_eq!(count("relay", "let a = std::time::Instant::now();"), 1);
+    assert_eq!(count("clock", "use std::time::Instant; Instant::now()"), 0);
+    let (wait, sleep) = ("tokio::time::timeout(a, b).await", "tokio::time::sleep(a)");
+    for (module, path, text, wrong) in [
+        ("keys", "keys/effort.rs", wait, 0),
+        ("keys", "keys/effort.rs", sleep, 1),
+        ("keys", "keys/mod.rs", wait, 1),
+        ("keys", "keys/mod.rs", sleep, 2),
+        ("keys", "keys/effort.rs", "use tokio::time::timeout;", 1),
+        ("clock", "clock.rs", sleep, 0),
+    ] {
+        assert_eq!(misplaced(module, path, text).len(), wrong, "{path}: {text}");
+    }
 }
 
 /// Tables of tests may be long.

@@ -73,6 +73,22 @@ fn pictures_arrive_without_their_place() {
         assert!(!has_place(&clean), "it says where it was made");
         assert_eq!(content["info"]["size"], clean.len());
     }
+    // Whoever says it owns the copy.
+    let uploads = world.fake.requests().into_iter();
+    let uploads = uploads.filter(|one| one.endpoint == "upload");
+    let mut owners: Vec<_> = uploads.map(|one| one.user.unwrap()).collect();
+    owners.sort();
+    let mut speakers = [&room, &portal].map(|room| {
+        let events = world.fake.events(room);
+        let event = events.iter().find(|event| {
+            let sender = event["sender"].as_str().unwrap_or_default();
+            sender.starts_with("@_vizard_") && event["content"]["url"].is_string()
+        });
+        event.unwrap()["sender"].as_str().unwrap().to_owned()
+    });
+    assert!(speakers[1].starts_with("@_vizard_m_"), "{speakers:?}");
+    speakers.sort();
+    assert_eq!(owners, speakers);
     world.goes_on();
 }
 

@@ -59,7 +59,12 @@ impl World {
             .build()
             .unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::fast(1_700_000_000_000, 250);
+        let start = match keys {
+            // By the machine's clock keys are made, and grow old.
+            Keys::Kept => Clock::system().now(),
+            _ => 1_700_000_000_000,
+        };
+        let clock = Clock::fast(start, 250);
         let fake = runtime.block_on(Fake::start(Config {
             clock: clock.clone(),
             keys,
@@ -163,6 +168,11 @@ impl World {
     pub fn inbox(&self) -> u64 {
         let store = self.deps().store;
         self.ask(async move { store.inbox_len().await.unwrap() })
+    }
+
+    /// Where its database is.
+    pub fn database(&self) -> &str {
+        &self.ground.url
     }
 
     /// What the running Vizard works with.

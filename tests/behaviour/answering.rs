@@ -17,13 +17,13 @@ use vizard::{
     pseudonym::SenderKey,
     rng::Rng,
     sealed::Sealing,
-    store::{Address, KeptOut, Task},
+    store::{Address, KeptOut, PortalState, Task},
 };
 
 use crate::{
     inviter::{CAROL, HOUR, Inviter, ghost, offered, sealed},
     quotas::Count,
-    steps::{enter, handled, wait},
+    steps::{enter, ghosts, handled, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -72,10 +72,39 @@ fn update(world: &World, user: &str, change: impl Fn(&mut vizard::store::User) +
     world.ask(deps.store.update_user(&user, change)).unwrap();
 }
 
+/// Lets a user join the room, and bans the ghost.
+fn is_banned(world: &World, user: &str) {
+    let others = ghosts(world, &world.room);
+    let new = |world: &World| {
+        let mut now = ghosts(world, &world.room);
+        now.retain(|ghost| !others.contains(ghost));
+        now.pop()
+    };
+    enter(world, user, &world.room);
+    wait(world, "the ghost is there", |world| new(world).is_some());
+    handled(world);
+    let ghost = new(world).unwrap();
+    world.fake.ban(BOB, &world.room, &ghost).unwrap();
+}
+
+/// Waits until that is known.
+fn is_outside(world: &World, user: &str, state: &PortalState) {
+    let user = UserId::parse(user).unwrap();
+    wait(world, "they are outside", |world| {
+        let deps = world.deps();
+        let user = world.ask(deps.store.user(&user)).unwrap().unwrap();
+        let portal = world
+            .ask(deps.store.portal(user.pseudonyms[0].portal))
+            .unwrap();
+        portal.unwrap().state == *state
+    });
+    handled(world);
+}
+
 #[test]
 fn nothing_tells_one_invitee_from_another() {
     let names = [
-        "carol", "blocks", "closes", "full", "gone", "forgot", "often", "banned",
+        "carol", "blocks", "closes", "full", "gone", "outlaw", "forgot", "often", "banned",
     ];
     let allowed: Vec<String> = names
         .iter()
@@ -100,6 +129,7 @@ fn nothing_tells_one_invitee_from_another() {
         .fake
         .text("@gone:a.example", &chat, "leave 1")
         .unwrap();
+    is_banned(&world, "@outlaw:a.example");
     let library = world.fake.public_room(BOB, "Library").to_string();
     enter(&world, "@full:a.example", &library);
     update(&world, "@blocks:a.example", |user| {
@@ -114,16 +144,8 @@ fn nothing_tells_one_invitee_from_another() {
         .ask(deps.store.mark_forgotten(&forgot, &inviter.room))
         .unwrap();
     crate::quotas::set(&world, "invitee", "@often:a.example", 1);
-    wait(&world, "one has left", |world| {
-        let deps = world.deps();
-        let gone = UserId::parse("@gone:a.example").unwrap();
-        let user = world.ask(deps.store.user(&gone)).unwrap().unwrap();
-        let portal = world
-            .ask(deps.store.portal(user.pseudonyms[0].portal))
-            .unwrap();
-        portal.unwrap().state == vizard::store::PortalState::Left
-    });
-    handled(&world);
+    is_outside(&world, "@gone:a.example", &PortalState::Left);
+    is_outside(&world, "@outlaw:a.example", &PortalState::Banned);
 
     let of = |seed, server: &str| Inviter {
         room: inviter.room.clone(),
@@ -139,6 +161,7 @@ fn nothing_tells_one_invitee_from_another() {
         (&inviter, "@closes:a.example", false),
         (&inviter, "@full:a.example", false),
         (&inviter, "@gone:a.example", false),
+        (&inviter, "@outlaw:a.example", false),
         (&inviter, "@forgot:a.example", false),
         (&inviter, "@often:a.example", false),
         (&inviter, "@banned:a.example", false),
@@ -187,7 +210,14 @@ fn door() -> (String, Arc<AtomicUsize>) {
 /// The keys of a server that was never heard of are looked for, in both places, whomever it asks for: it can see that.
 #[test]
 fn what_a_new_server_sees_tells_nothing_either() {
-    let world = World::with_settings("12", |config| config.keys.private_addresses = true);
+    // Two that the admin does not want, and who are not to see that.
+    let mut denied = [door(), door()].into_iter();
+    let names: Vec<String> = denied.clone().map(|(name, _)| name).collect();
+    let world = World::with_settings("12", |config| {
+        config.keys.private_addresses = true;
+        config.invites.denied_servers = vec![names[0].clone()];
+        config.access.denied_servers = vec![names[1].clone()];
+    });
     for name in ["carol", "blocks", "often"] {
         world.fake.user(format!("@{name}:a.example"), "Somebody");
     }
@@ -199,8 +229,13 @@ fn what_a_new_server_sees_tells_nothing_either() {
         (3, "@blocks:a.example", false),
         (4, "@often:a.example", false),
         (5, CAROL, true),
+        (6, CAROL, false),
+        (7, CAROL, false),
     ] {
-        let (server, connections) = door();
+        let (server, connections) = match seed {
+            6.. => denied.next().unwrap(),
+            _ => door(),
+        };
         let inviter = Inviter::of(&world, seed, &server);
         update(&world, "@blocks:a.example", |user| {
             user.kept_out = vec![KeptOut::User(inviter.id.clone())];
@@ -371,6 +406,7 @@ fn contact_addresses_lead_to_their_owner_while_they_work() {
         user.kept_out = vec![KeptOut::Address([4; 16])];
     });
     let inviter = Inviter::new(&world, 1);
+    let mut seen = None;
     for (number, label) in [
         (1, Some("Blog")),
         (1, Some("Blog")),
@@ -391,17 +427,70 @@ fn contact_addresses_lead_to_their_owner_while_they_work() {
             id,
         };
         let request = inviter.request(&world, &sealed(&world, sealing));
-        let offered = offered(
-            &world,
-            &ghost(&inviter.ask(&world, &request).unwrap().content),
-        );
-        let offered = offered.unwrap();
+        let before = world.fake.requests().len();
+        let answer = inviter.ask(&world, &request).unwrap().content;
+        // Nobody is looked up by the name of an address that nobody made.
+        let asked: Vec<String> = asked(&world, before, CAROL)
+            .into_iter()
+            .map(|line| match line.split_once("/profile/") {
+                Some((head, _)) => format!("{head}/profile/…"),
+                None => line,
+            })
+            .collect();
+        let now = (shape(&answer), asked);
+        assert_eq!(now.1.len(), 2, "{number}: {:?}", now.1);
+        assert_eq!(*seen.get_or_insert_with(|| now.clone()), now, "{number}");
+        let offered = offered(&world, &ghost(&answer)).unwrap();
         assert_eq!(offered.decoy, label.is_none(), "{number}");
         assert_eq!(offered.single_until, None);
         if let Some(label) = label {
             assert_eq!(offered.address.unwrap().1, label);
         }
     }
+}
+
+/// When a ghost leaves tells as little as its answer: of real ones and decoys the times are drawn alike.
+#[test]
+fn ends_are_drawn_alike() {
+    const EACH: usize = 200;
+    let world = World::with_settings("12", |config| {
+        config.invites.answer_after_ms = 0;
+        config.invites.per_inviter_day = 100_000;
+        config.invites.per_peer_day = 100_000;
+    });
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let spread = u64::from(world.deps().config.invites.spread_minutes) * 60_000;
+    let mut drawn: Vec<(u64, bool)> = Vec::new();
+    for number in 0..2 * EACH {
+        let real = number % 2 == 0;
+        let user = if real { CAROL } else { "@nobody:a.example" };
+        let offered = offered(&world, &inviter.ghost_of(&world, user)).unwrap();
+        assert_eq!(offered.decoy, !real);
+        let after = offered.leave_at - offered.expires;
+        assert!(after < spread, "{after}");
+        drawn.push((after, real));
+    }
+    for of in [true, false] {
+        let of: Vec<u64> = drawn
+            .iter()
+            .filter(|(_, real)| *real == of)
+            .map(|(after, _)| *after)
+            .collect();
+        let (first, last) = (of.iter().min().unwrap(), of.iter().max().unwrap());
+        assert!(*first < spread / 10 && *last > spread - spread / 10);
+    }
+    // Mann-Whitney, by the normal approximation, at a level of 0.001.
+    drawn.sort_unstable();
+    let ranks: usize = (1..)
+        .zip(&drawn)
+        .filter(|(_, (_, real))| *real)
+        .map(|(rank, _)| rank)
+        .sum();
+    let whole = |number: usize| f64::from(u32::try_from(number).unwrap());
+    let u = whole(ranks - EACH * (EACH + 1) / 2);
+    let z = (u - whole(EACH * EACH / 2)) / whole(EACH * EACH * (2 * EACH + 1) / 12).sqrt();
+    assert!(z.abs() < 3.29, "{z}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Carol is invited behind a ghost: who invites, the ghost, and her portal.
-fn invited(world: &World) -> (Inviter, ruma::OwnedUserId, String) {
+pub fn invited(world: &World) -> (Inviter, ruma::OwnedUserId, String) {
     world.fake.user(CAROL, "Carol");
     let inviter = Inviter::new(world, 1);
     let ghost = inviter.ghost_of(world, CAROL);
@@ -254,6 +254,30 @@ fn nobody_takes_an_invite_back_from_another_room() {
     world.goes_on();
 }
 
+/// The same ghost, invited and removed: each end is told.
+#[test]
+fn each_that_is_taken_back_is_told() {
+    let mut world = World::new();
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, ALICE);
+    for time in 1..=3 {
+        inviter.invite(&world, &ghost);
+        wait(&world, "there is a portal", |world| {
+            portals(world, ALICE).len() == 2
+        });
+        handled(&world);
+        world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+        wait(&world, "the portal is closed", |world| {
+            portals(world, ALICE).len() == 1
+        });
+        wait(&world, "it is told", |world| {
+            said(world, &world.chat).matches("was taken back").count() == time
+        });
+        handled(&world);
+    }
+    world.goes_on();
+}
+
 #[test]
 fn one_that_is_taken_back_comes_again_three_times() {
     let mut world = World::new();
@@ -301,7 +325,76 @@ fn the_end_of_an_invite_that_was_accepted_ends_no_later_one() {
     withdraw(&world, &ghost);
     let now = membership(&world, inviter.room.as_str(), ghost.as_str());
     assert_eq!(now, "invite");
+    // She is told, once, however often somebody takes it back and invites again.
+    let told = |world: &World| {
+        let said = said(world, &portal);
+        said.matches(" is invited back to this room. `!vizard rejoin` accepts.")
+            .count()
+    };
+    wait(&world, "she is told", |world| told(world) == 1);
+    for _ in 0..2 {
+        world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+        inviter.invite(&world, &ghost);
+        handled(&world);
+    }
+    assert_eq!(told(&world), 1);
+    world.fake.text(CAROL, &portal, "!vizard rejoin").unwrap();
+    wait(&world, "it is joined", |world| {
+        membership(world, inviter.room.as_str(), ghost.as_str()) == "join"
+    });
+    // After that, it is news again.
+    wait(&world, "it is known", |world| {
+        said(world, &portal).matches("joined as").count() == 2
+    });
+    world.fake.kick(&inviter.id, &inviter.room, &ghost).unwrap();
+    inviter.invite(&world, &ghost);
+    wait(&world, "she is told again", |world| told(world) == 2);
     world.goes_on();
+}
+
+/// The homeserver of the room does not know it any more, or does not answer.
+#[test]
+fn what_is_gone_when_it_is_accepted_is_explained_however_it_shows() {
+    for (fault, words) in [
+        (
+            Fault::NotFound,
+            "The invite is gone: it was taken back, or it has expired. You are not in the room, and this portal is closed.",
+        ),
+        (
+            Fault::ErrorAway,
+            "The invite is gone, or b.example does not answer. You are not in the room, and this portal is closed.",
+        ),
+    ] {
+        let mut world = World::new();
+        let (inviter, ghost, portal) = invited(&world);
+        for _ in 0..50 {
+            world.fake.fail_next("join", fault);
+        }
+        world.fake.join(CAROL, &portal).unwrap();
+        wait(&world, "it is explained", |world| {
+            said(world, &portal).contains(words)
+        });
+        wait(&world, "nothing is left", |world| {
+            pseudonyms(world, CAROL) == 0
+        });
+        world.fake.forget_faults();
+        // The host has left, and so has the ghost. She keeps what was said.
+        let joined: Vec<_> = world.fake.look(|rooms| {
+            let joined = rooms.rooms[&portal].joined();
+            joined.map(ToString::to_string).collect()
+        });
+        assert_eq!(joined, [CAROL]);
+        let end = membership(&world, inviter.room.as_str(), ghost.as_str());
+        assert_eq!(end, "leave");
+        let user = UserId::parse(CAROL).unwrap();
+        let deps = world.deps();
+        assert!(
+            !world
+                .ask(deps.store.is_forgotten(&user, &inviter.room))
+                .unwrap()
+        );
+        world.goes_on();
+    }
 }
 
 #[test]

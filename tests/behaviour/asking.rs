@@ -419,6 +419,121 @@ fn who_is_outside_by_now_may_have_invited_before() {
     }
 }
 
+/// The same for an invite that hid nothing.
+#[test]
+fn who_is_outside_by_now_may_have_invited_openly() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let mine = ghosts(&world, &world.room).remove(0);
+    let dan = UserId::parse("@dan:d.example").unwrap();
+    let asked = invite(&world, &format!("!vizard invite {dan} --plain"));
+    told(&world, &world.portal, &asked, "invited openly");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    world.fake.kick(BOB, &world.room, &mine).unwrap();
+    handled(&world);
+    let deps = world.deps();
+    let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
+    for (command, words) in [
+        ("$sent", "Whom you named is invited by now, or in the room"),
+        ("$unread", "it may have invited them or not"),
+        ("$unsent", "nobody was invited"),
+    ] {
+        match command {
+            "$unread" => world.fake.fail_next("state_event", Fault::Forbidden),
+            "$unsent" => drop(world.fake.kick(BOB, &world.room, &dan).unwrap()),
+            _ => {}
+        }
+        let mut again = task(&world, ALICE, portal, &world.portal, command);
+        again.whom = Whom::Plain(dan.clone());
+        world.ask(ask::run(&deps, &mut again, 1)).unwrap();
+        told(&world, &world.portal, command, words);
+    }
+}
+
+/// Words that cannot be said take nothing back.
+#[test]
+fn what_was_done_openly_is_told_whatever_fails_about_it() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    handled(&world);
+    world.fake.fail_next("send", Fault::Forbidden);
+    let asked = invite(&world, "!vizard invite @dan:d.example --plain");
+    told(&world, &world.portal, &asked, "invited openly");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let said = progress(&world, &world.portal, &asked);
+    assert!(
+        said.last().unwrap().starts_with("invited openly"),
+        "{said:?}"
+    );
+    assert_eq!(invited(&world).len(), 1);
+}
+
+/// The homeserver invites, and never gets to say so.
+#[test]
+fn an_invite_whose_answers_are_lost_is_found_to_be_done() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let posted = request(&world, 1);
+    for _ in 0..100 {
+        world.fake.fail_next("invite", Fault::ErrorAfter);
+    }
+    let ghost = peer.answers(&world, &posted);
+    let name = nick(&world, &ghost);
+    told(&world, &world.portal, &asked, &format!("invited as {name}"));
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    world.fake.forget_faults();
+    assert!(command(&world, "!vizard invites").contains(&name));
+    world.fake.join(&ghost, &world.room).unwrap();
+    told(&world, &world.portal, &asked, "joined");
+}
+
+/// An invite that is given up is forgotten only when it is known not to have been sent.
+#[test]
+fn what_is_given_up_may_have_been_done() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {DORA}"));
+    let ghost = peer.answers(&world, &request(&world, 1));
+    told(&world, &world.portal, &asked, "invited as");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let deps = world.deps();
+    let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
+    for (command, words, noted) in [
+        ("$sent", "if they come, you are told", 1),
+        ("$unread", "it may have invited them or not", 1),
+        ("$unsent", "Your homeserver did not do it", 0),
+    ] {
+        match command {
+            "$unread" => world.fake.fail_next("state_event", Fault::Forbidden),
+            // As if it had never heard of it.
+            "$unsent" => drop(world.fake.kick(BOB, &world.room, &ghost).unwrap()),
+            _ => {}
+        }
+        let mut again = task(&world, ALICE, portal, &world.portal, command);
+        again.ghost = Some(ghost.clone());
+        again.noted = true;
+        world.ask(ask::abandon(&deps, &mut again)).unwrap();
+        told(&world, &world.portal, command, words);
+        let waiting = world.ask(sent::waiting(&deps, portal.unwrap())).unwrap();
+        assert_eq!(waiting.len(), noted, "{command}");
+    }
+}
+
+/// The word about a chat that is not encrypted is beside the matter: nobody is told that nothing was done.
+#[test]
+fn a_warning_that_cannot_be_said_stops_no_invite() {
+    let (world, peer) = world(Keys::Unused, LONG);
+    handled(&world);
+    world.fake.fail_next("send", Fault::Forbidden);
+    invite(&world, &format!("!vizard invite {DORA}"));
+    peer.answers(&world, &request(&world, 1));
+    wait(&world, "it is over", |world| jobs(world).is_empty());
+    handled(&world);
+    let said = world.fake.messages(&world.portal);
+    assert!(
+        said.iter()
+            .all(|(_, text)| !text.contains("could not be done")),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn a_room_may_forbid_it() {
     let (world, peer) = world(Keys::Unused, LONG);

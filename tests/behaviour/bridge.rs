@@ -8,6 +8,8 @@ use crate::{
     world::{BOB, World},
 };
 
+const MAPPING: &str = "org.matrix.msc4014.mxid_mapping";
+
 /// The bridge information of the first portal: the room's and the pseudonym's names, in both of its types.
 fn told(world: &World) -> Vec<(String, String)> {
     world.fake.look(|rooms| {
@@ -35,6 +37,15 @@ fn told(world: &World) -> Vec<(String, String)> {
 #[test]
 fn it_follows_the_nick_and_the_name_of_the_room() {
     let world = World::new();
+    let ghost = ghosts(&world, &world.room).pop().unwrap();
+    let member = || {
+        world
+            .fake
+            .state_of(&world.room, "m.room.member", &ghost)
+            .unwrap()
+    };
+    let (joined, profiles) = (member(), world.fake.count("set_profile"));
+    assert!(profiles > 0 && joined[MAPPING].is_object(), "{joined}");
     let before = told(&world);
     assert_eq!(before.len(), 2);
     assert!(
@@ -45,6 +56,11 @@ fn it_follows_the_nick_and_the_name_of_the_room() {
     assert!(answer.contains("now called Sly Cat"), "{answer}");
     let tearoom = || ("Tearoom".to_owned(), "Sly Cat".to_owned());
     assert_eq!(told(&world), [tearoom(), tearoom()]);
+    // A new profile would have had the homeserver write the member event anew, without the mapping.
+    assert_eq!(world.fake.count("set_profile"), profiles);
+    let mut renamed = joined;
+    renamed["displayname"] = "Sly Cat".into();
+    assert_eq!(member(), renamed);
     let name = json!({"name": "Coffee house"});
     world
         .fake

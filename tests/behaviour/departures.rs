@@ -1,9 +1,13 @@
 //! Ghosts whose user leaves several portals at once do not leave at once, whatever happens to Vizard in between.
 
-use vizard::store::Task;
+use std::{thread::sleep, time::Duration};
+
+use serde_json::json;
+use vizard::{config::Config, store::Task};
 
 use crate::{
-    steps::{ghosts, handled, join, wait},
+    fake::faults::Fault,
+    steps::{command, count, ghosts, handled, join, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -42,14 +46,24 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
     );
     assert_eq!(ghosts(&world, &other).len(), 1);
 
-    // Whoever has changed their mind need not wait.
-    let ask = |text: &str| {
-        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
-        world.answer(&world.chat, asked.as_str())
-    };
-    let answer = ask("rejoin Library");
-    assert!(answer.contains("up to 12 hours"), "{answer}");
-    assert!(answer.contains("`leave` lets it leave at once"), "{answer}");
+    // Whoever has changed their mind is back at once: the ghost never left.
+    let ask = |text: &str| ask(&world, text);
+    ask("rejoin Library");
+    wait(&world, "she is invited to the portal again", |world| {
+        world.fake.membership(&second, ALICE).as_deref() == Some("invite")
+    });
+    world.fake.join(ALICE, &second).unwrap();
+    let went_on = world.fake.text(ALICE, &second, "I am still here");
+    went_on.unwrap();
+    wait(&world, "the ghost speaks", |world| {
+        count(world, &other, ALICE, "I am still here") == 1
+    });
+    let entries = world.fake.events(&other);
+    let ghost = ghosts(&world, &other).remove(0);
+    let entries = entries
+        .iter()
+        .filter(|event| event["state_key"] == ghost.as_str());
+    assert_eq!(entries.count(), 1, "it joined, and that was all");
     ask("leave Library");
     wait(&world, "it left", |world| ghosts(world, &other).is_empty());
     wait(&world, "it is on record", |world| {
@@ -63,4 +77,181 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
     wait(&world, "it is back", |world| {
         ghosts(world, &other).len() == 1
     });
+}
+
+fn ask(world: &World, text: &str) -> String {
+    let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+    world.answer(&world.chat, asked.as_str())
+}
+
+/// When the ghosts leave that are to leave, in milliseconds from now; negative: it is past.
+fn dues(world: &World) -> Vec<i64> {
+    let deps = world.deps();
+    let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
+    let now = deps.clock.now();
+    jobs.iter()
+        .filter(|job| matches!(job.task, Task::Leave { .. }))
+        .map(|job| job.due.cast_signed() - now.cast_signed())
+        .collect()
+}
+
+/// Two departures that are to come, each at its time.
+fn are_spread(dues: &[i64]) -> bool {
+    // That they are within these seconds, or so near to each other, has no chance.
+    matches!(dues, [one, other] if *one > 60_000 && (one - other).abs() > 1_000)
+}
+
+/// Far more time than a busy machine takes for a test.
+fn days(config: &mut Config) {
+    config.privacy.spread_hours = 240;
+}
+
+/// A world with two portals.
+fn two() -> (World, String) {
+    let world = World::with_settings("12", days);
+    let other = world.fake.public_room(BOB, "Library").to_string();
+    join(&world, ALICE, &world.chat, &other);
+    wait(&world, "a ghost is in the library", |world| {
+        ghosts(world, &other).len() == 1
+    });
+    handled(&world);
+    (world, other)
+}
+
+fn both_are_there(world: &World, other: &str) -> bool {
+    ghosts(world, &world.room).len() + ghosts(world, other).len() == 2
+}
+
+/// The days pass, until nobody is to leave any more.
+fn pass(world: &World) {
+    let clock = world.deps().clock;
+    wait(world, "all is done", |world| {
+        let dues = dues(world);
+        if let Some(next) = dues.iter().copied().min().filter(|due| *due > 0) {
+            clock.advance(Duration::from_millis(next.unsigned_abs()));
+            world.deps().jobs.notify_one();
+        }
+        dues.is_empty()
+    });
+}
+
+fn both_are_gone(world: &World, other: &str) -> bool {
+    ghosts(world, &world.room).is_empty() && ghosts(world, other).is_empty()
+}
+
+#[test]
+fn all_leave_each_at_its_time() {
+    let (world, other) = two();
+    let answer = ask(&world, "leave all");
+    assert!(answer.contains("within the next 240 hours"), "{answer}");
+    assert!(are_spread(&dues(&world)), "{:?}", dues(&world));
+    assert!(both_are_there(&world, &other));
+    pass(&world);
+    assert!(both_are_gone(&world, &other));
+}
+
+#[test]
+fn all_are_forgotten_each_at_its_time() {
+    let (world, other) = two();
+    ask(&world, "forget all");
+    let answer = ask(&world, "forget confirm");
+    assert!(answer.contains("within the next 240 hours"), "{answer}");
+    assert!(are_spread(&dues(&world)), "{:?}", dues(&world));
+    assert!(both_are_there(&world, &other));
+    // That is final, and is said to be.
+    for text in ["rejoin Library", "leave Library", "follow Tearoom"] {
+        let answer = ask(&world, text);
+        let is_final = answer.contains("is being forgotten. That is final");
+        assert!(is_final, "{text}: {answer}");
+    }
+    assert!(ask(&world, "list").contains("being forgotten"));
+    let fate = command(&world, "after all");
+    assert!(fate.contains("your pseudonym is being forgotten"), "{fate}");
+    assert!(both_are_there(&world, &other));
+    pass(&world);
+    assert!(both_are_gone(&world, &other));
+    let answer = ask(&world, "list");
+    assert!(answer.contains("no pseudonym"), "{answer}");
+}
+
+#[test]
+fn who_was_to_leave_and_stays_is_not_forgotten_nor_leaves() {
+    let (world, other) = two();
+    ask(&world, "leave all");
+    assert_eq!(dues(&world).len(), 2);
+    let answer = ask(&world, "rejoin Library");
+    assert!(answer.starts_with("Asking"), "{answer}");
+    pass(&world);
+    assert!(ghosts(&world, &world.room).is_empty());
+    assert_eq!(ghosts(&world, &other).len(), 1);
+}
+
+/// While Vizard is away the times of both pass.
+#[test]
+fn who_should_have_left_while_it_was_away_leaves_at_another_time() {
+    let (mut world, other) = two();
+    ask(&world, "leave all");
+    let clock = world.deps().clock;
+    world.kill();
+    clock.advance(Duration::from_hours(241));
+    world.start(days);
+    wait(&world, "both have another time", |world| {
+        are_spread(&dues(world))
+    });
+    sleep(Duration::from_millis(100));
+    assert!(both_are_there(&world, &other));
+    pass(&world);
+    assert!(both_are_gone(&world, &other));
+}
+
+/// The first of them cannot leave when its time comes: what it waits for passes for others of its user at the same time.
+#[test]
+fn who_could_not_leave_leaves_at_another_time() {
+    let (world, other) = two();
+    ask(&world, "leave all");
+    for _ in 0..500 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+    let first = dues(&world).into_iter().min().unwrap().unsigned_abs();
+    world.deps().clock.advance(Duration::from_millis(first));
+    world.deps().jobs.notify_one();
+    wait(&world, "it has another time", |world| {
+        are_spread(&dues(world))
+    });
+    assert!(both_are_there(&world, &other));
+    world.fake.forget_faults();
+    pass(&world);
+    assert!(both_are_gone(&world, &other));
+}
+
+/// While it was leaving nobody looked what became of its room.
+#[test]
+fn who_stays_is_turned_away_from_a_room_that_wants_none_by_now() {
+    let (world, other) = two();
+    ask(&world, "leave all");
+    let policy = json!({"pseudonyms": "deny"});
+    let set = world
+        .fake
+        .send_state(BOB, &other, "org.vizard.policy", "", policy);
+    set.unwrap();
+    handled(&world);
+    assert!(both_are_there(&world, &other));
+    ask(&world, "rejoin Library");
+    wait(&world, "it left", |world| ghosts(world, &other).is_empty());
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+}
+
+#[test]
+fn who_cannot_be_told_leaves_all_the_same() {
+    let world = World::new();
+    handled(&world);
+    world.fake.fail_next("send", Fault::Forbidden);
+    world
+        .fake
+        .text(ALICE, &world.chat, "leave Tearoom")
+        .unwrap();
+    wait(&world, "it left", |world| {
+        ghosts(world, &world.room).is_empty()
+    });
+    wait(&world, "all is done", |world| dues(world).is_empty());
 }

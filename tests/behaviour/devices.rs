@@ -1,7 +1,9 @@
 //! Devices that the homeserver lost are made anew; nothing is lost, and nothing is said twice.
 
+use std::time::Duration;
+
 use crate::{
-    fake::faults::Fault,
+    fake::{Fake, faults::Fault},
     steps::{command, count, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -45,9 +47,21 @@ fn a_ghost_without_a_device_leaves_all_the_same() {
     });
 }
 
-/// The message is in the room, Vizard does not know it, and with the device its transaction id is forgotten.
 #[test]
 fn what_a_lost_device_had_said_is_not_said_again() {
+    is_not_said_again(Duration::ZERO, |fake| {
+        fake.prune_devices("@_vizard_");
+        fake.restart();
+    });
+}
+
+#[test]
+fn what_was_said_a_day_ago_is_not_said_again() {
+    is_not_said_again(Duration::from_hours(24), Fake::forget_transactions);
+}
+
+/// The message is in the room, Vizard does not know it, and the homeserver has forgotten its transaction id.
+fn is_not_said_again(after: Duration, forget: impl Fn(&Fake)) {
     let mut world = World::new();
     for (sender, from, to, body) in [
         (ALICE, world.portal.clone(), world.room.clone(), "once out"),
@@ -60,10 +74,11 @@ fn what_a_lost_device_had_said_is_not_said_again() {
         wait(&world, "it is sent", |world| {
             count(world, &to, sender, body) == 1
         });
+        let clock = world.deps().clock;
         world.kill();
         world.fake.forget_faults();
-        world.fake.prune_devices("@_vizard_");
-        world.fake.restart();
+        forget(&world.fake);
+        clock.advance(after);
         world.start(|_| {});
         world.goes_on();
         handled(&world);

@@ -50,6 +50,31 @@ fn a_mirror_that_was_deactivated_does_not_keep_a_pseudonym() {
 }
 
 #[test]
+fn what_was_confirmed_in_time_is_forgotten_however_long_it_takes() {
+    let world = World::new();
+    handled(&world);
+    let ask = |text: &str| world.fake.text(ALICE, &world.chat, text).unwrap();
+    let asked = ask("forget Tearoom");
+    let answer = world.answer(&world.chat, asked.as_str());
+    assert!(answer.contains("Do you want to forget"), "{answer}");
+    // The bot cannot speak for longer than a question waits.
+    for _ in 0..100_000 {
+        world.fake.fail_next("send", Fault::ErrorBefore);
+    }
+    ask("forget confirm");
+    let deps = world.deps();
+    let portal = world.ask(deps.store.portal_ids()).unwrap()[0];
+    wait(&world, "it is on record", |world| {
+        world.ask(deps.portals.get(portal)).unwrap().forgetting
+    });
+    world.ask(deps.clock.sleep(std::time::Duration::from_mins(12)));
+    world.fake.forget_faults();
+    wait(&world, "it is forgotten", |world| {
+        world.ask(deps.store.portal_ids()).unwrap().is_empty()
+    });
+}
+
+#[test]
 fn a_mirror_that_was_deactivated_makes_room_for_others() {
     let mut world = World::with_settings("12", |config| config.portal.max_mirrors = 1);
     world.fake.user(DAVE, "Dave");

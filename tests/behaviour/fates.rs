@@ -85,7 +85,19 @@ fn what_is_not_sent_is_told_with_the_reason_and_that_this_was_it() {
             format!("Not sent: {why}. It is not tried again by itself.")
         );
     }
+    let unknown = world.fake.redact(ALICE, &world.portal, "$old").unwrap();
+    assert_eq!(
+        world.answer(&world.portal, unknown.as_str()),
+        "Not sent: the message this redacts is not known here. It is not tried again by itself."
+    );
+    // What never went out needs nothing.
+    let asked = world.fake.text(ALICE, &world.portal, "!vizard whoami");
+    let asked = asked.unwrap();
+    world.answer(&world.portal, asked.as_str());
+    let taken_back = world.fake.redact(ALICE, &world.portal, &asked).unwrap();
     handled(&world);
+    let replies = world.replies(&world.portal, taken_back.as_str());
+    assert!(replies.is_empty(), "{replies:?}");
     let ghost = ghosts(&world, &world.room).remove(0);
     // Nothing but what is said in each portal of these tests.
     let events = world.fake.events(&world.room);

@@ -1,6 +1,12 @@
 //! A hole that is larger than `relay.gap_limit` is filled in part, and the portal says so, once.
 
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use crate::{
+    fake::faults::Fault,
     steps::{count, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -88,4 +94,79 @@ fn a_hole_within_the_limit_is_filled_without_a_word() {
     }
     world.goes_on();
     assert!(told(&world).is_empty());
+}
+
+/// Looking takes a while, in which somebody always says something.
+#[test]
+fn a_room_in_which_all_talk_is_told_too() {
+    let small = |config: &mut vizard::config::Config| config.relay.gap_limit = 60;
+    let mut world = World::with_settings("12", small);
+    handled(&world);
+    world.kill();
+    for number in 0..300 {
+        let text = format!("missed {number}");
+        world.fake.text(BOB, &world.room, &text).unwrap();
+    }
+    world.fake.lose_pushes();
+    for _ in 0..2_000 {
+        world.fake.fail_next("messages", Fault::Delay(5_000));
+    }
+    world.start(small);
+    let began = Instant::now();
+    let mut said = 0;
+    while told(&world).is_empty() {
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "it looks and looks"
+        );
+        let text = format!("talk {said}");
+        world.fake.text(BOB, &world.room, &text).unwrap();
+        said += 1;
+        sleep(Duration::from_millis(10));
+    }
+    world.fake.forget_faults();
+    handled(&world);
+    for number in 0..said {
+        let text = format!("talk {number}");
+        wait(&world, "all of the talk is shown", |world| {
+            count(world, &world.portal, BOB, &text) == 1
+        });
+    }
+    assert_eq!(told(&world).len(), 1);
+}
+
+/// A homeserver shows what was redacted empty, so only its copy in the inbox tells what it was.
+#[test]
+fn what_was_fetched_and_sent_before_a_crash_can_be_redacted() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    let said = world.fake.text(ALICE, &world.portal, "regretted").unwrap();
+    world.fake.lose_pushes();
+    // It arrives, and Vizard does not hear of it.
+    for _ in 0..1_000 {
+        world.fake.fail_next("send", Fault::DropAfter);
+    }
+    world.start(|_| {});
+    wait(&world, "it arrives", |world| {
+        count(world, &world.room, ALICE, "regretted") == 1
+    });
+    world.kill();
+    world.fake.forget_faults();
+    world.fake.redact(ALICE, &world.portal, &said).unwrap();
+    world.start(|_| {});
+    wait(&world, "it is redacted", |world| {
+        count(world, &world.room, ALICE, "regretted") == 0
+    });
+    world.goes_on();
+    let notices = world.fake.messages(&world.portal);
+    assert!(
+        !notices
+            .iter()
+            .any(|(_, text)| text.contains("is not known here")),
+        "{notices:?}"
+    );
+    wait(&world, "nothing is left", |world| {
+        world.ask(world.deps().store.inbox_len()).unwrap() == 0
+    });
 }

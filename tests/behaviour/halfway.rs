@@ -202,8 +202,11 @@ fn nobody_follows_or_returns_while_they_leave() {
     successor(&world, "Elsewhere");
     hears(&world, "This room was upgraded");
     change(&world, |portal| portal.state = PortalState::Leaving);
+    let ghost = ghosts(&world, &world.room).remove(0);
     for text in ["!vizard follow", "!vizard rejoin"] {
         let answer = command(&world, text);
+        // It is outside, and only that is not on record yet.
+        world.fake.reset_out(&ghost, &world.room);
         assert!(answer.contains("is leaving Tearoom"), "{answer}");
         assert!(answer.contains("`!vizard leave` lets it"), "{answer}");
     }
@@ -272,4 +275,40 @@ fn a_doubtful_device_is_told_of_once() {
         step(&world, Direction::Inbound, &event, Trust::UnsignedDevice);
     }
     hears(&world, "a device that its owner has not verified");
+}
+
+/// Alice writes what is held back, and replies this to it. The reply.
+fn answered(world: &World, text: &str, decision: &str) -> Value {
+    let held = world.fake.text(ALICE, &world.portal, text).unwrap();
+    let question = world.answer(&world.portal, held.as_str());
+    assert!(question.starts_with("Held back"), "{question}");
+    if decision == "discard" {
+        falter(world, "send");
+    }
+    let content = json!({
+        "msgtype": "m.text", "body": decision, "m.relates_to": {"m.in_reply_to": {"event_id": held}},
+    });
+    let reply = world.fake.say(ALICE, &world.portal, content).unwrap();
+    handled(world);
+    world.fake.event(&reply).unwrap()
+}
+
+#[test]
+fn a_decision_that_is_handled_again_does_nothing_more() {
+    let world = World::new();
+    let yes = answered(&world, "I am alice", "send");
+    assert_eq!(count(&world, &world.room, ALICE, "I am alice"), 1);
+    // As after a crash before it was noted that it is handled.
+    let mut relay = Relay::new(first(&world), Guards::default());
+    once_more(&world, &mut relay, Direction::Outbound, &yes, Trust::Clear);
+    assert!(relay.owes_receipt(), "what was sent has its fate");
+    assert_eq!(count(&world, &world.room, ALICE, "I am alice"), 1);
+    assert_eq!(count(&world, &world.room, ALICE, "send"), 0);
+
+    let no = answered(&world, "I am alice still", "discard");
+    step(&world, Direction::Outbound, &no, Trust::Clear);
+    let told = world.replies(&world.portal, no["event_id"].as_str().unwrap());
+    assert_eq!(told, ["Discarded: it was not sent."]);
+    assert_eq!(count(&world, &world.room, ALICE, "I am alice still"), 0);
+    assert_eq!(count(&world, &world.room, ALICE, "discard"), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::UserId;
 use serde_json::json;
 use vizard::{
     invite::withdraw,
@@ -14,7 +14,9 @@ use vizard::{
 
 use crate::{
     fake::faults::Fault,
-    inviter::{CAROL, HOUR, Inviter, ghost, offered, portals, sealed, withdrawal},
+    inviter::{
+        CAROL, HOUR, Inviter, carol_is_invited, ghost, offered, portals, sealed, withdrawal,
+    },
     peer::{Peer, settings},
     steps::{handled, wait},
     world::World,
@@ -131,18 +133,51 @@ fn one_account_does_not_silence_its_whole_server() {
     }
 }
 
-/// Somebody, and the ghost of Carol that they have invited: she has a portal for it.
-fn carol_is_invited() -> (World, Inviter, OwnedUserId) {
-    let world = World::new();
-    world.fake.user(CAROL, "Carol");
-    let inviter = Inviter::new(&world, 1);
-    let ghost = inviter.ghost_of(&world, CAROL);
-    inviter.invite(&world, &ghost);
-    wait(&world, "there is a portal", |world| {
-        portals(world, CAROL).len() == 1
+/// A new Vizard's bot asks for many before its keys are known here: it has no limit of its own as soon as they are.
+#[test]
+fn a_bot_is_known_as_one_soon_after_its_keys_are() {
+    let world = World::with_settings("12", |config| {
+        settings(config, 60);
+        config.invites.per_peer_day = 1000;
+        config.invites.per_inviter_day = 4;
+        config.invites.answer_after_ms = 0;
     });
-    handled(&world);
-    (world, inviter, ghost)
+    world.fake.user(CAROL, "Carol");
+    let deps = world.deps();
+    let peer = Peer::new("b.example", 7, deps.clock.now());
+    let (bot, user) = (peer.bot(), UserId::parse(CAROL).unwrap());
+    let inviter = Inviter::new(&world, 1);
+    let asks = |world: &World| {
+        let address = sealed(world, Sealing::Contact { user: &user });
+        let request = peer.asks(world, &address, &inviter.room);
+        let mine = world.deps().bot.user;
+        world
+            .fake
+            .post(bot.as_str(), mine.as_str(), REQUEST_TYPE, request);
+    };
+    // Over what one account may ask in an hour.
+    for _ in 0..40 {
+        asks(&world);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let ghosts = |world: &World| {
+        let posted = world.fake.posted();
+        let to = posted.iter().filter(|one| one.to == bot.as_str());
+        to.filter(|one| one.content["ghost"].is_string()).count()
+    };
+    assert_eq!(ghosts(&world), 0, "its keys are not known");
+    peer.publishes(&world);
+    world.ask(deps.clock.sleep(Duration::from_secs(61)));
+    world
+        .ask(deps.peers.document(peer.document().server()))
+        .unwrap();
+    world.ask(deps.clock.sleep(Duration::from_secs(61)));
+    // An hour is fourteen seconds here.
+    for _ in 0..10 {
+        asks(&world);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    wait(&world, "it is answered", |world| ghosts(world) > 0);
 }
 
 #[test]

@@ -14,7 +14,11 @@ use vizard::{
     store::{Task, WithdrawTask},
 };
 
-use crate::{fake::post::Posted, world::World};
+use crate::{
+    fake::post::Posted,
+    steps::{handled, wait},
+    world::World,
+};
 
 pub const CAROL: &str = "@carol:a.example";
 pub const HOUR: u64 = 3_600_000;
@@ -168,4 +172,18 @@ pub fn requests_as(world: &World, user: &UserId) -> (bool, Vec<&'static str>) {
         .iter()
         .filter(|seen| seen.user.as_deref() == Some(user.as_str()));
     (known, asked.map(|seen| seen.endpoint).collect())
+}
+
+/// Somebody, and the ghost of Carol that they have invited: she has a portal for it.
+pub fn carol_is_invited() -> (World, Inviter, OwnedUserId) {
+    let world = World::new();
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        portals(world, CAROL).len() == 1
+    });
+    handled(&world);
+    (world, inviter, ghost)
 }

@@ -37,7 +37,7 @@ fn keys(world: &World, what: &str, who: &str) -> [Vec<u8>; 2] {
 }
 
 /// How often something was counted.
-fn counted(world: &World, what: &str, who: &str) -> u32 {
+pub fn counted(world: &World, what: &str, who: &str) -> u32 {
     let deps = world.deps();
     let counts =
         keys(world, what, who).map(|key| world.ask(deps.store.note::<Count>(&key)).unwrap());

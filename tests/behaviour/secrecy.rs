@@ -7,7 +7,7 @@ use vizard::{
     portal::{Outcome, PortalError, source_in},
     relay::{self, LOOKS},
     rewrite::Scrubbed,
-    store::{PortalState, ReopenTask, Task},
+    store::{Direction, Link, PortalState, ReopenTask, Task},
 };
 
 use crate::{
@@ -17,13 +17,13 @@ use crate::{
 };
 
 const CAROL: &str = "@carol:a.example";
-const MEGOLM: &str = "m.megolm.v1.aes-sha2";
+pub const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
 fn world() -> World {
     World::with_keys(Keys::Taken)
 }
 
-fn encrypt(world: &World) {
+pub fn encrypt(world: &World) {
     let content = json!({ "algorithm": MEGOLM });
     world
         .fake
@@ -31,13 +31,13 @@ fn encrypt(world: &World) {
         .unwrap();
 }
 
-fn is_encrypted(world: &World, room: &str) -> bool {
+pub fn is_encrypted(world: &World, room: &str) -> bool {
     let state = world.fake.state_of(room, "m.room.encryption", "");
     state.is_some_and(|content| content["algorithm"] == MEGOLM)
 }
 
 /// Lets the ghost say something in its room.
-fn say(world: &World, source: &str) -> Result<(), PortalError> {
+pub fn say(world: &World, source: &str) -> Result<(), PortalError> {
     let deps = world.deps();
     world.ask(async {
         let id = deps.store.portal_ids().await?[0];
@@ -55,7 +55,7 @@ fn in_clear(world: &World) -> usize {
 }
 
 /// What of ours speaks in a room.
-fn ours(world: &World, room: &str, kind: &str) -> Vec<Value> {
+pub fn ours(world: &World, room: &str, kind: &str) -> Vec<Value> {
     let mut events = world.fake.events(room);
     events.retain(|event| {
         let sender = event["sender"].as_str().unwrap_or_default();
@@ -317,6 +317,31 @@ fn what_was_redacted_before_anybody_read_it_is_no_news() {
 }
 
 #[test]
+fn before_a_placeholder_its_device_has_synced() {
+    let world = world();
+    handled(&world);
+    let ghost = ghosts(&world, &world.room).pop().unwrap();
+    let before = world.fake.requests().len();
+    unreadable(&world, "late");
+    wait(&world, "it has a placeholder", |world| {
+        let said = world.fake.messages(&world.portal);
+        said.iter().any(|(_, body)| body.starts_with('🔒'))
+    });
+    let since = world.fake.requests().split_off(before);
+    let is_of = |user: &Option<String>, start: &str| {
+        let user = user.as_deref();
+        user.is_some_and(|user| user.starts_with(start))
+    };
+    let said = since
+        .iter()
+        .position(|one| one.endpoint == "send" && is_of(&one.user, "@_vizard_m_"));
+    let synced = since
+        .iter()
+        .position(|one| one.endpoint == "sync" && is_of(&one.user, &ghost));
+    assert!(synced.is_some() && synced < said, "{synced:?} {said:?}");
+}
+
+#[test]
 fn nobody_looks_for_the_key_of_what_was_redacted() {
     let world = world();
     let event = unreadable(&world, "late");
@@ -405,6 +430,42 @@ fn one_key_is_looked_for_in_each_portal() {
         promises_nothing(world, &world.portal) != promises_nothing(world, &second)
     });
     wait(&world, "the other one waits", |world| looks(world) == 1);
+}
+
+/// Killed before its link is written, with the key there when it is handled again.
+#[test]
+fn a_placeholder_for_what_stands_for_itself_goes() {
+    let world = world();
+    unreadable(&world, "late");
+    wait(&world, "it is looked for", |world| {
+        reopens(world).iter().any(|(task, _)| task.shown.is_some())
+    });
+    handled(&world);
+    let deps = world.deps();
+    let (task, _) = reopens(&world).remove(0);
+    let shown = task.shown.clone().unwrap();
+    let there = |world: &World| {
+        let events = world.fake.events(&world.portal);
+        let event = events.iter().find(|one| one["event_id"] == shown.as_str());
+        event.unwrap()["content"]["body"].is_string()
+    };
+    let reopened = || world.ask(relay::reopen(&deps, &task, 1)).unwrap();
+    let stored: serde_json::Value = serde_json::from_str(&task.event).unwrap();
+    let source: OwnedEventId = stored["event_id"].as_str().unwrap().try_into().unwrap();
+    let link = Link {
+        source,
+        target: Some("$itself".try_into().unwrap()),
+        direction: Direction::Inbound,
+        sender: BOB.try_into().unwrap(),
+    };
+    assert_eq!(reopened(), Outcome::Later, "it stands for its message");
+    assert!(there(&world));
+    world
+        .ask(deps.store.replace_link(task.portal, &link))
+        .unwrap();
+    wait(&world, "it is gone, and nobody looks", |world| {
+        !there(world) && looks(world) == 0
+    });
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Invites of which nobody hears.
 
 use ruma::UserId;
-use vizard::sealed::Sealing;
+use vizard::{invite::arrive, sealed::Sealing, store::PortalState};
 
 use crate::{
-    inviter::{self, CAROL, Inviter, offered, portals, requests_as, sealed, withdraw, withdrawal},
-    steps::{handled, wait},
+    inviter::{
+        self, CAROL, Inviter, carol_is_invited, event, offered, portals, requests_as, sealed,
+        withdraw, withdrawal,
+    },
+    steps::{enter, handled, wait},
     world::{BOB, World},
 };
 
@@ -82,6 +85,76 @@ fn a_sealed_name_works_once() {
     world.goes_on();
 }
 
+/// A hostile server collects ghosts for Carol, and invites all of them at the same moment, each into a room of its own.
+#[test]
+fn nobody_is_swamped_with_invites_at_once() {
+    for (cap, per_day, most) in [(8, 20, 2), (100, 3, 3)] {
+        let mut world = World::with_settings("12", |config| {
+            config.access.max_pseudonyms = cap;
+            config.invites.per_invitee_day = per_day;
+        });
+        world.fake.user(CAROL, "Carol");
+        let began = world.deps().clock.now();
+        let inviters: Vec<_> = (1..=12).map(|seed| Inviter::new(&world, seed)).collect();
+        let ghosts = inviters
+            .iter()
+            .map(|inviter| inviter.ghost_of(&world, CAROL));
+        let ghosts: Vec<_> = ghosts.collect();
+        world.fake.hold();
+        let events: Vec<_> = inviters
+            .iter()
+            .zip(&ghosts)
+            .map(|(inviter, ghost)| {
+                assert!(!offered(&world, ghost).unwrap().decoy);
+                event(&world, inviter.invite(&world, ghost).as_str())
+            })
+            .collect();
+        let deps = world.deps();
+        let all = events.iter().map(|event| arrive::arrived(&deps, event));
+        let all = world.ask(futures_util::future::join_all(all));
+        assert!(all.iter().all(Result::is_ok));
+        // The clock runs fast: it may be the next day by now.
+        let day = |now: u64| now / (24 * inviter::HOUR);
+        let days = day(deps.clock.now()) - day(began) + 1;
+        let days = if cap == 8 {
+            1
+        } else {
+            usize::try_from(days).unwrap()
+        };
+        let shown = portals(&world, CAROL).len();
+        assert!((most..=most * days).contains(&shown), "{shown}");
+        world.fake.release();
+        handled(&world);
+        let shown = portals(&world, CAROL).len();
+        assert!((most..=most * days).contains(&shown), "{shown}");
+        // All of them leave all the same.
+        for ghost in &ghosts {
+            assert!(withdrawal(&world, ghost).is_some());
+        }
+        world.goes_on();
+    }
+}
+
+/// Who has as many pseudonyms as one may have by now is not given another.
+#[test]
+fn an_invite_comes_too_late_for_who_has_enough_pseudonyms() {
+    let mut world = World::with_settings("12", |config| config.access.max_pseudonyms = 1);
+    world.fake.user(CAROL, "Carol");
+    let inviter = Inviter::new(&world, 1);
+    let ghost = inviter.ghost_of(&world, CAROL);
+    assert!(!offered(&world, &ghost).unwrap().decoy);
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    enter(&world, CAROL, &library);
+    handled(&world);
+    inviter.invite(&world, &ghost);
+    wait(&world, "its end is set", |world| {
+        withdrawal(world, &ghost).is_some()
+    });
+    handled(&world);
+    assert_eq!(portals(&world, CAROL).len(), 1);
+    world.goes_on();
+}
+
 #[test]
 fn nobody_is_swamped_with_invites() {
     let mut world = World::with_settings("12", |config| config.access.max_pseudonyms = 8);
@@ -115,4 +188,33 @@ fn nobody_is_swamped_with_invites() {
     }
     assert_eq!(portals(&world, CAROL).len(), 2);
     world.goes_on();
+}
+
+/// When a user forgets all pseudonyms, that takes hours, in which an invite may be entered, or end.
+#[test]
+fn what_is_being_forgotten_is_not_accepted_and_stays_forgotten() {
+    let (world, inviter, _) = carol_is_invited();
+    let carol = UserId::parse(CAROL).unwrap();
+    let room = portals(&world, CAROL).into_keys().next().unwrap();
+    let deps = world.deps();
+    let user = world.ask(deps.store.user(&carol)).unwrap().unwrap();
+    let id = user.pseudonyms[0].portal;
+    let forget = deps.portals.update(id, |portal| portal.forgetting = true);
+    world.ask(forget).unwrap();
+    world.fake.join(CAROL, &room).unwrap();
+    wait(&world, "she is told", |world| {
+        let said = world.fake.messages(&room);
+        said.iter()
+            .any(|(_, text)| text.starts_with("not accepted"))
+    });
+    handled(&world);
+    let portal = world.ask(deps.portals.get(id)).unwrap();
+    assert_eq!(portal.state, PortalState::Invited);
+    world.fake.leave(CAROL, &room).unwrap();
+    wait(&world, "it is closed", |world| {
+        portals(world, CAROL).is_empty()
+    });
+    handled(&world);
+    let forgotten = deps.store.is_forgotten(&carol, &inviter.room);
+    assert!(world.ask(forgotten).unwrap());
 }

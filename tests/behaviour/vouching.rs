@@ -2,11 +2,11 @@
 //! now, and where the user has been.
 
 use ruma::UserId;
-use serde_json::json;
+use serde_json::{Value, json};
 use vizard::{
     invite::contacts::Contact,
     sealed::Sealing,
-    store::{Address, Task, TellTask, Where},
+    store::{Address, Where},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     },
     peer::{self, Peer, settings},
     steps::{command, ghosts, handled, wait},
+    whispers::whispers,
     world::{ALICE, BOB, World},
 };
 
@@ -33,19 +34,6 @@ fn pseudonyms(world: &World, user: &str) -> usize {
     user.map_or(0, |user| user.pseudonyms.len())
 }
 
-/// What a user is to be told privately.
-fn whispers(world: &World) -> Vec<TellTask> {
-    let deps = world.deps();
-    let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 100)).unwrap();
-    let tasks = jobs.into_iter().map(|job| job.task);
-    tasks
-        .filter_map(|task| match task {
-            Task::Tell(task) => Some(task),
-            _ => None,
-        })
-        .collect()
-}
-
 #[test]
 fn a_pseudonym_is_vouched_for_by_its_mapping() {
     let (mut world, peer) = peer::world(Keys::Unused, 60);
@@ -56,33 +44,71 @@ fn a_pseudonym_is_vouched_for_by_its_mapping() {
         let elsewhere = Inviter::new(&world, seed + 10);
         let mapping = vouched.map(|peer| peer.mapping(&inviter.key, &inviter.room));
         let moved = peer.mapping(&inviter.key, &elsewhere.room);
-        let member = json!({
-            "membership": "join", "displayname": "Amber Finch",
-            "org.matrix.msc4014.mxid_mapping": mapping.unwrap_or(moved),
-        });
-        let id = inviter.id.as_str();
-        let kind = "m.room.member";
-        let written = world.fake.send_state(id, &inviter.room, kind, id, member);
-        written.unwrap();
-        let ghost = inviter.ghost_of(&world, CAROL);
-        inviter.invite(&world, &ghost);
-        wait(&world, "there is a portal", |world| {
-            portals(world, CAROL).len() == 1
-        });
-        handled(&world);
-        let portal = portals(&world, CAROL).into_keys().next().unwrap();
-        let shown = world.fake.state_of(&portal, kind, CAROL).unwrap();
-        let reason = shown["reason"].as_str().unwrap();
+        let reason = reason(&world, &inviter, &mapping.unwrap_or(moved));
+        let id = &inviter.id;
         let words = match seed {
             1 => "“Amber Finch”, a pseudonym on b.example, invites".to_owned(),
             _ => format!("“Amber Finch” ({id}), for whom no Vizard vouches, invites"),
         };
         assert!(reason.starts_with(&words), "{seed}: {reason}");
-        world.fake.leave(CAROL, &portal).unwrap();
-        wait(&world, "it is closed", |world| {
-            portals(world, CAROL).is_empty()
-        });
-        handled(&world);
+    }
+    world.goes_on();
+}
+
+/// With which words Carol is invited by somebody who has this mapping. She declines.
+fn reason(world: &World, inviter: &Inviter, mapping: &Value) -> String {
+    let (id, kind) = (inviter.id.as_str(), "m.room.member");
+    let member = json!({
+        "membership": "join", "displayname": "Amber Finch",
+        "org.matrix.msc4014.mxid_mapping": mapping,
+    });
+    let written = world.fake.send_state(id, &inviter.room, kind, id, member);
+    written.unwrap();
+    let ghost = inviter.ghost_of(world, CAROL);
+    inviter.invite(world, &ghost);
+    wait(world, "there is a portal", |world| {
+        portals(world, CAROL).len() == 1
+    });
+    handled(world);
+    let portal = portals(world, CAROL).into_keys().next().unwrap();
+    let shown = world.fake.state_of(&portal, kind, CAROL).unwrap();
+    world.fake.leave(CAROL, &portal).unwrap();
+    wait(world, "it is closed", |world| {
+        portals(world, CAROL).is_empty()
+    });
+    handled(world);
+    shown["reason"].as_str().unwrap().to_owned()
+}
+
+/// What the admin writes into the configuration counts, whatever was pinned before.
+#[test]
+fn who_was_pinned_wrongly_vouches_for_nobody_once_the_true_key_is_named() {
+    let mut world = World::with_settings("12", |config| settings(config, 60));
+    world.fake.user(CAROL, "Carol");
+    let now = world.deps().clock.now();
+    let (peer, eve) = (
+        Peer::new("b.example", 7, now),
+        Peer::new("b.example", 9, now),
+    );
+    eve.publishes(&world);
+    let key = peer.document().verify_keys()[0].to_base64();
+    for (seed, by_hand) in [(1, false), (2, true)] {
+        if by_hand {
+            world.kill();
+            world.start(|config| {
+                settings(config, 60);
+                let known = config.peers.get_mut(peer.document().server()).unwrap();
+                known.server_key = Some(key.clone());
+            });
+        }
+        let inviter = Inviter::new(&world, seed);
+        let mapping = eve.mapping(&inviter.key, &inviter.room);
+        let reason = reason(&world, &inviter, &mapping);
+        let vouched = reason.starts_with("“Amber Finch”, a pseudonym on b.example, invites");
+        assert_eq!(vouched, !by_hand, "{reason}");
+        let vouching = world.deps().peers;
+        let vouching = world.ask(vouching.vouching(inviter.id.server_name()));
+        assert_eq!(vouching.unwrap().is_some(), !by_hand);
     }
     world.goes_on();
 }

@@ -45,6 +45,9 @@ async fn forgotten(store: &Store, number: u8, ghost: &str, until: u64) {
         called: Vec::new(),
         told_pins: false,
         told_unread: Vec::new(),
+        forgetting: false,
+        replaced: Vec::new(),
+        moved: None,
     };
     store.create_portal(&portal).await.unwrap();
     store.forget_portal(&portal, Some(until)).await.unwrap();

@@ -170,14 +170,20 @@ async fn it_says_that_hints_come() {
         ran.out
     );
     vizard.start().await.unwrap();
-    // The message to the device on trial is a hint, if none was before.
-    let ran = doctor(&vizard, &[]);
+    // The message to the device on trial is a hint, if none was before. It may come after the count, and Synapse loses some.
+    let mut ran = doctor(&vizard, &[]);
+    for _ in 0..4 {
+        if ran.out.contains("hints              on: ") {
+            break;
+        }
+        ran = doctor(&vizard, &[]);
+    }
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(
-        ran.out.contains("came since Vizard was started"),
+        ran.out.contains("hints              on: ")
+            && ran.out.contains("came since Vizard was started"),
         "{}",
         ran.out
     );
-    assert!(ran.out.contains("on: "), "{}", ran.out);
     vizard.stop().await.unwrap();
 }

@@ -81,6 +81,10 @@ fn a_rotation_replaces_the_key() {
 
     let ran = sandbox.on_config(&["rotate-master-key"]);
     assert_eq!(ran.status, 0, "{ran:?}");
+    // It may take long, so what it does is told, beside what a script reads.
+    let steps = ["opening the database", "sealing everything anew"].map(|step| ran.err.find(step));
+    assert!(steps[0].is_some() && steps[0] < steps[1], "{}", ran.err);
+    assert!(!ran.out.contains("opening the database"), "{}", ran.out);
     let new = sandbox.read("v/master.key");
     assert_ne!(new, old);
     assert!(!sandbox.path("v/master.key.new").exists());
@@ -104,6 +108,12 @@ fn a_rotation_replaces_the_key() {
     );
 }
 
+/// What the keys' files and the database hold.
+fn everything(sandbox: &Sandbox) -> [Vec<u8>; 3] {
+    ["v/master.key", "v/master.key.new", "v/vizard.db"]
+        .map(|name| fs::read(sandbox.path(name)).unwrap())
+}
+
 #[test]
 fn an_interrupted_rotation_is_settled() {
     let sandbox = used();
@@ -118,6 +128,14 @@ fn an_interrupted_rotation_is_settled() {
     )
     .unwrap();
     sandbox.write("v/master.key", &old);
+    // Whoever only looks changes nothing.
+    let before = everything(&sandbox);
+    let dry = sandbox.on_config(&["rotate-master-key", "--dry-run"]);
+    assert_eq!(dry.status, 0, "{dry:?}");
+    for part in ["would be finished first", "Nothing was changed"] {
+        assert!(dry.out.contains(part), "{part} is not in: {}", dry.out);
+    }
+    assert_eq!(everything(&sandbox), before);
     assert_eq!(stop(start(&sandbox)), Some(0));
     assert_eq!(sandbox.read("v/master.key"), new);
     assert!(!sandbox.path("v/master.key.new").exists());
@@ -125,6 +143,9 @@ fn an_interrupted_rotation_is_settled() {
     // Before the commit, or while the new key was being written.
     for unused in [old.as_str(), "vizard-master-"] {
         sandbox.write("v/master.key.new", unused);
+        let dry = sandbox.on_config(&["rotate-master-key", "--dry-run"]);
+        assert!(dry.out.contains("would be undone first"), "{}", dry.out);
+        assert_eq!(sandbox.read("v/master.key.new"), unused);
         let check = sandbox.on_config(&["check"]);
         assert!(
             check.out.contains("undone, the old key holds"),

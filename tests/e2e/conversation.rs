@@ -13,6 +13,7 @@ use crate::{
         proxy::counted,
         synapse::Synapse,
     },
+    unseen,
     world::{Masked, World, hears, redacts, sees},
 };
 
@@ -50,6 +51,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     let first_copies = files::both_ways(&alice, &bob, &room).await?;
     renamed(&alice, &carol, &bob).await?;
     held(&alice, &bob, &room).await?;
+    unseen::reads_and_types(&world, &alice, &bob, &alias).await?;
 
     // The same user in a second room: nothing links the two masks.
     let (second, second_alias) = bob.create_public_room("second", "Another room").await?;
@@ -79,6 +81,7 @@ async fn masked_users_talk_and_nobody_learns_who_they_are() -> Result<()> {
     for masked in [&alice, &carol, &again] {
         only_local_media(masked).await?;
     }
+    portals_share_no_host(&[&alice, &carol, &again]).await?;
 
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut needles = vec![
@@ -128,12 +131,64 @@ async fn portal_shows_the_room(alice: &Masked, room: &str) -> Result<()> {
         content("m.room.name") == Some(json!({"name": "The masquerade"})),
         "{state:#?}"
     );
-    ensure!(content("m.room.join_rules").is_some_and(|rules| rules["join_rule"] == "invite"));
+    let setting = |kind: &str, field: &str| content(kind).unwrap_or_default()[field].clone();
+    ensure!(setting("m.room.join_rules", "join_rule") == "invite");
+    ensure!(setting("m.room.guest_access", "guest_access") == "forbidden");
+    ensure!(setting("m.room.history_visibility", "history_visibility") == "invited");
+    ensure!(setting("m.room.create", "m.federate") == false);
+    let levels = content("m.room.power_levels").unwrap_or_default();
+    for action in ["invite", "kick", "ban", "state_default"] {
+        ensure!(levels[action] == 100, "{action}: {levels}");
+    }
+    // Only its host may change anything in it.
+    let host = host_of(&state)?;
+    let raised = levels["users"].as_object().into_iter().flatten();
+    for (user, level) in raised.filter(|(user, _)| **user != host) {
+        ensure!(
+            level.as_i64().is_some_and(|level| level <= 0),
+            "{user}: {levels}"
+        );
+    }
+    ensure!(levels["users_default"] == 0, "{levels}");
+    for (kind, level) in levels["events"].as_object().into_iter().flatten() {
+        let harmless = ["m.room.redaction", "m.reaction"].contains(&kind.as_str());
+        ensure!(
+            harmless || level.as_i64().is_some_and(|level| level >= 100),
+            "{kind}: {levels}"
+        );
+    }
     let bridge = content("m.bridge").unwrap_or_default();
     ensure!(
         bridge["channel"]["id"] == room && bridge["protocol"]["id"] == "matrix",
         "{bridge}"
     );
+    Ok(())
+}
+
+/// Who made a portal, and alone: its host.
+fn host_of(state: &[Value]) -> Result<String> {
+    let create = state.iter().find(|event| event["type"] == "m.room.create");
+    let create = create.context("a room was created")?;
+    let creator = create["sender"].as_str().unwrap_or_default();
+    ensure!(creator.starts_with("@_vizard_p_"), "{create}");
+    let others = create["content"]["additional_creators"].as_array();
+    ensure!(others.is_none_or(Vec::is_empty), "{create}");
+    Ok(creator.to_owned())
+}
+
+/// Each portal has a host of its own, which is in no other; so they tell nobody that their users share a Vizard, or are one.
+async fn portals_share_no_host(users: &[&Masked]) -> Result<()> {
+    let mut hosts = BTreeSet::new();
+    for masked in users {
+        let host = host_of(&masked.user.full_state(&masked.portal).await?)?;
+        let members = masked.user.joined_members(&masked.portal).await?;
+        let here: Vec<_> = members
+            .iter()
+            .filter(|user| user.starts_with("@_vizard_p_"))
+            .collect();
+        ensure!(here == [&host], "{here:?} in the portal of {host}");
+        ensure!(hosts.insert(host), "two portals of one host");
+    }
     Ok(())
 }
 

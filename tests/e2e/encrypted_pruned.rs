@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     encrypted::{Veiled, heard},
     encrypted_rollback::{devices, talk},
+    olm::Tap,
     ratchets::{conversation, no_step_is_used_twice, parlour},
     testkit::e2ee::{E2eeClient, Options, Report},
     world::{PATIENCE, World},
@@ -17,6 +18,10 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_devices_are_made_anew_and_what_was_under_way_arrives_once() -> Result<()> {
     let mut world = World::encrypted("encrypted-pruned").await?;
+    world.vizard.stop().await?;
+    let tap = Tap::start(&world.servers.a.url()).await?;
+    world.vizard.set("homeserver.url", tap.between.url());
+    world.vizard.start().await?;
     let bob = E2eeClient::register(&world.servers.b, "bob").await?;
     let room = parlour(&bob).await?;
     let via = format!("{room} {}", world.servers.b.server_name());
@@ -37,6 +42,7 @@ async fn lost_devices_are_made_anew_and_what_was_under_way_arrives_once() -> Res
     for (user, _) in &before {
         prune(&world, user).await?;
     }
+    tap.olm.begin_life();
     world.vizard.start().await?;
     let arrived = heard(&bob, &room, "under way, out").await;
     let arrived = arrived.with_context(|| {
@@ -77,6 +83,11 @@ async fn lost_devices_are_made_anew_and_what_was_under_way_arrives_once() -> Res
         let times = said.iter().filter(|one| one.text == text).count();
         ensure!(times == 1, "\"{text}\" came {times} times");
     }
+    let between = tap.olm.no_step_is_used_twice()?;
+    ensure!(
+        between.messages > 0,
+        "the audit saw nothing between devices"
+    );
     no_step_is_used_twice(&world).await.map(drop)
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     encrypted::{Veiled, heard},
+    olm::Tap,
     ratchets::{no_step_is_used_twice, parlour},
     testkit::e2ee::{E2eeClient, Options},
     world::World,
@@ -14,6 +15,10 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_copy_of_the_database_uses_no_ratchet_twice() -> Result<()> {
     let mut world = World::encrypted("encrypted-rollback").await?;
+    world.vizard.stop().await?;
+    let tap = Tap::start(&world.servers.a.url()).await?;
+    world.vizard.set("homeserver.url", tap.between.url());
+    world.vizard.start().await?;
     let bob = E2eeClient::register(&world.servers.b, "bob").await?;
     let room = parlour(&bob).await?;
     let via = format!("{room} {}", world.servers.b.server_name());
@@ -23,6 +28,7 @@ async fn an_old_copy_of_the_database_uses_no_ratchet_twice() -> Result<()> {
 
     world.vizard.stop().await?;
     let copy = copied(&world)?;
+    tap.olm.begin_life();
     world.vizard.start().await?;
     talk(&alice, &bob, &room, "today").await?;
     let before = devices(&world, &alice, &bob, &room).await?;
@@ -38,6 +44,7 @@ async fn an_old_copy_of_the_database_uses_no_ratchet_twice() -> Result<()> {
             std::fs::write(&path, bytes)?;
         }
     }
+    tap.olm.begin_life();
     world.vizard.start().await?;
     // The clients hear of the new devices by their own sync.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -57,6 +64,11 @@ async fn an_old_copy_of_the_database_uses_no_ratchet_twice() -> Result<()> {
             "{user} kept a device: {devices:?}, {now:?}"
         );
     }
+    let between = tap.olm.no_step_is_used_twice()?;
+    ensure!(
+        between.messages > 0,
+        "the audit saw nothing between devices"
+    );
     no_step_is_used_twice(&world).await.map(drop)
 }
 

@@ -3,7 +3,8 @@
 //!
 //! The times are compared with the Mann-Whitney test, each kind against the ordinary one, at a level of 0.001 for all together
 //! (Bonferroni). With 200 against 200 it finds a shift of 0.53 standard deviations in nine of ten runs, and one of the whole
-//! answering time at once. The noise is that of two homeservers on one machine, so it is printed.
+//! answering time at once. The noise is that of two homeservers on one machine, so it is printed. Whoever asks more than they may
+//! cannot be mixed with the others in random order, so of those all is compared but the times.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,8 +31,12 @@ const EACH: usize = 200;
 const AT_ONCE: usize = 5;
 /// What Vizard asks at moments that follow from the clock alone.
 const OTHERWISE: [&str; 5] = ["sync", "sync_wait", "messages", "ping", "set_account_data"];
+/// Requests for each kind of which it is looked what Vizard asks.
+const AGAIN: usize = 3;
 /// Of all comparisons together.
 const LEVEL: f64 = 0.001;
+/// Who is banned, among the people.
+const BANNED: usize = 4;
 
 /// Who is invited, by what is the matter with them.
 struct Cast {
@@ -52,13 +57,15 @@ async fn cast(world: &World, stranger: &Stranger, room: &str) -> Result<Cast> {
     )
     .await?;
     let server = world.servers.b.server_name();
+    let stranger_here = Client::register(a, "unlisted.umbrette").await?;
     let banned = Client::register(a, "banned.bluetit").await?;
-    // As many pseudonyms as one may have: in another room.
-    let other = stranger
-        .client
-        .create_public_room("elsewhere", "Elsewhere")
-        .await?;
-    let full = world.mask("full.fulmar", &other.0, &other.1).await?;
+    // As many pseudonyms as one may have: in other rooms.
+    let (mut full, chat) = world.user_with_chat("full.fulmar").await?;
+    for name in ["elsewhere", "nowhere"] {
+        let other = stranger.client.create_public_room(name, name).await?;
+        let masked = world.join(full, chat.clone(), &other.0, &other.1).await?;
+        full = masked.user;
+    }
     let inside = world
         .mask("inside.ibis", room, &format!("{room} {server}"))
         .await?;
@@ -79,8 +86,9 @@ async fn cast(world: &World, stranger: &Stranger, room: &str) -> Result<Cast> {
             ("ordinary", id(&ordinary)?),
             ("unknown", unknown),
             ("blocks the inviter", id(&blocker)?),
-            ("may not use Vizard", id(&banned)?),
-            ("over quota", id(&full.user)?),
+            ("may not use Vizard", id(&stranger_here)?),
+            ("is banned by the admin", id(&banned)?),
+            ("over quota", id(&full)?),
             ("is in the room", id(&inside.user)?),
             ("was in the room", id(&outside.user)?),
         ],
@@ -90,15 +98,13 @@ async fn cast(world: &World, stranger: &Stranger, room: &str) -> Result<Cast> {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_tell_a_peer_nothing() -> Result<()> {
     let mut world = World::start("oracle", |vizard| {
-        // One pseudonym each.
+        // Who has one, and is in the room, may have another.
         vizard
             .set("invites.per_peer_day", "1000000")
-            .set("invites.per_inviter_day", "1000000")
             .set("invites.per_invitee_day", "1000000")
-            .set("access.max_pseudonyms", "1")
+            .set("access.max_pseudonyms", "2")
             .set("access.joins_per_hour", "1000")
-            .set("invites.spread_minutes", "1")
-            .set("invites.answer_after_ms", "150");
+            .set("invites.spread_minutes", "1");
     })
     .await?;
     let stranger = Stranger::register(&world.servers.b).await?;
@@ -106,14 +112,21 @@ async fn answers_tell_a_peer_nothing() -> Result<()> {
         .client
         .create_public_room("cellar", "Cellar")
         .await?;
-    let cast = cast(&world, &stranger, &room).await?;
+    let mut cast = cast(&world, &stranger, &room).await?;
+    // All that is asked before [`Measured`] is complete is within the quota, and nothing else.
+    let within = 1 + cast.people.len() * (AGAIN + 1 + EACH);
+    world
+        .vizard
+        .set("invites.per_inviter_day", &within.to_string());
     // One of them is on no list.
     let users: Vec<&str> = cast.people.iter().map(|(_, id)| id.as_str()).collect();
     let users: Vec<&str> = users
         .into_iter()
-        .filter(|id| !id.contains("banned"))
+        .filter(|id| !id.contains("unlisted"))
         .collect();
     world.vizard.set("access.users", &json!(users).to_string());
+    let banned = json!([cast.people[BANNED].1]);
+    world.vizard.set("access.denied_users", &banned.to_string());
     world.vizard.restart().await?;
     let document = document(&world.vizard, &world.servers.a).await?;
     let room = ruma::RoomId::parse(&room)?;
@@ -121,20 +134,73 @@ async fn answers_tell_a_peer_nothing() -> Result<()> {
     // The keys of whoever asks for the first time are looked for, whomever they ask for.
     let first = stranger.request(&contact(&document, &cast.people[1].1)?, &room);
     stranger.ask(&world.bot(), &first.content).await?;
-    calls_are_the_same(&world, &stranger, &document, &cast, &room).await?;
+    let calls = calls_are_the_same(&world, &stranger, &document, &cast, &room).await?;
+    all_leave_in_the_end(&world, &stranger, &document, &cast).await?;
 
     let mut turns: Vec<usize> = (0..cast.people.len())
         .flat_map(|kind| vec![kind; EACH])
         .collect();
     turns.shuffle(&mut moments(4));
-    let mut times: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    let mut shapes = BTreeSet::new();
-    let mut ghosts: BTreeMap<usize, String> = BTreeMap::new();
+    let mut measured = measure(&world, &stranger, &document, &cast, &room, &turns).await?;
+    let ordinary = &measured.times[&0];
+    eprintln!("{}: {}", cast.people[0].0, summary(ordinary));
+    let comparisons = cast.people.len() - 1;
+    #[expect(clippy::cast_precision_loss, reason = "a few")]
+    let level = LEVEL / comparisons as f64;
+    for (kind, (name, _)) in cast.people.iter().enumerate().skip(1) {
+        let times = &measured.times[&kind];
+        let p = mann_whitney(ordinary, times);
+        eprintln!("{name}: {}; p = {p:.4}", summary(times));
+        ensure!(
+            p > level,
+            "the time of an answer tells who {name} (p = {p})"
+        );
+    }
+
+    // From here on the inviter is over their quota: the same request for the same person, of which nothing is written.
+    let over = cast.people.len();
+    let whom = cast.people[0].1.clone();
+    cast.people.push(("is asked for too often", whom));
+    let later = measure(&world, &stranger, &document, &cast, &room, &[over; EACH]).await?;
+    eprintln!("{}: {}", cast.people[over].0, summary(&later.times[&over]));
+    measured.shapes.extend(later.shapes);
+    measured.ghosts.extend(later.ghosts);
+    let shapes = &measured.shapes;
+    ensure!(shapes.len() == 1, "answers differ in shape: {shapes:#?}");
+    let alone = Cast {
+        people: cast.people[over..].to_vec(),
+    };
+    let beyond = calls_are_the_same(&world, &stranger, &document, &alone, &room).await?;
+    ensure!(beyond == calls, "{beyond:?} instead of {calls:?}");
+    each_was_what_it_was_meant_to_be(&world).await?;
+
+    elsewhere_they_are_the_same(&world, &stranger, &room, &cast, &measured.ghosts).await
+}
+
+/// What came of requests.
+#[derive(Default)]
+struct Measured {
+    times: BTreeMap<usize, Vec<f64>>,
+    shapes: BTreeSet<String>,
+    /// A ghost of each kind.
+    ghosts: BTreeMap<usize, String>,
+}
+
+/// Asks for people in this order, some at once.
+async fn measure(
+    world: &World,
+    stranger: &Stranger,
+    document: &KeyDocument,
+    cast: &Cast,
+    room: &ruma::RoomId,
+    turns: &[usize],
+) -> Result<Measured> {
+    let mut measured = Measured::default();
     for chunk in turns.chunks(AT_ONCE) {
         let mut waiting = BTreeMap::new();
         for kind in chunk {
-            let sealed = contact(&document, &cast.people[*kind].1)?;
-            let request = stranger.request(&sealed, &room);
+            let sealed = contact(document, &cast.people[*kind].1)?;
+            let request = stranger.request(&sealed, room);
             let began = Instant::now();
             stranger.send(&world.bot(), &request.content).await?;
             waiting.insert(request.asked.request_id, (*kind, began));
@@ -157,9 +223,9 @@ async fn answers_tell_a_peer_nothing() -> Result<()> {
                 let id = content["request_id"].as_str().unwrap_or_default();
                 if let Some((kind, began)) = waiting.remove(id) {
                     let took = arrived.duration_since(began).as_secs_f64() * 1000.0;
-                    times.entry(kind).or_default().push(took);
-                    shapes.insert(shape(content));
-                    ghosts.insert(
+                    measured.times.entry(kind).or_default().push(took);
+                    measured.shapes.insert(shape(content));
+                    measured.ghosts.insert(
                         kind,
                         content["ghost"].as_str().context("no ghost")?.to_owned(),
                     );
@@ -168,24 +234,30 @@ async fn answers_tell_a_peer_nothing() -> Result<()> {
             looked = received.len();
         }
     }
-    ensure!(shapes.len() == 1, "answers differ in shape: {shapes:#?}");
+    Ok(measured)
+}
 
-    let ordinary = &times[&0];
-    eprintln!("{}: {}", cast.people[0].0, summary(ordinary));
-    let comparisons = cast.people.len() - 1;
-    #[expect(clippy::cast_precision_loss, reason = "a few")]
-    let level = LEVEL / comparisons as f64;
-    for (kind, (name, _)) in cast.people.iter().enumerate().skip(1) {
-        let p = mann_whitney(ordinary, &times[&kind]);
-        eprintln!("{name}: {}; p = {p:.4}", summary(&times[&kind]));
-        ensure!(
-            p > level,
-            "the time of an answer tells who {name} (p = {p})"
-        );
+/// The kinds are what they are called: as many answers of each were real, or decoys for that reason.
+async fn each_was_what_it_was_meant_to_be(world: &World) -> Result<()> {
+    let metrics = world.vizard.metrics().await?;
+    for (outcome, reason) in [
+        ("answered", ""),
+        ("decoy", "unknown_user"),
+        ("decoy", "blocked_inviter"),
+        ("decoy", "may_not_use"),
+        ("decoy", "user_banned"),
+        ("decoy", "invitee_over_quota"),
+        ("decoy", "in_room"),
+        ("decoy", "was_in_room"),
+        ("decoy", "inviter_over_quota"),
+    ] {
+        let line =
+            format!("vizard_invite_requests_total{{outcome=\"{outcome}\",reason=\"{reason}\"}} ");
+        let count = metrics.lines().find_map(|one| one.strip_prefix(&line));
+        let count: usize = count.unwrap_or("0").parse()?;
+        ensure!(count >= EACH, "{outcome} {reason}: {count}");
     }
-
-    all_leave_in_the_end(&world, &stranger, &document, &cast).await?;
-    elsewhere_they_are_the_same(&world, &stranger, &room, &cast, &ghosts).await
+    Ok(())
 }
 
 /// Whoever it was for, a ghost that nobody accepted is gone soon after the end of its invite.
@@ -229,11 +301,11 @@ async fn calls_are_the_same(
     document: &KeyDocument,
     cast: &Cast,
     room: &ruma::RoomId,
-) -> Result<()> {
+) -> Result<BTreeMap<String, u64>> {
     let mut known: Option<BTreeMap<String, u64>> = None;
     for (name, who) in &cast.people {
         let before = requests(&world.vizard.metrics().await?);
-        for _ in 0..3 {
+        for _ in 0..AGAIN {
             let request = stranger.request(&contact(document, who)?, room);
             stranger.ask(&world.bot(), &request.content).await?;
         }
@@ -248,7 +320,7 @@ async fn calls_are_the_same(
             Some(known) => ensure!(*known == calls, "{name}: {calls:?} instead of {known:?}"),
         }
     }
-    Ok(())
+    known.context("nobody was asked for")
 }
 
 /// Endpoint → how often, whatever the outcome: that a user is unknown is for the homeserver to say.

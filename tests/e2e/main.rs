@@ -32,4 +32,5 @@ mod olm;
 mod ratchets;
 mod rooms;
 mod stranger;
+mod unseen;
 mod world;

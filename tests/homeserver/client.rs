@@ -4,7 +4,7 @@ use ruma::{UserId, event_id, mxc_uri, room_alias_id, user_id};
 use serde_json::{Value, json};
 use vizard::{
     homeserver::{Actor, Error},
-    rewrite::Scrubbed,
+    rewrite::{PortalEvent, Scrubbed},
 };
 
 use super::{BOB, client, fake, ghost, stranger};
@@ -159,7 +159,7 @@ async fn a_portal_is_made_and_filled() {
         .join(&mirror, (&*room).into(), &[], &json!({}))
         .await
         .unwrap();
-    let topic = Scrubbed::portal_state("m.room.topic", &json!({"topic": "x"}));
+    let topic = Scrubbed::portal_state(PortalEvent::Topic("x"));
     client.send_state(&host, &room, &topic, "").await.unwrap();
     assert_eq!(
         fake.state_of(&room, "m.room.topic", "").unwrap()["topic"],

@@ -5,6 +5,7 @@ use vizard::{
     clock::Clock,
     config::{Config as Settings, Peer},
     crypto::MasterKey,
+    pseudonym::ServerKey,
     rng::Rng,
 };
 
@@ -200,6 +201,43 @@ fn keys_of_another_that_is_named_are_shown_once_they_are_pinned() {
     assert_eq!(site.paths(), ["/.well-known/matrix/vizard"; 2]);
     assert!(a.service.ask(peers.accept(&server)).unwrap());
     assert_eq!(a.get(&path).status, 404);
+}
+
+/// What the key in the configuration did not sign is not shown, and what it signed is anchored, wherever it was seen.
+#[test]
+fn what_the_configuration_does_not_let_count_is_not_shown() {
+    let b = World::new("b.example", |_| {});
+    let server: ruma::OwnedServerName = "b.example".try_into().unwrap();
+    let document = b.service.app.deps.keys.document();
+    let other = ServerKey::generate(&Rng::os()).public();
+    for (key, anchored) in [(document.verify_keys()[0], true), (other, false)] {
+        let key = key.to_base64();
+        let a = World::new("a.example", |config| {
+            let peer = Peer {
+                server_key: Some(key),
+                url: None,
+            };
+            config.peers.insert(server.clone(), peer);
+        });
+        let pinned = vizard::keys::PinnedPeer {
+            server: server.clone(),
+            document: document.json().to_string(),
+            since: 0,
+            fetched: 0,
+            anchored: false,
+            unasked: false,
+            only: None,
+        };
+        let store = a.service.app.deps.store.clone();
+        let noted = store.set_note(server.as_bytes(), None, &pinned);
+        a.service.ask(noted).unwrap();
+        let seen = a.get(&format!("{KEYS}/{server}"));
+        assert_eq!(seen.status, if anchored { 200 } else { 404 });
+        if anchored {
+            let shown = json!({ "document": document.json(), "anchored": true });
+            assert_eq!(seen.json(), shown);
+        }
+    }
 }
 
 #[test]

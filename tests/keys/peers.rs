@@ -6,8 +6,9 @@ use assert_matches::assert_matches;
 use serde_json::{Value, json};
 use vizard::{
     config::{Anchor, Peer},
-    keys::{PROFILE_FIELD, Rotate, Unknown},
+    keys::{PROFILE_FIELD, Rotate, Unknown, describe},
     peer::FetchError,
+    pseudonym::ServerKeyId,
     sealed::{DocumentError, KeyDocument, Place, Refusal},
 };
 
@@ -141,6 +142,7 @@ async fn many_who_ask_at_once_are_one_who_asks() {
 
 #[tokio::test]
 async fn documents_that_are_not_sound_are_refused() {
+    let metrics = vizard::telemetry::metrics();
     let world = World::new().await;
     let sound = world.b.json();
     let other = Published::new("b.example".try_into().unwrap(), &world.a.clock).await;
@@ -198,6 +200,15 @@ async fn documents_that_are_not_sound_are_refused() {
             tls: Some(FetchError::TooLarge)
         })
     );
+    counted(&metrics.render(), &["invalid", "not_found"]);
+}
+
+/// Each is counted for the admin.
+fn counted(metrics: &str, names: &[&str]) {
+    for why in names {
+        let line = format!("vizard_peer_keys_refused_total{{why=\"{why}\"}}");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]
@@ -255,12 +266,10 @@ async fn going_back_and_other_keys_are_refused_until_an_admin_accepts() {
     );
     assert!(world.a.peers.accept(&server).await.unwrap());
     assert!(!world.a.peers.accept(&server).await.unwrap());
-    // Each is counted for the admin.
-    let counted = metrics.render();
-    for why in ["rolled_back", "changed", "key_changed"] {
-        let line = format!("vizard_peer_keys_refused_total{{why=\"{why}\"}}");
-        assert!(counted.contains(&line), "{line} is not in\n{counted}");
-    }
+    counted(
+        &metrics.render(),
+        &["rolled_back", "changed", "key_changed"],
+    );
 }
 
 #[tokio::test]
@@ -285,6 +294,7 @@ async fn private_addresses_are_not_asked() {
 /// A homeserver that puts keys of its own into the profile that it relays.
 #[tokio::test]
 async fn a_homeserver_in_the_middle() {
+    let metrics = vizard::telemetry::metrics();
     let world = World::new().await;
     let server = world.site.server();
     let middle = Published::new(server.clone(), &world.a.clock).await;
@@ -334,6 +344,10 @@ async fn a_homeserver_in_the_middle() {
     pass(&trusting.clock, DAY + HOUR);
     let refused = trusting.peers.document(&server).await.unwrap_err();
     assert!(differ(&refused), "{refused}");
+    counted(
+        &metrics.render(),
+        &["places_differ", "invalid", "not_anchored"],
+    );
 }
 
 #[tokio::test]
@@ -367,7 +381,29 @@ async fn a_key_written_by_hand_decides() {
     a.relays(&server, &b.json());
     pass(&a.clock, HOUR);
     assert_eq!(a.peers.document(&server).await.unwrap(), *b.keys.document());
-    assert!(a.peers.pinned(&server).await.unwrap().unwrap().anchored);
+    let pinned = a.peers.pinned(&server).await.unwrap().unwrap();
+    assert!(a.peers.is_anchored(&pinned));
+    assert!(a.peers.vouching(&server).await.unwrap().is_some());
+    // When the key is taken out again, there is the homeserver's word, and that is not enough.
+    let without = a.restarted(|config| config.peers.clear());
+    assert!(!without.is_anchored(&pinned));
+    assert_eq!(without.vouching(&server).await.unwrap(), None);
+    assert_eq!(without.at_hand(&server).await.unwrap(), None);
+    let refused = without.document(&server).await.unwrap_err();
+    assert_matches!(
+        refused,
+        Unknown::Refused {
+            refusal: Refusal::NotAnchored,
+            ..
+        }
+    );
+    // What was seen over TLS meanwhile stays seen.
+    site.set(body(&b.json()));
+    pass(&a.clock, DAY + HOUR);
+    a.peers.document(&server).await.unwrap();
+    a.relays(&server, &Value::Null);
+    let pinned = a.peers.pinned(&server).await.unwrap().unwrap();
+    assert!(without.is_anchored(&pinned));
 }
 
 #[tokio::test]
@@ -597,18 +633,30 @@ async fn settings_count_more_than_what_is_pinned() {
     let key = other.keys.server_key().public().to_base64();
     let by_hand = a.restarted(|config| {
         let peer = Peer {
-            server_key: Some(key),
+            server_key: Some(key.clone()),
             url: None,
         };
         config.peers.insert(server.clone(), peer);
     });
     world.site.set(Answer::Status(502));
     assert_eq!(by_hand.at_hand(&server).await.unwrap(), None);
+    assert!(a.peers.vouching(&server).await.unwrap().is_some());
+    assert_eq!(by_hand.vouching(&server).await.unwrap(), None);
+    let pinned = world.pinned().await.unwrap();
+    let lines = describe::pinned(&pinned, ServerKeyId::from_base64(&key), a.clock.now());
+    assert!(
+        lines.contains("DOES NOT COUNT: not signed by the key"),
+        "{lines}"
+    );
     assert!(by_hand.document(&server).await.is_err());
     pass(&a.clock, HOUR);
     world.site.set(body(&other.json()));
     let found = by_hand.document(&server).await.unwrap();
     assert_eq!(found, *other.keys.document());
+    assert_eq!(by_hand.vouching(&server).await.unwrap(), Some(found));
+    let pinned = world.pinned().await.unwrap();
+    let lines = describe::pinned(&pinned, ServerKeyId::from_base64(&key), a.clock.now());
+    assert!(lines.contains("pinned by hand ("), "{lines}");
 
     // Homeservers' word was enough, and is not any more.
     world.a.peers.accept(&server).await.unwrap();
@@ -617,6 +665,8 @@ async fn settings_count_more_than_what_is_pinned() {
     let trusting = a.restarted(|config| config.keys.anchor = Anchor::Federation);
     trusting.document(&server).await.unwrap();
     assert!(!world.pinned().await.unwrap().anchored);
+    assert!(trusting.vouching(&server).await.unwrap().is_some());
+    assert_eq!(a.peers.vouching(&server).await.unwrap(), None);
     assert_eq!(world.refusal().await, Refusal::NotAnchored);
     pass(&a.clock, HOUR);
     world.publish();

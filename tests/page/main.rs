@@ -9,6 +9,7 @@ mod testkit;
 mod browser;
 mod bundle;
 mod cross;
+mod files;
 mod install;
 
 use testkit::fake;

@@ -57,6 +57,16 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// Whether the name of a user stands in a text.
+pub fn names_a_user(text: &str) -> bool {
+    localparts().any(|localpart| text.contains(localpart))
+}
+
+fn localparts() -> impl Iterator<Item = &'static str> {
+    let local = |(user, _): &(&'static str, _)| user[1..].split_once(':').unwrap().0;
+    USERS.iter().map(local)
+}
+
 /// Portal rooms in a fixed order, with their users.
 pub fn portal_rooms(world: &World) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = world
@@ -110,6 +120,11 @@ impl Seen<'_> {
         )
     }
 
+    /// Whether it decides about the message that it replies to.
+    pub fn is_word(&self) -> bool {
+        matches!(self.label, "send" | "discard") && self.target().is_some()
+    }
+
     pub fn says(&self) -> bool {
         matches!(self.kind, "m.room.message" | "m.reaction")
             && self.event.get("state_key").is_none()
@@ -154,6 +169,7 @@ pub fn look(world: &World, known: &Known<'_>) -> Vec<Finding> {
         Side::of(world, known, portal).check(&mut found);
     }
     leaks(world, known, &mut found);
+    receipts(world, &mut found);
     overlaps(world, known, &mut found);
     let answered: BTreeSet<&str> = known
         .chats
@@ -187,12 +203,17 @@ pub fn look(world: &World, known: &Known<'_>) -> Vec<Finding> {
 /// Nothing in a room tells who its pseudonyms are.
 fn leaks(world: &World, known: &Known<'_>, found: &mut Vec<Finding>) {
     let mut needles: Vec<String> = ["_vizard_p_", "_vizard_m_"].map(ToOwned::to_owned).to_vec();
-    for (user, name) in USERS {
-        let localpart = user[1..].split_once(':').unwrap().0;
-        needles.extend([localpart.to_owned(), name.to_owned()]);
-    }
+    needles.extend(localparts().map(ToOwned::to_owned));
+    needles.extend(USERS.map(|(_, name)| name.to_owned()));
+    // What its user, asked, wanted to be said all the same.
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
     for (room, _) in portal_rooms(world) {
-        needles.extend(events(world, &room).iter().map(|event| event.id.to_owned()));
+        let inside = events(world, &room);
+        needles.extend(inside.iter().map(|event| event.id.to_owned()));
+        for word in inside.iter().filter(|event| event.label == "send") {
+            let about = inside.iter().find(|event| word.target() == Some(event.id));
+            meant.extend(about.map(|event| event.label));
+        }
         needles.push(room);
     }
     for room in known.rooms {
@@ -200,7 +221,10 @@ fn leaks(world: &World, known: &Known<'_>, found: &mut Vec<Finding>) {
             if !event.sender.starts_with("@_vizard_") {
                 continue;
             }
-            let content = format!("{} {}", event.sender, event.content);
+            let mut content = format!("{} {}", event.sender, event.content);
+            if meant.contains(event.label) {
+                content = content.replace(event.label, "");
+            }
             // Ids have one length, so that a set would do; a run is small.
             if let Some(needle) = needles.iter().find(|needle| content.contains(*needle)) {
                 found.push(Finding::Wrong(format!(
@@ -209,6 +233,17 @@ fn leaks(world: &World, known: &Known<'_>, found: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Nobody but a host reads anything: a ghost's receipt, even a private one, would tell a room when its user reads.
+fn receipts(world: &World, found: &mut Vec<Finding>) {
+    let by_others = world
+        .receipts
+        .iter()
+        .filter(|receipt| !receipt.user.starts_with("@_vizard_p_"));
+    found.extend(by_others.map(|receipt| {
+        Finding::Wrong(format!("a receipt ({}) of {}", receipt.kind, receipt.user))
+    }));
 }
 
 /// No two sends of one lane overlap.

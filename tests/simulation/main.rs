@@ -1,9 +1,10 @@
 //! The whole of Vizard in this process against a homeserver that misbehaves, over random lists of operations.
 //!
-//! A run draws a list of operations from a seed (`operation`): people join, talk, edit, answer, react and redact on both
-//! sides, are removed and muted; requests are limited, fail before or after their work was done, or break off; pushes come
-//! twice, late, or again after newer ones; Vizard is stopped, or killed at any instant and started on the same database;
-//! the homeserver restarts, and with a power cut forgets what it owed. Then all disturbance ends, and the run waits until
+//! A run draws a list of operations from a seed (`operation`): people join, talk, edit, answer, react, redact and show
+//! pictures on both sides, name themselves and decide what becomes of it, are removed and muted; requests are limited, fail
+//! before or after their work was done, or break off; pushes come twice, late, or again after newer ones; Vizard is stopped,
+//! or killed at any instant and started on the same database; the homeserver restarts, and with a power cut forgets what it
+//! owed. Then all disturbance ends, and the run waits until
 //! nothing is missing. **It is a failure when**, at the end or at any time,
 //!
 //! - a message that was acknowledged does not arrive on the other side, or arrives twice (unless its ghost was removed or
@@ -12,8 +13,12 @@
 //! - a message is said by another ghost than the portal's, or two members share a mirror, or one has two;
 //! - an edit, reaction, reply or thread refers to another event than its source does, or a redaction removes another;
 //! - two sends of one lane overlap in time;
+//! - a picture arrives as the same file, as another picture, or with what it told besides;
+//! - a message that names its user is sent without the user's word, or after `discard`, or the user is asked twice; or the
+//!   user's word itself goes to the room;
 //! - a message of the user has no fate: neither a read receipt of the host that covers it nor a notice in reply to it; or
 //!   a message has both fates (unless its ghost's rights changed in between); or a receipt stands at a message that was not sent;
+//! - anybody but a host sends a receipt, of whatever kind;
 //! - a ghost says or does what nobody asked it for, above all when something happens to another ghost;
 //! - a user's Matrix ID, localpart or display name, the id of a host or mirror, or the id of a portal room or of an event in
 //!   one stands in anything that a ghost sent;
@@ -190,28 +195,35 @@ fn random_lists_of_operations() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// The simulation can fail: against a homeserver that knows no transaction id again, some message comes twice.
+/// The simulation can fail: against a homeserver that knows no transaction id again, some message comes twice, a picture too,
+/// and somebody is asked twice.
 #[test]
 fn a_homeserver_that_forgets_is_found_out() {
     use fake::faults::Fault;
     use operation::How;
-    let ops = [
-        Op::Join { user: 0, room: 0 },
-        Op::Wait(3000),
-        // The invite is accepted as this begins, and the greeting is not to be the send that fails.
-        Op::Wait(1000),
-        Op::Fail("send", Fault::DropAfter),
-        Op::Say {
-            portal: 0,
-            how: How::Text,
-            pick: 0,
-        },
-        Op::Wait(50),
-    ];
-    let wrong = run_on_sqlite(1, &ops, false, &runtime()).expect("a double");
-    assert!(wrong.contains("times"), "{wrong}");
-    let wrong = run_on_sqlite(1, &ops, true, &runtime());
-    assert_eq!(wrong, None);
+    std::thread::scope(|scope| {
+        for how in [How::Text, How::File, How::Telling] {
+            let ops = [
+                Op::Join { user: 0, room: 0 },
+                Op::Wait(3000),
+                // The invite is accepted as this begins, and the greeting is not to be the send that fails.
+                Op::Wait(1000),
+                Op::Fail("send", Fault::DropAfter),
+                Op::Say {
+                    portal: 0,
+                    how,
+                    pick: 0,
+                },
+                Op::Wait(50),
+            ];
+            scope.spawn(move || {
+                let wrong = run_on_sqlite(1, &ops, false, &runtime()).expect("a double");
+                assert!(wrong.contains("times"), "{how:?}: {wrong}");
+                let wrong = run_on_sqlite(1, &ops, true, &runtime());
+                assert_eq!(wrong, None, "{how:?}");
+            });
+        }
+    });
 }
 
 #[test]

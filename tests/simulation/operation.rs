@@ -63,6 +63,10 @@ pub enum How {
     Thread,
     React,
     Redact,
+    /// A picture with a caption.
+    File,
+    /// A user's own name stands in it, so it is held; at once the user says `send` or `discard`, or leaves it there.
+    Telling,
 }
 
 /// A list of operations.
@@ -126,13 +130,15 @@ fn one(rng: &Rng) -> Op {
 }
 
 fn how(rng: &Rng) -> How {
-    match rng.below(12) {
+    match rng.below(14) {
         0 => How::Notice,
         1 => How::Edit,
         2 => How::Reply,
         3 => How::Thread,
         4 => How::React,
         5 => How::Redact,
+        6 => How::File,
+        7 => How::Telling,
         _ => How::Text,
     }
 }
@@ -152,6 +158,9 @@ fn fail(rng: &Rng) -> Op {
         "joined_rooms",
         "state",
         "messages",
+        "download",
+        "reserve_media",
+        "upload",
     ];
     let faults = [
         Fault::Limited(50),

@@ -65,13 +65,19 @@ impl Service {
             let keys = vizard::app::own_keys(&config, &store, clock.clone(), rng.clone())
                 .await
                 .expect("it has keys");
+            let bot = format!(
+                "@{}:{}",
+                config.appservice.bot, config.homeserver.server_name
+            );
+            let bot = ruma::UserId::parse(bot).unwrap();
+            let epoch = vizard::portal::epoch(&store, &bot).await.unwrap();
             let app = App::start(
                 config,
                 store,
                 clock.clone(),
                 rng,
                 stop.child_token(),
-                0,
+                epoch,
                 keys,
             )
             .expect("it starts");

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use vizard::store::{Portal, PortalState};
 
 use crate::{
-    check::{Finding, Known, Seen, events, text},
-    fake::world::World,
+    check::{Finding, Known, Seen, events, names_a_user, text},
+    fake::world::{File, World},
+    speech::{PLANTED, mark},
 };
 
 /// One portal, seen from both of its rooms.
@@ -15,6 +16,7 @@ pub struct Side<'a> {
     room: Vec<Seen<'a>>,
     inside: Vec<Seen<'a>>,
     receipts: Vec<&'a str>,
+    media: &'a BTreeMap<String, File>,
     /// The ghost was removed or muted once, was told to leave, or did not succeed in joining.
     disturbed: bool,
 }
@@ -53,6 +55,7 @@ impl<'a> Side<'a> {
             room,
             inside,
             receipts,
+            media: &world.media,
             disturbed: removed || muted || left || failed,
         }
     }
@@ -80,7 +83,6 @@ impl<'a> Side<'a> {
     /// Portal → room.
     fn outbound(&self, found: &mut Vec<Finding>) {
         let (user, ghost) = (self.portal.user.as_str(), self.portal.ghost.id.as_str());
-        let host = self.portal.host.id.as_str();
         let mut last = 0;
         let covered = self
             .receipts
@@ -94,14 +96,15 @@ impl<'a> Side<'a> {
             .filter(|event| event.sender == user && event.says())
         {
             let label = source.label;
-            let replies: Vec<&Seen<'_>> = self
-                .inside
-                .iter()
-                .filter(|event| {
-                    event.sender == host
-                        && event.content["m.relates_to"]["m.in_reply_to"]["event_id"] == source.id
-                })
-                .collect();
+            let word = self.word_about(source);
+            let replies = self.replies_to(source, word);
+            if source.is_word() {
+                let fate = !replies.is_empty() || covered.is_some_and(|at| at >= source.place);
+                if !fate {
+                    found.push(Finding::Missing(format!("the fate of the word {label}")));
+                }
+                continue;
+            }
             if label.starts_with("!vizard") {
                 if replies.is_empty() {
                     found.push(Finding::Missing(format!("an answer to {label}")));
@@ -116,7 +119,9 @@ impl<'a> Side<'a> {
             let refused = replies
                 .iter()
                 .any(|event| event.label.starts_with("Not sent:"));
+            let asked = asked(source, word, &replies, &sent, found);
             match sent[..] {
+                [] if asked && word.is_none_or(|word| word.label != "send") => {}
                 [] if refused => {
                     if !self.disturbed && !self.excused(source, &replies) {
                         found.push(Finding::Wrong(format!(
@@ -162,6 +167,7 @@ impl<'a> Side<'a> {
                         last = one.place;
                     }
                     self.relation(source, one, &self.inside, &self.room, found);
+                    self.file(source, one, found);
                 }
                 _ => found.push(Finding::Wrong(format!(
                     "{label} was said {} times",
@@ -173,10 +179,50 @@ impl<'a> Side<'a> {
                     "a receipt for {label}, which was not sent"
                 )));
             }
-            let fate = refused || source.redacted || covered.is_some_and(|at| at >= source.place);
+            let fate =
+                refused || asked || source.redacted || covered.is_some_and(|at| at >= source.place);
             if !fate {
                 found.push(Finding::Missing(format!("the fate of {label}")));
             }
+        }
+    }
+
+    /// What the user said about a message that was held.
+    fn word_about(&self, source: &Seen<'_>) -> Option<&Seen<'a>> {
+        let about = |event: &&Seen<'_>| {
+            event.is_word() && event.sender == source.sender && event.target() == Some(source.id)
+        };
+        self.inside.iter().find(about)
+    }
+
+    /// What the host replied to a message, or to the user's word about it.
+    fn replies_to(&self, source: &Seen<'_>, word: Option<&Seen<'_>>) -> Vec<&Seen<'a>> {
+        let host = self.portal.host.id.as_str();
+        let replies = self.inside.iter().filter(|event| {
+            let answered = &event.content["m.relates_to"]["m.in_reply_to"]["event_id"];
+            event.sender == host
+                && (answered == source.id || word.is_some_and(|word| answered == word.id))
+        });
+        replies.collect()
+    }
+
+    /// A picture arrives as another file that shows the same, without what it told besides.
+    fn file(&self, source: &Seen<'_>, sent: &Seen<'_>, found: &mut Vec<Finding>) {
+        if source.content["msgtype"] != "m.image" {
+            return;
+        }
+        let url = text(&sent.content["url"]);
+        let bytes = self.media.get(url).and_then(Option::as_ref);
+        let has = |what: &str| {
+            bytes.is_some_and(|(bytes, _)| {
+                let mut windows = bytes.windows(what.len());
+                windows.any(|bytes| bytes == what.as_bytes())
+            })
+        };
+        let same = url == text(&source.content["url"]);
+        if same || !has(&mark(source.label)) || has(PLANTED) {
+            let text = format!("the file of {} is not a clean copy: {url}", source.label);
+            found.push(Finding::Wrong(text));
         }
     }
 
@@ -262,6 +308,7 @@ impl<'a> Side<'a> {
                         last = one.place;
                     }
                     self.relation(source, one, &self.room, &self.inside, found);
+                    self.file(source, one, found);
                 }
                 _ => found.push(Finding::Wrong(format!(
                     "{label} was shown {} times",
@@ -332,6 +379,32 @@ impl<'a> Side<'a> {
             }
         }
     }
+}
+
+/// Whether the user was asked about a message, as they are about each that names them: once, and it goes only if they
+/// said so.
+fn asked(
+    source: &Seen<'_>,
+    word: Option<&Seen<'_>>,
+    replies: &[&Seen<'_>],
+    sent: &[&Seen<'_>],
+    found: &mut Vec<Finding>,
+) -> bool {
+    let label = source.label;
+    let questions = replies
+        .iter()
+        .filter(|event| event.label.starts_with("Held back:"))
+        .count();
+    let wanted = word.is_some_and(|word| word.label == "send");
+    let telling = names_a_user(label);
+    if questions > 1 || (questions == 1 && !telling) {
+        let text = format!("{label} was asked about {questions} times");
+        found.push(Finding::Wrong(text));
+    }
+    if telling && !sent.is_empty() && (!wanted || questions == 0) {
+        found.push(Finding::Wrong(format!("{label} was sent unasked")));
+    }
+    questions > 0
 }
 
 fn redactions<'a, 'b>(events: &'b [Seen<'a>]) -> impl Iterator<Item = &'b Seen<'a>> {

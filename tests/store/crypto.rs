@@ -303,6 +303,25 @@ pub async fn destroyed_keys_leave_nothing(backend: Backend) {
     store.close().await;
 }
 
+/// Device after device of one user leaves nothing but what is the user's.
+pub async fn a_destroyed_device_leaves_nothing_of_its_own(backend: Backend) {
+    let ghost = user(GHOST);
+    let store = backend.open().await;
+    let (kept, _) = begin(&store, &ghost, "ONE".into()).await;
+    let before = rows(&backend).await;
+    for device in ["TWO", "THREE"] {
+        live(&store, &ghost, device.into()).await;
+        let destroyed = store.destroy_crypto_device(&ghost, device.into());
+        destroyed.await.unwrap();
+        assert_eq!(rows(&backend).await, before, "{device}");
+    }
+    assert!(kept.load_account().await.unwrap().is_some());
+    assert!(kept.load_identity().await.unwrap().is_some());
+    store.destroy_crypto(&ghost).await.unwrap();
+    assert_eq!(rows(&backend).await, 0);
+    store.close().await;
+}
+
 async fn sealed(backend: &Backend) -> Vec<Vec<u8>> {
     let rows = backend.cells().await;
     let mut cells: Vec<Vec<u8>> = rows

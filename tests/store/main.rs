@@ -81,6 +81,7 @@ on_each_backend! {
         mirrors_are_kept_by_member,
         held_messages_are_found_by_question,
         jobs_come_in_the_order_they_are_due,
+        a_job_that_two_change_is_changed_by_both,
         counts_and_ping,
         connections_that_were_cut_are_made_anew,
     }
@@ -100,6 +101,7 @@ on_each_backend! {
         machine_comes_back,
         next_device_has_the_same_identity,
         destroyed_keys_leave_nothing,
+        a_destroyed_device_leaves_nothing_of_its_own,
         moved_keys_do_not_open,
         hashes_of_messages_are_bounded,
         sharing_leaves_one_list_without_requests,
@@ -113,6 +115,7 @@ on_each_backend! {
     notes::{
         notes_are_found_by_kind_and_key,
         a_note_is_added_once,
+        a_note_that_is_gone_is_not_amended,
         concurrent_changes_of_a_note_all_count,
         due_notes_go,
     }

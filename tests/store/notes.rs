@@ -53,6 +53,18 @@ pub async fn a_note_is_added_once(backend: Backend) {
     store.close().await;
 }
 
+pub async fn a_note_that_is_gone_is_not_amended(backend: Backend) {
+    let store = backend.open().await;
+    let longer = |Remark(text): Remark| Remark(text + "!");
+    assert!(!store.amend_note(b"a", None, longer).await.unwrap());
+    assert_eq!(store.note::<Remark>(b"a").await.unwrap(), None);
+    store.set_note(b"a", Some(1), &remark("one")).await.unwrap();
+    assert!(store.amend_note(b"a", None, longer).await.unwrap());
+    assert_eq!(store.note(b"a").await.unwrap(), Some(remark("one!")));
+    assert_eq!(store.prune_notes(u64::MAX >> 2).await.unwrap(), 0);
+    store.close().await;
+}
+
 pub async fn concurrent_changes_of_a_note_all_count(backend: Backend) {
     let store = backend.open().await;
     let tasks: Vec<_> = (0..50)

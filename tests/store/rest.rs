@@ -174,3 +174,28 @@ pub async fn connections_that_were_cut_are_made_anew(backend: Backend) {
         .unwrap();
     store.close().await;
 }
+
+pub async fn a_job_that_two_change_is_changed_by_both(backend: Backend) {
+    let store = backend.open().await;
+    let portal = portal(&backend.rng, ALICE, ROOM_X);
+    let job = job(&backend.rng, portal.id, 10);
+    store.add_job(&job).await.unwrap();
+    let count = async || {
+        for _ in 0..20 {
+            let more = |job: &mut vizard::store::Job| {
+                job.attempts += 1;
+                job.due += 1;
+                true
+            };
+            assert!(store.change_job(job.id, more).await.unwrap());
+        }
+    };
+    tokio::join!(count(), count(), count());
+    let changed = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((changed.attempts, changed.due), (job.attempts + 60, 70));
+    assert_eq!(store.next_job_after(0).await.unwrap(), Some(70));
+    assert!(!store.change_job(job.id, |_| false).await.unwrap());
+    store.finish_job(job.id).await.unwrap();
+    assert!(!store.change_job(job.id, |_| true).await.unwrap());
+    assert_eq!(store.job(job.id).await.unwrap(), None, "nor put back");
+}

@@ -63,6 +63,9 @@ pub fn portal(rng: &Rng, owner: &str, room: &str) -> Portal {
         called: Vec::new(),
         told_pins: false,
         told_unread: Vec::new(),
+        forgetting: false,
+        replaced: Vec::new(),
+        moved: None,
         floors: Vec::new(),
         received: None,
     }
@@ -119,6 +122,7 @@ pub fn job(rng: &Rng, portal: PortalId, due: u64) -> Job {
             portal,
             forget: true,
             report: None,
+            spread: false,
         },
     }
 }

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXUPPER};
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::testkit::{
-    audit::{Evidence, Needle, Report, audit, linkage},
-    client::picture,
+use crate::{
+    testkit::{
+        audit::{Evidence, Needle, Report, audit, linkage},
+        client::picture,
+    },
+    verdict,
 };
 
 const USER: &str = "@melisande.k:127.0.0.9:8448";
@@ -119,6 +122,21 @@ async fn an_innocent_disk_is_clean() {
 async fn an_empty_search_is_not_clean() {
     assert!(!Report::default().is_clean());
     assert!(audit(&evidence(Path::new("/nowhere")), &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn the_demo_fails_over_a_planted_leak() {
+    let clean = || async { Disk::new().await.audit().await };
+    let mut disk = Disk::new().await;
+    disk.run("INSERT INTO event_json VALUES ('$x', ?)", USER, true)
+        .await;
+    let leaking = disk.audit().await;
+    let status = |reports| verdict::status(&Ok(reports));
+    assert_eq!(status(vec![clean().await, clean().await]), 0);
+    assert_eq!(status(vec![clean().await, leaking]), 1);
+    assert_eq!(status(vec![Report::default()]), 1, "nothing was searched");
+    assert_eq!(status(Vec::new()), 1);
+    assert_eq!(verdict::status(&Err(anyhow::anyhow!("interrupted"))), 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #[path = "../testkit/mod.rs"]
 mod testkit;
+#[path = "../../examples/demo/verdict.rs"]
+mod verdict;
 
 mod audit;
 mod e2ee;

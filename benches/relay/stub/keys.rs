@@ -107,7 +107,8 @@ impl Keys {
         self.position
     }
 
-    fn changed(&mut self, user: &str) {
+    /// Whoever shares a room with `user` hears that their devices may be others.
+    pub fn changed(&mut self, user: &str) {
         let at = self.next();
         self.changes.push((at, user.to_owned()));
     }

@@ -27,6 +27,9 @@ pub const COMMAND: Command = Command {
 
 async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let portal = call.portal()?;
+    if portal.forgetting {
+        return Ok(ask::forgetting(call, portal).into());
+    }
     let Some(successor) = portal.successor.clone() else {
         return Ok(Reply::default()
             .bold(&room_title(portal))

@@ -45,7 +45,7 @@ enum Step {
 }
 
 /// `named` is what the command names, or `None` for `confirm`. `here` is the portal in which it was given:
-/// there, `confirm` is about that portal or about all. The command that asked never confirms itself.
+/// there, `confirm` is about that portal or about all; `now` is when it was said. The command that asked never confirms itself.
 fn step(
     waiting: Option<(PortalId, UnixMillis)>,
     named: Option<PortalId>,
@@ -70,11 +70,13 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     };
     let now = call.deps.clock.now();
     let mark = call.mark();
+    // One that was confirmed in time is done, however long that takes: it may be on record as being forgotten already.
+    let sent = call.invocation.sent.min(now);
     match step(
         call.user.confirm_forget,
         named,
         call.invocation.portal,
-        now,
+        sent,
         mark,
     ) {
         Step::Do(ALL) => depart::all(call, true).await,

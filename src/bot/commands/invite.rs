@@ -159,9 +159,13 @@ async fn queue(call: &Call<'_>, plan: Plan) -> Result<Answer, PortalError> {
     // The job says all that is to be said of how it goes.
     deps.add_job(event, deps.clock.now(), Task::Invite(Box::new(task)))
         .await?;
-    if let Some(server) = server {
-        warn(call, server.as_str()).await?;
+    if let Some(server) = server
+        && let Err(error) = warn(call, server.as_str()).await
+        && error.class() == Class::Retry
+    {
+        return Err(error);
     }
+    // That nothing more can be said is no reason to say that nothing was done: the invite is on its way.
     Ok(Answer::none())
 }
 

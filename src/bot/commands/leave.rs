@@ -2,6 +2,7 @@
 
 use crate::{
     bot::{
+        ask,
         call::{Call, room_title},
         command::{Command, Group, Needs, Place},
         depart,
@@ -29,6 +30,9 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let Some(portal) = &call.portal else {
         return depart::all(call, false).await;
     };
+    if portal.forgetting {
+        return Ok(ask::forgetting(call, portal).into());
+    }
     if portal.state == PortalState::Invited {
         return depart::decline(call, portal).await;
     }

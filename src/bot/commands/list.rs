@@ -55,7 +55,12 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
         rows.push(Row {
             nick: tidy(&pseudonym.nick, 64),
             room: tidy(room, 60),
-            state: state(portal.as_deref().map(|portal| &portal.state)),
+            state: state(
+                portal
+                    .as_deref()
+                    .filter(|portal| !portal.forgetting)
+                    .map(|portal| &portal.state),
+            ),
             portal: portal
                 .and_then(|portal| portal.portal_room.clone())
                 .map(|room| link(&room, server.to_owned())),

@@ -16,7 +16,7 @@ pub const COMMAND: Command = Command {
     group: Group::Rooms,
     usage: "",
     summary: "return to a room that you left",
-    help: "You return behind the same pseudonym; that is what keeps a room's bans meaningful. If you were banned, I try nevertheless and tell you what the room says.",
+    help: "You return behind the same pseudonym; that is what keeps a room's bans meaningful. If your pseudonym is still on its way out, it stays. If you were banned, I try nevertheless and tell you what the room says.",
     place: Place::Both,
     needs: Needs::Pseudonym,
     keywords: &[],

@@ -191,8 +191,7 @@ async fn verdict(
         Some(deps.keys.document().as_ref().clone())
     } else {
         // Nobody is asked here: that somebody looks is nobody's business.
-        let pinned = deps.peers.pinned(server).await?;
-        pinned.and_then(|peer| peer.document())
+        deps.peers.vouching(server).await?
     };
     let keys = document.as_ref().map(KeyDocument::mapping_keys);
     let prefix = document
@@ -268,6 +267,9 @@ mod tests {
             called: Vec::new(),
             told_pins: false,
             told_unread: Vec::new(),
+            forgetting: false,
+            replaced: Vec::new(),
+            moved: None,
         }
     }
 

@@ -194,6 +194,7 @@ async fn write(store: &Store, rng: &Rng) -> Result<u64, StoreError> {
             portal: PortalId(rng.bytes()),
             forget: false,
             report: None,
+            spread: false,
         },
     };
     store.add_job(&job).await?;

@@ -152,6 +152,10 @@ async fn one_server_does_not_spoil_what_others_say() {
         let none = std::collections::BTreeMap::new();
         let queried = test.client.query_keys(&actor(), &none).await.unwrap();
         assert_eq!(queried.device_keys[bob].len(), 1, "{odd}");
+        // Whoever is not named counts as one who was not asked about.
+        let mallorys = queried.device_keys.get(mallory);
+        let nothing = mallorys.is_some_and(|devices| devices.len() <= 1);
+        assert!(nothing, "{odd}");
         assert!(queried.master_keys.keys().eq([bob]), "{odd}");
         assert!(queried.failures.contains_key("z"));
         let synced = test.client.sync_device(&actor(), None).await.unwrap();

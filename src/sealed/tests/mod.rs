@@ -8,6 +8,7 @@ mod properties;
 mod requests;
 mod responses;
 mod rfc9180;
+mod suites;
 mod vectors;
 
 // What the fuzz targets check; here over their corpus and over generated texts.

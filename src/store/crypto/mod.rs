@@ -98,6 +98,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const COUNT: &str = "SELECT COUNT(*) FROM crypto WHERE kind = 0";
 const DEVICES: &str = "SELECT key, sealed FROM crypto WHERE machine = $1 AND kind = 1";
 const DELETE: &str = "DELETE FROM crypto WHERE machine = $1";
+const UNLIST: &str = "DELETE FROM crypto WHERE machine = $1 AND kind = $2 AND key = $3";
 
 impl Store {
     /// The keys of one device of one Matrix user of the namespace.
@@ -186,10 +187,8 @@ impl Store {
         *lock(&state.hot) = Hot::default();
         lock(&self.0.crypto).remove(&state.machine);
         self.0.writer.submit(Work::default()).await?.await?;
-        sqlx::query(DELETE)
-            .bind(state.machine.to_vec())
-            .execute(&self.0.database.writer)
-            .await?;
+        write_tx!(self.0.database, "destroy_crypto_device", |tx| state
+            .destroy_in(tx))?;
         self.0.database.empty_log().await
     }
 
@@ -212,6 +211,17 @@ impl Store {
 }
 
 impl State {
+    /// Destroys what the device holds, and takes it off the list of its user's.
+    async fn destroy_in(&self, tx: &mut AnyConnection) -> Result<(), StoreError> {
+        let destroyed = sqlx::query(DELETE).bind(self.machine.to_vec());
+        destroyed.execute(&mut *tx).await?;
+        let key = self.key(Kind::Device, (b"", &self.machine));
+        let unlisted = sqlx::query(UNLIST).bind(self.user_hash.to_vec());
+        let unlisted = unlisted.bind(Kind::Device as i64).bind(key.to_vec());
+        unlisted.execute(&mut *tx).await?;
+        Ok(())
+    }
+
     /// Writes rows durably. To be called with `saving` held.
     async fn write(&self, mut rows: Vec<CryptoRow>) -> Result<(), StoreError> {
         if self.gone.load(Ordering::SeqCst) {
@@ -232,7 +242,7 @@ impl State {
         Ok(())
     }
 
-    /// Hands rows over to be written before whatever is handed over later, and does not wait. To be called with `saving`
+    /// Hands rows over to be written with, or before, whatever is handed over later, and does not wait. To be called with `saving`
     /// held.
     async fn hand_over(&self, rows: Vec<CryptoRow>) -> Result<(), StoreError> {
         if !self.listed.load(Ordering::SeqCst) {
@@ -241,11 +251,7 @@ impl State {
         if self.gone.load(Ordering::SeqCst) {
             return Err(StoreError::Closed);
         }
-        let work = Work {
-            heard: rows,
-            ..Work::default()
-        };
-        self.store.0.writer.submit(work).await.map(drop)
+        self.store.0.writer.keep(rows).await
     }
 
     /// Writes rows that depend on nothing.

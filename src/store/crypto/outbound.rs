@@ -13,6 +13,7 @@ use std::{
 
 use matrix_sdk_common::deserialized_responses::WithheldCode;
 use matrix_sdk_crypto::{
+    EncryptionSettings,
     olm::{OutboundGroupSession, PickledOutboundGroupSession, ShareInfo, StaticAccountData},
     types::requests::ToDeviceRequest,
     vodozemac::megolm::{InboundGroupSession as Ratchet, SessionConfig},
@@ -64,6 +65,8 @@ pub(super) struct OnDisk {
     withheld: Arc<[NotShared]>,
     /// Messages that it had encrypted when `seen` was `counted.1`.
     counted: (u64, u32),
+    /// With which it was made; the room's may be others by now.
+    settings: Arc<EncryptionSettings>,
 }
 
 /// Devices of one user to which a session is not given.
@@ -121,10 +124,13 @@ impl OnDisk {
 }
 
 impl CryptoStore {
-    /// How many messages a room's outbound session has encrypted, and when it was made; none: it is not known before it is
-    /// loaded or saved.
+    /// How many messages a room's outbound session has encrypted, and when and with what settings it was made; none: it is not
+    /// known before it is loaded or saved.
     #[must_use]
-    pub fn outbound_use(&self, room: &RoomId) -> Option<(u64, UnixMillis)> {
+    pub fn outbound_use(
+        &self,
+        room: &RoomId,
+    ) -> Option<(u64, UnixMillis, Arc<EncryptionSettings>)> {
         self.0.outbound_use(room.as_bytes())
     }
 
@@ -176,6 +182,7 @@ impl State {
             born: creation_time(&pickle),
             withheld: NotShared::of(&list.shared_with_set),
             counted: (pickle.message_count, index),
+            settings: Arc::clone(&pickle.settings),
         };
         match same {
             Some(known) if known.covers_ratchet(session, index) => {
@@ -240,6 +247,7 @@ impl State {
         );
         let (born, count) = (creation_time(&pickle), pickle.message_count);
         let (shared, invalidated) = (pickle.shared, pickle.invalidated);
+        let settings = Arc::clone(&pickle.settings);
         let session = OutboundGroupSession::from_pickle(device, keys, pickle).map_err(unusable)?;
         let index = session.message_index().await;
         let on_disk = OnDisk {
@@ -253,17 +261,19 @@ impl State {
             born,
             withheld,
             counted: (count, index),
+            settings,
         };
         lock(&self.outbound).insert(self.key(Kind::Sharing, name), on_disk);
         Ok(Some(session))
     }
 
-    fn outbound_use(&self, room: &[u8]) -> Option<(u64, UnixMillis)> {
+    fn outbound_use(&self, room: &[u8]) -> Option<(u64, UnixMillis, Arc<EncryptionSettings>)> {
         let key = self.key(Kind::Sharing, (room, b""));
         let outbound = lock(&self.outbound);
         let known = outbound.get(&key)?;
         let (count, at) = known.counted;
-        Some((count + u64::from(known.seen.saturating_sub(at)), known.born))
+        let used = count + u64::from(known.seen.saturating_sub(at));
+        Some((used, known.born, Arc::clone(&known.settings)))
     }
 
     /// Begins with a secret, so that nobody can choose two lists with one hash. By hand for what is there for long.

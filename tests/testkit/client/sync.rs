@@ -30,6 +30,8 @@ pub enum Source {
     Invite,
     /// Receipts, typing.
     Ephemeral,
+    /// As somebody's presence, in no room.
+    Presence,
     /// In the timeline of a room that was left.
     Left,
     /// As a message to the device.
@@ -197,6 +199,7 @@ impl Client {
             state.push_all(room, Source::Ephemeral, &joined["ephemeral"]["events"]);
             state.timelines.insert(room.to_owned());
         }
+        state.push_all("", Source::Presence, &answer["presence"]["events"]);
         state.push_all("", Source::Device, &answer["to_device"]["events"]);
         for (room, left) in entries(&answer["rooms"]["leave"]) {
             state.push_all(room, Source::Left, &left["timeline"]["events"]);

@@ -11,8 +11,14 @@ pub enum Fault {
     Limited(u64),
     /// 403, nothing done.
     Forbidden,
+    /// 200 with what makes no sense, nothing done.
+    Nonsense,
+    /// 404, nothing done.
+    NotFound,
     /// 500, nothing done.
     ErrorBefore,
+    /// 502, nothing done: another server does not answer.
+    ErrorAway,
     /// 502 although it is done.
     ErrorAfter,
     /// The connection breaks, nothing done.

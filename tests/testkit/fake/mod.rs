@@ -16,6 +16,8 @@ mod account;
 mod create;
 mod events;
 pub mod faults;
+#[path = "../../../benches/relay/stub/keys.rs"]
+pub mod kept;
 mod keys;
 mod media;
 mod membership;
@@ -404,6 +406,12 @@ impl Fake {
                 push::Item::Raw(_) => None,
             })
             .collect()
+    }
+
+    /// Forgets all transaction ids, as Synapse does after a day. Which one an event had is kept with the event.
+    pub fn forget_transactions(&self) {
+        self.restart();
+        lock(&self.inner.world).sent_by_device.clear();
     }
 
     /// Forgets what a restart of Synapse forgets: the de-duplication of sends that named no device.

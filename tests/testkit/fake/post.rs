@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fake, Inner, Keys, Refused,
-    keys::unrecognized,
+    keys::{kept_for, unrecognized},
     lock,
     serve::{Answer, Req},
     world::World,
@@ -19,6 +19,8 @@ pub struct Posted {
     pub sender: String,
     /// To whom.
     pub to: String,
+    /// To which of their devices; `*` is all.
+    pub device: String,
     /// Its type.
     pub kind: String,
     /// Its content.
@@ -38,11 +40,13 @@ pub(super) fn send(world: &mut World, req: &Req) -> Result<Answer, Refused> {
         return Ok(Answer::Json(json!({})));
     }
     let body = req.json()?;
+    world.kept.send(&req.user, kind, &body["messages"]);
     for (to, devices) in body["messages"].as_object().into_iter().flatten() {
-        for content in devices.as_object().into_iter().flatten().map(|(_, it)| it) {
+        for (device, content) in devices.as_object().into_iter().flatten() {
             world.posted.push(Posted {
                 sender: req.user.clone(),
                 to: to.clone(),
+                device: device.clone(),
                 kind: kind.clone(),
                 content: content.clone(),
                 txn_id: txn_id.clone(),
@@ -76,7 +80,7 @@ impl Inner {
     /// `GET /sync`, which waits if it is asked to.
     pub(super) async fn sync(self: &Arc<Self>, req: &Req) -> Result<Answer, Refused> {
         match self.config.keys {
-            Keys::Taken | Keys::Unused => {}
+            Keys::Taken | Keys::Unused | Keys::Kept => {}
             Keys::BrokenSync => return Err(Refused::new(500, "M_UNKNOWN", "Internal error")),
             keys => return Err(unrecognized(keys)),
         }
@@ -89,9 +93,14 @@ impl Inner {
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
-            let (next, messages) = waiting(&lock(&self.world), req);
             let left = until.saturating_sub(clock.now());
-            if !messages.is_empty() || left == 0 || req.query("since").is_none() {
+            let (next, messages) = waiting(&lock(&self.world), req);
+            if self.config.keys == Keys::Kept {
+                let (answer, any) = kept_for(&mut lock(&self.world), req);
+                if any || left == 0 || req.query("since").is_none() {
+                    return Ok(Answer::Json(answer));
+                }
+            } else if !messages.is_empty() || left == 0 || req.query("since").is_none() {
                 return Ok(Answer::Json(json!({
                     "next_batch": format!("s{next}"),
                     "to_device": { "events": messages },
@@ -121,6 +130,7 @@ impl Fake {
             world.posted.push(Posted {
                 sender: sender.to_owned(),
                 to: to.to_owned(),
+                device: "*".to_owned(),
                 kind: kind.to_owned(),
                 content,
                 txn_id,

@@ -38,6 +38,7 @@ fn of_keys(method: &str, segments: &[&str]) -> Option<Route> {
     let (name, handler): (_, Handler) = match (method, rest) {
         ("POST", ["keys", "upload"]) => ("upload_keys", keys::upload),
         ("POST", ["keys", "query"]) => ("query_keys", keys::query),
+        ("POST", ["keys", "claim"]) => ("claim_keys", keys::claim),
         ("POST", ["keys", "device_signing" | "signatures", "upload"]) => {
             ("upload_signatures", keys::sign)
         }

@@ -100,6 +100,12 @@ async fn handle(inner: Arc<Inner>, request: Request) -> Response {
             let body = json!({"errcode": "M_FORBIDDEN", "error": "You aren't allowed to."});
             return respond(403, &body);
         }
+        Some(Fault::Nonsense) => return respond(200, &json!(3)),
+        Some(Fault::NotFound) => {
+            let body = json!({"errcode": "M_NOT_FOUND", "error": "Not found."});
+            return respond(404, &body);
+        }
+        Some(Fault::ErrorAway) => return respond(502, &json!({"errcode": "M_UNKNOWN"})),
         Some(Fault::ErrorBefore) => return respond(500, &json!({"errcode": "M_UNKNOWN"})),
         Some(Fault::DropBefore) => return broken(),
         Some(Fault::Delay(millis)) => {

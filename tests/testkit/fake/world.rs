@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use vizard::clock::Clock;
 
 pub use super::room::Room;
-use super::{Config, Receipt, post::Posted, push::Item};
+use super::{Config, Keys, Receipt, kept, post::Posted, push::Item};
 
 /// An account.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,10 @@ pub struct World {
     pub receipts: Vec<Receipt>,
     /// Uploads of devices' keys in order: whose, and the body.
     pub uploads: Vec<(String, Value)>,
+    /// Keys of devices, under [`Keys::Kept`].
+    pub kept: kept::Keys,
+    /// Account data by user and type.
+    pub account_data: BTreeMap<(String, String), Value>,
     /// Room and place of each event.
     pub by_id: HashMap<String, (String, usize)>,
     /// Content of each event as it was sent, whatever was redacted since.
@@ -80,6 +84,8 @@ impl World {
             posted: Vec::new(),
             receipts: Vec::new(),
             uploads: Vec::new(),
+            kept: kept::Keys::default(),
+            account_data: BTreeMap::new(),
             by_id: HashMap::new(),
             originals: HashMap::new(),
             sent_by_path: HashMap::new(),
@@ -108,6 +114,7 @@ impl World {
         if let Some(account) = self.users.get_mut(user) {
             account.devices.remove(device);
         }
+        self.log_out(user, device);
         self.sent_by_device
             .retain(|[_, sender, by, _], _| sender != user || by != device);
     }
@@ -156,6 +163,13 @@ impl World {
             }
         }
         self.originals.insert(id.clone(), event["content"].clone());
+        if let Some(user) = new.key.filter(|_| new.kind == "m.room.member")
+            && event["content"]["membership"] == "join"
+            && self.config.keys == Keys::Kept
+        {
+            // Whoever is new in a room is one whose devices nobody there knows.
+            self.kept.changed(user);
+        }
         let place = room.push(event);
         if let Some((user, joined)) = namespaced {
             if joined {

@@ -1,0 +1,105 @@
+//! Rooms in which a ghost may not stay, which shows when it is in.
+
+use ruma::{OwnedRoomId, RoomId};
+
+use super::{Deps, Outcome, PortalError, RoomState};
+use crate::{
+    homeserver::Class,
+    store::{JoinTask, Portal, PortalState},
+};
+
+/// How many upgrades are followed back.
+const LONGEST_CHAIN: usize = 10;
+
+/// Leaves a room in which no pseudonym is wanted, or which is not wanted here. Whoever came to follow stays in the old one.
+pub(super) async fn turn_back(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+    room: &RoomId,
+    why: &str,
+) -> Result<Outcome, PortalError> {
+    deps.homeserver.leave(&deps.ghost(portal), room).await?;
+    deps.portals
+        .update(portal.id, |portal| {
+            // It is on its way if it was outside the old room too.
+            if portal.room == room || portal.state == PortalState::Joining {
+                portal.state = PortalState::Left;
+                portal.received = None;
+            }
+        })
+        .await?;
+    deps.report(&mut task.report, "refused", why).await?;
+    Ok(Outcome::Done)
+}
+
+/// Why the ghost may not stay: the room does not want it, or cannot be relayed, or replaces one that was forgotten.
+pub(super) async fn unwanted(
+    deps: &Deps,
+    portal: &Portal,
+    state: &RoomState,
+    room: &RoomId,
+) -> Result<Option<String>, PortalError> {
+    if let (true, false, Some(why)) = (
+        state.encrypted,
+        portal.shown.encrypted,
+        deps.e2ee.unavailable(),
+    ) {
+        return Ok(Some(format!(
+            "This room is end-to-end encrypted, and this Vizard cannot encrypt: {why}. The ghost left again; nothing was said."
+        )));
+    }
+    if replaces_forgotten(deps, portal, state, room).await? {
+        return Ok(Some("This room replaces one in which you forgot your pseudonym. That is final: there is no new one here, ever.".to_owned()));
+    }
+    Ok(state.refuses(&portal.ghost.id))
+}
+
+/// Whether a new pseudonym would be one in a room that replaced one in which its user forgot theirs; directly, or by way of others
+/// as far as these can be read. Then it is as if it had been forgotten in all of them.
+async fn replaces_forgotten(
+    deps: &Deps,
+    portal: &Portal,
+    state: &RoomState,
+    room: &RoomId,
+) -> Result<bool, PortalError> {
+    // One that has been in a room is not new.
+    if portal.joined_at != 0 {
+        return Ok(false);
+    }
+    let mut chain = vec![room.to_owned()];
+    let mut before = state.predecessor.clone();
+    while let Some(room) = before.take()
+        && chain.len() <= LONGEST_CHAIN
+        && !chain.contains(&room)
+    {
+        if deps.store.is_forgotten(&portal.user, &room).await? {
+            for room in &chain {
+                deps.store.mark_forgotten(&portal.user, room).await?;
+            }
+            return Ok(true);
+        }
+        before = predecessor(deps, portal, &room).await?;
+        chain.push(room);
+    }
+    Ok(false)
+}
+
+/// The room that another one replaced, if the homeserver shows it to the ghost.
+async fn predecessor(
+    deps: &Deps,
+    portal: &Portal,
+    room: &RoomId,
+) -> Result<Option<OwnedRoomId>, PortalError> {
+    let (ghost, kind) = (deps.ghost(portal), "m.room.create");
+    let create = match deps.homeserver.state_event(&ghost, room, kind, "").await {
+        Ok(create) => create,
+        Err(error) if error.class() == Class::GiveUp => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut state = RoomState::default();
+    if let Some(create) = create {
+        state.apply(kind, "", &create);
+    }
+    Ok(state.predecessor)
+}

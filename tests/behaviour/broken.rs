@@ -1,0 +1,158 @@
+//! Bugs: whatever panics is left out, or tried again, and all else goes on. The traps are in debug builds alone.
+
+use std::{thread::sleep, time::Duration};
+
+use sqlx::Connection as _;
+use vizard::trap;
+
+use crate::{
+    steps::{count, handled, wait},
+    world::{ALICE, BOB, World},
+};
+
+const MISSING: &str = "Something that came from the room is missing here";
+const UNSURE: &str = "This may not have been sent";
+
+/// What the host says of it, once.
+fn hears(world: &World, part: &str) {
+    let times = |world: &World| {
+        let said = world.fake.messages(&world.portal);
+        said.iter().filter(|(_, text)| text.contains(part)).count()
+    };
+    wait(world, part, |world| times(world) > 0);
+    assert_eq!(times(world), 1, "{part}");
+}
+
+#[test]
+fn an_event_that_breaks_its_lane_is_left_out_and_told() {
+    let mut world = World::new();
+    trap::set("breaks when it comes");
+    for (user, room) in [(BOB, &world.room), (ALICE, &world.portal)] {
+        let who = user.len();
+        let say = |text: &str| world.fake.text(user, room, &format!("{text} {who}"));
+        say("before").unwrap();
+        let event = say("breaks when it comes");
+        say("after").unwrap();
+        if user == ALICE {
+            let told = world.answer(room, event.unwrap().as_str());
+            assert!(told.starts_with(UNSURE), "{told}");
+        }
+    }
+    hears(&world, MISSING);
+    world.goes_on();
+    for (user, to) in [(BOB, &world.portal), (ALICE, &world.room)] {
+        let who = user.len();
+        let times = |text: &str| count(&world, to, user, &format!("{text} {who}"));
+        let times = ["before", "breaks when it comes", "after"].map(times);
+        assert_eq!(times, [1, 0, 1], "{user}");
+    }
+    // And so it is in the next life.
+    world.kill();
+    world.start(|_| {});
+    world.goes_on();
+    hears(&world, MISSING);
+}
+
+#[test]
+fn so_is_one_that_was_missed() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    trap::set("breaks when it is fetched");
+    for number in 0..10 {
+        let text = match number {
+            5 => "this breaks when it is fetched".to_owned(),
+            _ => format!("missed {number}"),
+        };
+        world.fake.text(BOB, &world.room, &text).unwrap();
+    }
+    world.fake.lose_pushes();
+    world.start(|_| {});
+    world.goes_on();
+    hears(&world, MISSING);
+    for number in (0..10).filter(|number| *number != 5) {
+        let text = format!("missed {number}");
+        assert_eq!(count(&world, &world.portal, BOB, &text), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_command_that_breaks_the_chat_is_told() {
+    let world = World::new();
+    trap::set("breaks the chat");
+    let asked = world.fake.text(ALICE, &world.chat, "join #breaks the chat");
+    let told = world.answer(&world.chat, asked.unwrap().as_str());
+    assert!(told.starts_with("That may not have been done"), "{told}");
+    let asked = world.fake.text(ALICE, &world.chat, "list").unwrap();
+    let told = world.answer(&world.chat, asked.as_str());
+    assert!(told.contains("Tearoom"), "{told}");
+    handled(&world);
+}
+
+#[test]
+fn a_job_that_breaks_is_given_up_after_a_while() {
+    let mut world = World::new();
+    // The command names it otherwise than the job.
+    trap::set("#breaks-the-job:b.example");
+    let asked = "join https://matrix.to/#/%23breaks-the-job%3Ab.example";
+    world.fake.text(ALICE, &world.chat, asked).unwrap();
+    wait(&world, "it is told", |world| {
+        let events = world.fake.events(&world.chat);
+        events.iter().any(|event| {
+            let now = event["content"]["m.new_content"]["body"].as_str();
+            now.is_some_and(|text| text.starts_with("That did not work"))
+        })
+    });
+    world.goes_on();
+    wait(&world, "nothing is left", |world| jobs(world) == 0);
+}
+
+#[test]
+fn all_is_started_again_when_the_store_breaks() {
+    let world = World::new();
+    let deps = world.deps();
+    assert!(!deps.renewed.is_cancelled());
+    world.ask(deps.store.break_off());
+    wait(&world, "it is to be started again", |_| {
+        deps.renewed.is_cancelled()
+    });
+    let lost = world.ask(deps.store.push_inbox(b"{}".to_vec()));
+    assert!(lost.is_err(), "nothing is acknowledged any more");
+}
+
+fn jobs(world: &World) -> usize {
+    let store = world.deps().store;
+    world.ask(store.due_jobs(u64::MAX >> 2, 99)).unwrap().len()
+}
+
+/// Says something to the database, past Vizard.
+fn tell_database(world: &World, sql: &'static str) {
+    world.ask(async {
+        let url = world.database();
+        let mut database = sqlx::AnyConnection::connect(url).await.unwrap();
+        sqlx::query(sql).execute(&mut database).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_job_whose_end_cannot_be_written_does_not_run_again_and_again() {
+    let world = World::new();
+    handled(&world);
+    tell_database(
+        &world,
+        "CREATE TRIGGER full BEFORE DELETE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    let leave = world.fake.text(ALICE, &world.chat, "leave Tearoom");
+    leave.unwrap();
+    wait(&world, "it left", |world| {
+        crate::steps::ghosts(world, &world.room).is_empty()
+    });
+    let before = world.fake.count("send");
+    sleep(Duration::from_millis(500));
+    let sends = world.fake.count("send") - before;
+    assert!(sends < 10, "{sends} sends");
+    assert_eq!(jobs(&world), 1);
+    tell_database(&world, "DROP TRIGGER full");
+    wait(&world, "it is over", |world| jobs(world) == 0);
+}
