@@ -110,6 +110,7 @@ impl World {
         world.portal = world.fake.look(|rooms| portal(rooms).unwrap());
         world.fake.join(ALICE, &world.portal).unwrap();
         world.goes_on();
+        world.is_done();
         world
     }
 
@@ -160,6 +161,23 @@ impl World {
             assert!(
                 began.elapsed() < Duration::from_secs(20),
                 "the inbox is not empty"
+            );
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until no job is left: what is asked of the homeserver from here on has another cause.
+    pub fn is_done(&self) {
+        let began = Instant::now();
+        loop {
+            let store = self.deps().store;
+            let jobs = self.ask(async move { store.due_jobs(u64::MAX >> 2, 10).await.unwrap() });
+            if jobs.is_empty() {
+                return;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "jobs are left: {jobs:?}"
             );
             sleep(Duration::from_millis(2));
         }

@@ -13,7 +13,7 @@ use crate::{
 
 #[test]
 fn a_restart_does_not_forget_that_the_first_ghost_left() {
-    let mut world = World::new();
+    let mut world = World::with_settings("12", days);
     let other = world.fake.public_room(BOB, "Library").to_string();
     let second = join(&world, ALICE, &world.chat, &other);
     wait(&world, "a ghost is in the library", |world| {
@@ -27,7 +27,7 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
     });
     handled(&world);
     world.kill();
-    world.start(|_| {});
+    world.start(days);
     world.fake.leave(ALICE, &second).unwrap();
     handled(&world);
 
@@ -39,7 +39,7 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
         .filter(|job| matches!(job.task, Task::Leave { .. }))
         .map(|job| job.due.saturating_sub(now) / 1000)
         .collect();
-    // Some time within the next hours: that it is within these seconds has no chance.
+    // Some time within the next days: that it is within these seconds has no chance.
     assert!(
         matches!(waiting[..], [seconds] if seconds > 5),
         "{waiting:?}"
