@@ -48,28 +48,50 @@ pub(super) async fn settle(loaded: &Loaded, _lock: &Lock) -> Result<Settled, Fai
     Ok(settled)
 }
 
-/// How a rotation that was interrupted has to end. Nothing is changed.
+/// How a rotation that was interrupted has to end. Nothing is changed. The unused key may only go when it is certain which one that
+/// is: nobody is at work on the database, and it is one.
 pub(super) async fn unsettled(config: &Config) -> Result<Settled, Failure> {
-    let new_path = new_path(config);
+    let (path, new_path) = (&config.secrets.master_key_file, new_path(config));
     if !new_path.exists() {
         return Ok(Settled::Nothing);
     }
-    // Without a database nothing was sealed anew, and opening one would make it.
-    let is_there = config.database_path().is_none_or(|path| path.exists());
-    if !is_there || opens(config, &config.secrets.master_key_file).await? {
-        return Ok(Settled::Undone);
+    // Opening a file that is not there would make it.
+    if config.database_path().is_some_and(|path| !path.exists()) {
+        return Err(no_database(&new_path));
     }
-    if opens(config, &new_path).await? {
-        return Ok(Settled::Finished);
+    // A file that is no key opens nothing.
+    let candidates = [(path, Settled::Undone), (&new_path, Settled::Finished)];
+    let readable = candidates.map(|(path, end)| MasterKey::read(path).ok().map(|key| (key, end)));
+    let readable: Vec<_> = readable.into_iter().flatten().collect();
+    let keys: Vec<&MasterKey> = readable.iter().map(|(key, _)| key).collect();
+    match Store::opened_by(config.database_url(), &keys).await {
+        Ok((Some(number), _)) => Ok(readable[number].1),
+        Ok((None, _)) => Err(Failure::usage(
+            format!(
+                "neither {} nor {} opens the database",
+                path.display(),
+                new_path.display()
+            ),
+            "put the master key back that belongs to this database",
+        )),
+        Err(StoreError::Empty) => Err(no_database(&new_path)),
+        Err(StoreError::InUse) => Err(Failure::usage(
+            "a rotation of the master key was interrupted, and somebody still has the database open",
+            "wait a moment and try again; if Vizard runs elsewhere on this database, stop it",
+        )),
+        Err(error) => Err(Failure::internal(error.to_string())
+            .help("the database must answer before the interrupted key rotation can be settled")),
     }
-    Err(Failure::usage(
+}
+
+fn no_database(new_path: &Path) -> Failure {
+    Failure::usage(
         format!(
-            "neither {} nor {} opens the database",
-            config.secrets.master_key_file.display(),
+            "a rotation of the master key was interrupted ({} is there), and there is no database to tell which key holds",
             new_path.display()
         ),
-        "put the master key back that belongs to this database",
-    ))
+        "put the database in its place (see `database` in the configuration); if it is gone for good, remove that file",
+    )
 }
 
 /// Renames the new key over the old one.
@@ -78,20 +100,6 @@ pub(super) fn put_in_place(config: &Config) -> Result<(), Failure> {
     fs::rename(new_path(config), path)
         .and_then(|()| files::sync_dir(path.parent().unwrap_or(Path::new("/"))))
         .map_err(|error| trouble(path, &error))
-}
-
-/// Whether the key in this file opens the database's keyring, which stays as it is, of an earlier version or not. A file that is no
-/// key opens nothing.
-async fn opens(config: &Config, path: &Path) -> Result<bool, Failure> {
-    let Ok(key) = MasterKey::read(path) else {
-        return Ok(false);
-    };
-    match Store::examine(config.database_url(), &key).await {
-        Ok(_) => Ok(true),
-        Err(StoreError::WrongMasterKey) => Ok(false),
-        Err(error) => Err(Failure::internal(error.to_string())
-            .help("the database must answer before the interrupted key rotation can be settled")),
-    }
 }
 
 fn trouble(path: &Path, error: &std::io::Error) -> Failure {

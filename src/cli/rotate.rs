@@ -14,7 +14,7 @@ use crate::{
     config::Loaded,
     crypto::MasterKey,
     rng::Rng,
-    store::{Store, StoreError},
+    store::{Schema, Store, StoreError},
 };
 
 pub(super) async fn rotate(loaded: Loaded, dry_run: bool) -> Result<Exit, Failure> {
@@ -99,9 +99,17 @@ async fn rehearse(loaded: &Loaded) -> Result<Exit, Failure> {
             let old = config.master_key().map_err(|error| {
                 Failure::usage(error.to_string(), "put the present master key there")
             })?;
-            Store::examine(config.database_url(), &old)
-                .await
-                .map_err(|error| unopened(&error))?;
+            match Store::opened_by(config.database_url(), &[&old]).await {
+                Ok((Some(_), Schema::Current | Schema::Older)) => {}
+                Ok((Some(_), Schema::Newer)) => {
+                    return Err(Failure::usage(
+                        "the database is a later version's",
+                        "rotate with the Vizard that last ran on it",
+                    ));
+                }
+                Ok((None, _)) => return Err(unopened(&StoreError::WrongMasterKey)),
+                Err(error) => return Err(unopened(&error)),
+            }
             "The present key"
         }
         Settled::Finished => {

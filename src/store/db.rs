@@ -105,6 +105,11 @@ async fn prepare(
     }
 }
 
+/// Asks a server whether anybody is at work on the database, and holds whoever would be off as long as this connection lasts.
+pub(super) async fn ask_for_lock(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    prepare_postgres(connection, Role::Setup).await
+}
+
 async fn prepare_postgres(connection: &mut AnyConnection, role: Role) -> Result<(), StoreError> {
     let lock = match role {
         Role::Reader => return Ok(()),

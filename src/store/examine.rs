@@ -19,18 +19,54 @@ pub enum Schema {
 impl Store {
     /// Looks at the database at `url`, which is there. Nothing is written and nothing is brought up to date.
     pub async fn examine(url: &str, master: &MasterKey) -> Result<Schema, StoreError> {
-        let (mut connection, tables, ours) = unchanged(url).await?;
-        let seen = examine(&mut connection, master, tables, &ours).await;
+        let (mut connection, tables, ours) = unchanged(url, false).await?;
+        let seen = examine(&mut connection, &[master], tables, &ours).await;
         connection.close().await?;
-        seen
+        match seen? {
+            (None, _) => Err(StoreError::WrongMasterKey),
+            (_, schema) => Ok(schema),
+        }
+    }
+
+    /// Which of these keys opens the database at `url`, which is there: the first one's number, and how its tables stand. Nothing is
+    /// written. Fails with [`StoreError::InUse`] while a server's database is in use, also by whoever died a moment ago and whose last
+    /// commit may still come; for SQLite's, nobody outlives their process, whose lock is the caller's to take. A database without any key
+    /// fails with [`StoreError::Empty`]: nothing can be told by it.
+    pub async fn opened_by(
+        url: &str,
+        keys: &[&MasterKey],
+    ) -> Result<(Option<usize>, Schema), StoreError> {
+        let (mut connection, tables, ours) = unchanged(url, true).await?;
+        let seen = examine(&mut connection, keys, tables, &ours).await;
+        connection.close().await?;
+        match seen? {
+            (Some(Key::NoneYet), _) => Err(StoreError::Empty),
+            (Some(Key::Number(number)), schema) => Ok((Some(number), schema)),
+            (None, schema) => Ok((None, schema)),
+        }
     }
 }
 
-/// A connection that changes nothing, to a database that nobody has open: with what lists its tables, and the migrations that
-/// this version knows. Apart from [`db::beside`], because SQLite may first have to take in its write-ahead log.
-async fn unchanged(url: &str) -> Result<(AnyConnection, &'static str, Vec<i64>), StoreError> {
+/// What opens a database.
+enum Key {
+    /// Whatever it is sealed with first.
+    NoneYet,
+    /// One of those that were tried.
+    Number(usize),
+}
+
+/// A connection that changes nothing, to a database that nobody has open; `alone` makes sure of that. With what lists its tables,
+/// and the migrations that this version knows. Apart from [`db::beside`], because SQLite may first have to take in its write-ahead
+/// log.
+async fn unchanged(
+    url: &str,
+    alone: bool,
+) -> Result<(AnyConnection, &'static str, Vec<i64>), StoreError> {
     let (engine, options) = db::options(url)?;
     let mut connection = options.connect().await?;
+    if alone && engine == Engine::Postgres {
+        db::ask_for_lock(&mut connection).await?;
+    }
     let (only, tables) = match engine {
         Engine::Sqlite => (
             "PRAGMA query_only = ON",
@@ -48,34 +84,50 @@ async fn unchanged(url: &str) -> Result<(AnyConnection, &'static str, Vec<i64>),
 
 async fn examine(
     connection: &mut AnyConnection,
-    master: &MasterKey,
+    keys: &[&MasterKey],
     tables: &'static str,
     ours: &[i64],
-) -> Result<Schema, StoreError> {
+) -> Result<(Option<Key>, Schema), StoreError> {
     let known: Vec<String> = sqlx::query_scalar(tables)
         .fetch_all(&mut *connection)
         .await?;
     let is_there = |table: &str| known.iter().any(|known| known == table);
     if !is_there("_sqlx_migrations") || !is_there("keyring") {
-        return Ok(Schema::Older);
+        return Ok((Some(Key::NoneYet), Schema::Older));
     }
     let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations")
         .fetch_all(&mut *connection)
         .await?;
-    let keys: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keyring")
-        .fetch_one(&mut *connection)
-        .await?;
-    // A start that was interrupted may have made the tables alone.
-    if keys > 0 {
-        keyring::open(connection, master).await?;
-    }
-    Ok(if versions.iter().any(|version| !ours.contains(version)) {
+    let key = which(connection, keys).await?;
+    let schema = if versions.iter().any(|version| !ours.contains(version)) {
         Schema::Newer
     } else if ours.iter().all(|version| versions.contains(version)) {
         Schema::Current
     } else {
         Schema::Older
-    })
+    };
+    Ok((key, schema))
+}
+
+async fn which(
+    connection: &mut AnyConnection,
+    keys: &[&MasterKey],
+) -> Result<Option<Key>, StoreError> {
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM keyring")
+        .fetch_one(&mut *connection)
+        .await?;
+    // A start that was interrupted may have made the tables alone.
+    if rows == 0 {
+        return Ok(Some(Key::NoneYet));
+    }
+    for (number, key) in keys.iter().enumerate() {
+        match keyring::open(connection, key).await {
+            Ok(_) => return Ok(Some(Key::Number(number))),
+            Err(StoreError::WrongMasterKey) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -121,12 +173,24 @@ mod tests {
         // As an interrupted start leaves it.
         std::fs::write(&file, b"").expect("a file");
         assert_eq!(look().await.expect("it opens"), Schema::Older);
+        assert!(matches!(
+            Store::opened_by(&url, &[&master]).await,
+            Err(StoreError::Empty)
+        ));
         assert_eq!(std::fs::read(&file).expect("the file"), b"");
 
         let store = Store::open(&url, &master, Clock::system(), Rng::seeded(3)).await;
         store.expect("it opens").close().await;
         assert_eq!(look().await.expect("it opens"), Schema::Current);
         assert!(Store::examine(&url, &other).await.is_err());
+        for (keys, number) in [
+            ([&master, &other], Some(0)),
+            ([&other, &master], Some(1)),
+            ([&other, &other], None),
+        ] {
+            let (opened, schema) = Store::opened_by(&url, &keys).await.expect("it opens");
+            assert_eq!((opened, schema), (number, Schema::Current));
+        }
 
         change(&url, "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)").await;
         let before = std::fs::read(&file).expect("the file");

@@ -90,6 +90,9 @@ pub enum StoreError {
         "this master key does not open this database (is it another installation's, or from before a rotation?)"
     )]
     WrongMasterKey,
+    /// The database has no key yet: nobody ever used it.
+    #[error("the database is empty")]
+    Empty,
     /// Another process has the database open (a running Vizard, or a rotation of the master key).
     #[error("the database is in use by another process; stop it first")]
     InUse,

@@ -163,4 +163,16 @@ fn an_interrupted_rotation_is_settled() {
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.err.contains("opens the database"), "{}", ran.err);
     assert!(sandbox.path("v/master.key.new").exists());
+
+    // Without the database it is not known which one holds.
+    fs::remove_file(sandbox.path("v/vizard.db")).unwrap();
+    for is_empty in [false, true] {
+        if is_empty {
+            sandbox.write("v/vizard.db", "");
+        }
+        let ran = sandbox.on_config(&["run"]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.err.contains("there is no database"), "{}", ran.err);
+        assert!(sandbox.path("v/master.key.new").exists());
+    }
 }
