@@ -93,7 +93,7 @@ impl Homeserver {
         let target = self.at("/_matrix/client/v3/keys/query").actor(actor);
         let call = Call::post("query_keys", target, body.to_string());
         let answer: lenient::Queried = self.0.json(call).await?;
-        Ok(answer.into())
+        Ok(answer.response(actor.user.server_name()))
     }
 
     /// Claims one-time keys.

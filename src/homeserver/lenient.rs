@@ -2,10 +2,10 @@
 //! homeserver passes on what others answer about their users without a look at it; taken as one piece, one of them would spoil
 //! what is said of everybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ruma::{
-    OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId,
+    OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId, ServerName,
     api::client::{
         keys::{claim_keys, get_keys},
         sync::sync_events::DeviceLists,
@@ -41,15 +41,14 @@ where
     }
 }
 
-/// A thing, or an empty one if it does not parse.
+/// A thing, if it parses.
 #[derive(Debug)]
-struct OrEmpty<T>(T);
+struct Perhaps<T>(Option<T>);
 
-impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for OrEmpty<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Perhaps<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let parsed = counted(serde_json::from_str(raw.get()).ok());
-        Ok(Self(parsed.unwrap_or_default()))
+        Ok(Self(counted(serde_json::from_str(raw.get()).ok())))
     }
 }
 
@@ -94,8 +93,7 @@ pub(super) struct Queried {
     #[serde(default)]
     failures: Failures,
     #[serde(default)]
-    /// Of whom nonsense is said has no devices: one who is left out altogether would be asked about again and again.
-    device_keys: Map<OwnedUserId, OrEmpty<Map<OwnedDeviceId, Raw<DeviceKeys>>>>,
+    device_keys: Map<OwnedUserId, Perhaps<Map<OwnedDeviceId, Raw<DeviceKeys>>>>,
     #[serde(default)]
     master_keys: Map<OwnedUserId, Raw<CrossSigningKey>>,
     #[serde(default)]
@@ -104,15 +102,30 @@ pub(super) struct Queried {
     user_signing_keys: Map<OwnedUserId, Raw<CrossSigningKey>>,
 }
 
-impl From<Queried> for get_keys::v3::Response {
-    fn from(answer: Queried) -> Self {
-        let devices = answer.device_keys.0.into_iter();
-        let mut response = Self::new();
-        response.failures = failures(answer.failures);
-        response.device_keys = devices.map(|(user, devices)| (user, devices.0.0)).collect();
-        response.master_keys = answer.master_keys.0;
-        response.self_signing_keys = answer.self_signing_keys.0;
-        response.user_signing_keys = answer.user_signing_keys.0;
+impl Queried {
+    /// The answer to somebody of the server `own`. Another server that says nothing but nonsense failed, and what is known of its users
+    /// stands until it is asked again, less and less often. Where it says sense of others, or is the own one, of whom nonsense is said
+    /// has no devices: one who is left out altogether would be asked about again and again.
+    pub(super) fn response(self, own: &ServerName) -> get_keys::v3::Response {
+        let mut response = get_keys::v3::Response::new();
+        response.failures = failures(self.failures);
+        let said = self.device_keys.0.iter();
+        let sound = said.filter(|(_, devices)| devices.0.is_some());
+        let sound: HashSet<OwnedServerName> = sound
+            .map(|(user, _)| user.server_name().to_owned())
+            .collect();
+        for (user, devices) in self.device_keys.0 {
+            let server = user.server_name();
+            if server != own && !sound.contains(server) {
+                response.failures.insert(server.to_string(), Value::Null);
+            } else {
+                let devices = devices.0.unwrap_or_default();
+                response.device_keys.insert(user, devices.0);
+            }
+        }
+        response.master_keys = self.master_keys.0;
+        response.self_signing_keys = self.self_signing_keys.0;
+        response.user_signing_keys = self.user_signing_keys.0;
         response
     }
 }

@@ -132,7 +132,7 @@ async fn one_server_does_not_spoil_what_others_say() {
         answers.push(reply(200, text));
         let good = json!({"BOB": {"user_id": "@bob:y"}});
         let text = format!(
-            r#"{{"device_keys":{{"@bob:y":{good},"@mallory:z":{odd}}},"master_keys":{{"@bob:y":{key},"m":{odd}}},"failures":{{"z":{odd}}}}}"#
+            r#"{{"device_keys":{{"@bob:y":{good},"@mallory:z":{odd},"@trudy:z":{{}},"@all:w":{odd}}},"master_keys":{{"@bob:y":{key},"m":{odd}}},"failures":{{"z":{odd}}}}}"#
         );
         answers.push(reply(200, text));
         let text = format!(
@@ -156,6 +156,11 @@ async fn one_server_does_not_spoil_what_others_say() {
         let mallorys = queried.device_keys.get(mallory);
         let nothing = mallorys.is_some_and(|devices| devices.len() <= 1);
         assert!(nothing, "{odd}");
+        // Of all of whose server nonsense is said nothing new is known; it is asked again, later.
+        let is_map = odd.starts_with(r#"{"DEV""#);
+        let all = user_id!("@all:w");
+        assert_eq!(queried.device_keys.contains_key(all), is_map, "{odd}");
+        assert_eq!(queried.failures.contains_key("w"), !is_map, "{odd}");
         assert!(queried.master_keys.keys().eq([bob]), "{odd}");
         assert!(queried.failures.contains_key("z"));
         let synced = test.client.sync_device(&actor(), None).await.unwrap();
