@@ -17,6 +17,8 @@ use crate::homeserver::Class;
 
 /// Keys that are kept of rooms or senders of which nothing is known.
 const KEPT: usize = 64;
+/// The same of rooms in which the user is, while the homeserver does not say who else is there.
+const SPARED: usize = 8 * KEPT;
 /// Where the list stands beside the device's keys.
 pub(super) const LIST: &str = "keys of other rooms";
 
@@ -41,13 +43,19 @@ impl Key {
     }
 }
 
-/// Splits off what is too much, the oldest, but nothing of the rooms of which it is not known who is there.
+/// Splits off what is too much, the oldest: more may be there of the rooms of which it is not known who is in them.
 fn too_many(keys: &mut Vec<Key>, unknown: &HashSet<OwnedRoomId>) -> Vec<Key> {
-    let strangers = keys.iter().filter(|key| !unknown.contains(&key.room));
-    let mut over = strangers.count().saturating_sub(KEPT);
+    let spared = keys.iter().filter(|key| unknown.contains(&key.room));
+    let spared = spared.count();
+    let mut over = (keys.len() - spared).saturating_sub(KEPT);
+    let mut over_spared = spared.saturating_sub(SPARED);
     let is_over = |key: &mut Key| {
-        let is_over = over > 0 && !unknown.contains(&key.room);
-        over -= usize::from(is_over);
+        let over = match unknown.contains(&key.room) {
+            true => &mut over_spared,
+            false => &mut over,
+        };
+        let is_over = *over > 0;
+        *over -= usize::from(is_over);
         is_over
     };
     keys.extract_if(.., is_over).collect()
@@ -167,7 +175,7 @@ mod tests {
         assert_eq!(too_many(&mut keys, &none), [key(0), key(1), key(2)]);
         assert_eq!(keys.len(), KEPT);
         assert!(too_many(&mut keys, &none).is_empty());
-        // Those of a room of which it is not known who is there neither go nor count.
+        // Those of a room of which it is not known who is there count by themselves, and there may be more.
         let spared = HashSet::from([owned_room_id!("!s:x")]);
         let other = Key {
             room: owned_room_id!("!s:x"),
@@ -178,5 +186,12 @@ mod tests {
         keys.push(key(KEPT + 3));
         assert_eq!(too_many(&mut keys, &spared), [key(3)]);
         assert_eq!(keys[0], other);
+        let more = (0..SPARED).map(|number| Key {
+            session: format!("s{number}"),
+            ..other.clone()
+        });
+        keys.extend(more);
+        assert_eq!(too_many(&mut keys, &spared), [other]);
+        assert_eq!(keys.len(), KEPT + SPARED);
     }
 }
