@@ -33,7 +33,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         }
         let Taken::Items(items) = lanes.take(&key, outcome.room(UNWRITTEN), true) else {
             if !outcome.is_durable() {
-                outcome.rest(lanes, &key).await;
+                outcome.rest(&key).await;
                 continue;
             }
             if relay.owes_receipt() {
@@ -42,7 +42,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
                     receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
-                    outcome.commit(lanes).await;
+                    outcome.commit().await;
                 }
                 continue;
             }
@@ -85,7 +85,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if may_change_portal(lanes, item.direction, event) {
                 // What was sent until now must be known when this is done: after a crash in between it would be handled again,
                 // as if it had not been sent, and the portal would be another.
-                outcome.commit(lanes).await;
+                outcome.commit().await;
             }
             let source = item.look.source;
             if item.look.found
@@ -99,12 +99,12 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 record_time(item.direction, item.received, lanes.deps.clock.now());
                 // A refusal is told; the next life must not think better of it.
                 let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                outcome.note(lanes, id, source, link);
+                outcome.note(id, source, link);
                 if refused {
                     outcome.count += 1;
                     lanes.noted(&key);
                     outcome.closing.add(item.transaction);
-                    outcome.commit(lanes).await;
+                    outcome.commit().await;
                     continue;
                 }
             } else if lanes.stop.is_cancelled() {
@@ -121,10 +121,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
             receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
         }
-        outcome.flow(lanes, UNWRITTEN).await;
+        outcome.flow(UNWRITTEN).await;
         postponed(lanes, id, &mut relay, &mut outcome).await;
     }
-    outcome.commit(lanes).await;
+    outcome.commit().await;
 }
 
 /// Whether handling an event may change what later ones meet: state, or a command.

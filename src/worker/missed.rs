@@ -129,7 +129,7 @@ fn waits_for_backlog(lanes: &Lanes, id: PortalId, relay: &mut Relay) -> bool {
 
 async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     // What was handled is told by its link.
-    outcome.commit(lanes).await;
+    outcome.commit().await;
     // Before the look: what comes while it is under way is newer than any hole.
     let position = lanes.deps.store.inbox_position().await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
@@ -216,6 +216,8 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
             return;
         }
     }
+    // What the lane has in its hand fills the relay's memory of new links by itself.
+    outcome.commit().await;
     relay.filled = true;
     relay.waited = false;
 }
@@ -263,10 +265,10 @@ async fn fetched(
     lanes.begin(&key, direction, event);
     if let Some(link) = step(lanes, id, relay, direction, event, received).await {
         let source = lanes.deps.store.source(id, &event.event_id);
-        outcome.note(lanes, id, source, link);
+        outcome.note(id, source, link);
     }
     lanes.noted(&key);
-    outcome.flow(lanes, UNWRITTEN).await;
+    outcome.flow(UNWRITTEN).await;
     !lanes.stop.is_cancelled()
 }
 
@@ -285,7 +287,7 @@ pub(super) async fn postponed(
 async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     for late in std::mem::take(&mut relay.postponed) {
         if known(lanes, relay, &late.event).await {
-            outcome.commit(lanes).await;
+            outcome.commit().await;
             if !handled_now(lanes, id, &late.event).await
                 && !fetched(lanes, id, relay, outcome, late.direction, &late.event).await
             {
@@ -300,7 +302,7 @@ async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outc
             // Noted, or each look would find it again.
             let source = lanes.deps.store.source(id, &late.event.event_id);
             let link = Link::of(&late.event, late.direction, None);
-            outcome.note(lanes, id, source, link);
+            outcome.note(id, source, link);
         } else {
             relay.postponed.push(late);
         }
