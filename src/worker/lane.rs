@@ -5,7 +5,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{mend, opened, pause, persist, record_time, step},
+    attempt::{mend, pause, persist, record_time},
+    handle::{handle, may_change_portal},
     lanes::{Item, LaneKey, Lanes, Taken},
     missed::{backlog, fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     event::Event,
     homeserver::Class,
-    relay::{ENCRYPTED, Relay, UNWRITTEN},
+    relay::{Relay, UNWRITTEN},
     store::{Direction, PortalId},
 };
 
@@ -79,39 +80,23 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            // What cannot be opened now may be a command as well.
-            let opened = opened(&lanes.deps, &relay, item.direction, &item.event).await;
-            let event = opened.as_deref().unwrap_or(&item.event);
-            if may_change_portal(lanes, item.direction, event) {
-                // What was sent until now must be known when this is done: after a crash in between it would be handled again,
-                // as if it had not been sent, and the portal would be another.
-                outcome.commit().await;
-            }
-            let source = item.look.source;
             if item.look.found
-                || outcome.seen.contains(source)
+                || outcome.seen.contains(item.look.source)
                 || handled.contains(&item.event.event_id)
             {
                 again(lanes, &mut relay, item.direction, &item.event).await;
-            } else if let Some(link) =
-                step(lanes, id, &mut relay, item.direction, event, item.received).await
-            {
+            } else if handle(lanes, id, &mut relay, &mut outcome, item.case()).await {
                 record_time(item.direction, item.received, lanes.deps.clock.now());
-                // A refusal is told; the next life must not think better of it.
-                let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                outcome.note(id, source, link);
-                if refused {
-                    outcome.count += 1;
-                    lanes.noted(&key);
-                    outcome.closing.add(item.transaction);
-                    outcome.commit().await;
-                    continue;
-                }
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
             outcome.count += 1;
             lanes.noted(&key);
+            if outcome.has_refused() {
+                outcome.closing.add(item.transaction);
+                outcome.commit().await;
+                continue;
+            }
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {
@@ -125,14 +110,6 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         postponed(lanes, id, &mut relay, &mut outcome).await;
     }
     outcome.commit().await;
-}
-
-/// Whether handling an event may change what later ones meet: state, or a command.
-fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool {
-    let prefix = &lanes.deps.config.portal.command_prefix;
-    event.state_key.is_some()
-        || direction == Direction::Outbound
-            && (event.kind == ENCRYPTED || event.content.get().contains(prefix))
 }
 
 /// Whether an event can only be carried by a portal that is there; a command can be handled before.

@@ -14,7 +14,7 @@ use ruma::OwnedRoomId;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{direct, lane, queue::Queue, seen::Look, ticket::Transaction};
+use super::{attempt::Case, direct, lane, queue::Queue, seen::Look, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -40,6 +40,17 @@ pub(super) struct Item {
     pub(super) received: UnixMillis,
     pub(super) look: Look,
     pub(super) transaction: Arc<Transaction>,
+}
+
+impl Item {
+    /// What is to be handled.
+    pub(super) fn case(&self) -> Case<'_> {
+        Case {
+            direction: self.direction,
+            event: &self.event,
+            received: self.received,
+        }
+    }
 }
 
 /// What a lane gets to do.

@@ -5,8 +5,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::OwnedEventId;
 
 use super::{
-    attempt::{pause, persist, step},
+    attempt::{Case, pause, persist},
     fetched::{self, received},
+    handle::handle,
     lane::again,
     lanes::{Item, LaneKey, Lanes},
     outcome::Outcome,
@@ -260,13 +261,14 @@ async fn fetched(
     direction: Direction,
     event: &Event,
 ) -> bool {
-    let received = received(event, lanes.deps.clock.now());
+    let case = Case {
+        direction,
+        event,
+        received: received(event, lanes.deps.clock.now()),
+    };
     let key = LaneKey::Portal(id);
     lanes.begin(&key, direction, event);
-    if let Some(link) = step(lanes, id, relay, direction, event, received).await {
-        let source = lanes.deps.store.source(id, &event.event_id);
-        outcome.note(id, source, link);
-    }
+    handle(lanes, id, relay, outcome, case).await;
     lanes.noted(&key);
     outcome.flow(UNWRITTEN).await;
     !lanes.stop.is_cancelled()

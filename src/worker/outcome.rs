@@ -1,7 +1,8 @@
 //! What a lane did and has not yet made durable.
 //!
 //! A lane hands its links over to be written and goes on meanwhile, but never with more than one commit under way: what it does
-//! until then goes into the next. So under load there are few commits, and a crash repeats little.
+//! until then goes into the next. So under load there are few commits, and a crash repeats little. A refusal is written at once: it
+//! is told, and the next life must not think better of it.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::{
     seen::Seen,
     ticket::Closing,
 };
-use crate::store::{Batch, Committing, Link, PortalId, Source, StoreError};
+use crate::store::{Batch, Committing, Direction, Link, PortalId, Source, StoreError};
 
 /// What a lane did since it last handed something over, and what it handed over last.
 pub(super) struct Outcome {
@@ -21,6 +22,7 @@ pub(super) struct Outcome {
     pub(super) closing: Closing,
     pub(super) count: usize,
     pub(super) seen: Seen,
+    refused: bool,
     /// Transactions that are wholly handled, durably, and can be removed.
     late: Vec<i64>,
     writing: Option<Writing>,
@@ -44,6 +46,7 @@ impl Outcome {
             closing: Closing::default(),
             count: 0,
             seen: Seen::new(since),
+            refused: false,
             late: Vec::new(),
             writing: None,
         }
@@ -52,12 +55,18 @@ impl Outcome {
     /// Notes an event that was handled.
     pub(super) fn note(&mut self, id: PortalId, source: Source, link: Link) {
         self.seen.note(source, || self.lanes.tick());
+        self.refused |= link.target.is_none() && link.direction == Direction::Outbound;
         self.links.push((id, link));
     }
 
     /// How many events may be handled before the next handing over, of `most`.
     pub(super) fn room(&self, most: usize) -> usize {
         room(most, self.count, self.links.len())
+    }
+
+    /// Whether something of the user's was refused, held or obeyed, which is to be durable before anything else is handled.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused
     }
 
     /// Whether nothing is left to be written.
@@ -75,10 +84,14 @@ impl Outcome {
             self.settle().await;
             self.hand_over().await;
         }
+        self.refused = false;
     }
 
-    /// Hands over what was done, if nothing else is being written, or if it is as much as `most`.
+    /// Hands over what was done, if nothing else is being written, or if it is as much as `most`; a refusal is waited for.
     pub(super) async fn flow(&mut self, most: usize) {
+        if self.refused {
+            return self.commit().await;
+        }
         let result = match &mut self.writing {
             Some(writing) => (&mut writing.committing).now_or_never(),
             None => None,

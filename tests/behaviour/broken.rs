@@ -2,11 +2,10 @@
 
 use std::{thread::sleep, time::Duration};
 
-use sqlx::Connection as _;
 use vizard::trap;
 
 use crate::{
-    steps::{count, handled, wait},
+    steps::{count, handled, tell_database, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -123,16 +122,6 @@ fn all_is_started_again_when_the_store_breaks() {
 fn jobs(world: &World) -> usize {
     let store = world.deps().store;
     world.ask(store.due_jobs(u64::MAX >> 2, 99)).unwrap().len()
-}
-
-/// Says something to the database, past Vizard.
-fn tell_database(world: &World, sql: &'static str) {
-    world.ask(async {
-        let url = world.database();
-        let mut database = sqlx::AnyConnection::connect(url).await.unwrap();
-        sqlx::query(sql).execute(&mut database).await.unwrap();
-        database.close().await.unwrap();
-    });
 }
 
 #[test]
