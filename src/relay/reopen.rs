@@ -74,9 +74,17 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     let shown = match settled(deps, &portal, room, &event, task.shown.as_ref()).await? {
         Settled::Stands(shown) => shown,
         Settled::Unknown if attempts < LOOKS + UNKNOWN => return Ok(Outcome::Later),
-        Settled::Unknown | Settled::Gone => {
+        Settled::Unknown => {
             deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
             return Ok(Outcome::Done);
+        }
+        Settled::Gone(link) => {
+            deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
+            // Whoever took it away may not have come to say so.
+            return Ok(match link.target {
+                Some(_) => Outcome::Linked(portal.id, link),
+                None => Outcome::Done,
+            });
         }
     };
     let recent = RECENT << attempts.min(DOUBLINGS);
@@ -117,8 +125,8 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
 enum Settled {
     /// It stands for its message.
     Stands(OwnedEventId),
-    /// There is none, or none any more.
-    Gone,
+    /// There is none, or none any more; its message stands for itself, or for nothing.
+    Gone(Box<Link>),
     /// Its message is being handled.
     Unknown,
 }
@@ -157,7 +165,7 @@ async fn settled(
         }
     }
     let Some(shown) = sent else {
-        return Ok(Settled::Gone);
+        return Ok(Settled::Gone(Box::new(link)));
     };
     if link.target.as_ref() == Some(&shown) {
         return Ok(Settled::Stands(shown));
@@ -170,7 +178,7 @@ async fn settled(
         shown: &shown,
     };
     place.remove(deps).await?;
-    Ok(Settled::Gone)
+    Ok(Settled::Gone(Box::new(link)))
 }
 
 /// Where a message belongs whose key came late.
