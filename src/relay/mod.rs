@@ -36,7 +36,7 @@ use std::{
 pub use fate::left_out;
 pub use guard::Guards;
 use recent::Recent;
-pub use reopen::{LOOKS, reopen};
+pub use reopen::{LOOKS, give_up_key, reopen};
 use ruma::{OwnedEventId, OwnedUserId};
 pub use sealed::ENCRYPTED;
 

@@ -30,6 +30,9 @@ const RECENT: u64 = 125;
 /// Doublings after which it grows no more: a minute.
 const DOUBLINGS: u32 = 9;
 
+/// What replaces a placeholder when the search panics again and again.
+const BROKE_OFF: &str = "🔒 an encrypted message that cannot be shown: Vizard broke off at it, which is a bug. Please tell its administrator.";
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     event_id: String,
@@ -54,13 +57,15 @@ pub(super) fn kept(event: &Event) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
+fn event_of(task: &ReopenTask) -> Option<Event> {
+    let raw = serde_json::value::RawValue::from_string(task.event.clone());
+    raw.ok().and_then(|raw| Event::decode(&raw))
+}
+
 /// Looks once more for the key of an event that a placeholder stands for.
 pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Outcome, PortalError> {
     let portal = deps.portals.get(task.portal).await?;
-    let Some(event) = serde_json::value::RawValue::from_string(task.event.clone())
-        .ok()
-        .and_then(|raw| Event::decode(&raw))
-    else {
+    let Some(event) = event_of(task) else {
         return Ok(Outcome::Done);
     };
     let Some(room) = &portal.portal_room else {
@@ -119,6 +124,33 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         return place.remove(deps).await.map(|()| Outcome::Done);
     };
     place.put(deps, content).await
+}
+
+/// The search for a key is given up from outside, because of a bug (`broke`) or otherwise: the placeholder says so.
+pub async fn give_up_key(deps: &Deps, task: &ReopenTask, broke: bool) -> Result<(), PortalError> {
+    let portal = deps.portals.get(task.portal).await?;
+    let (Some(event), Some(room)) = (event_of(task), &portal.portal_room) else {
+        return Ok(());
+    };
+    let ghost = deps.ghost(&portal);
+    deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
+    let settled = settled(deps, &portal, room, &event, task.shown.as_ref()).await?;
+    let Settled::Stands(shown) = settled else {
+        return Ok(());
+    };
+    if is_redacted(deps, &portal, &event.room_id, &event.event_id).await? {
+        return Ok(());
+    }
+    let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
+    let place = Place {
+        portal: &portal,
+        room,
+        event: &event,
+        mirror: &deps.mirror(&mirror),
+        shown: &shown,
+    };
+    let text = if broke { BROKE_OFF } else { UNREADABLE };
+    place.end(deps, text).await
 }
 
 /// What became of a placeholder.

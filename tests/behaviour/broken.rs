@@ -2,9 +2,13 @@
 
 use std::{thread::sleep, time::Duration};
 
-use vizard::trap;
+use serde_json::{Value, json};
+use vizard::{portal::source_in, trap};
 
 use crate::{
+    fake::Keys,
+    late::Late,
+    secrecy::reopens,
     steps::{count, handled, tell_database, wait},
     world::{ALICE, BOB, World},
 };
@@ -144,4 +148,54 @@ fn a_job_whose_end_cannot_be_written_does_not_run_again_and_again() {
     assert_eq!(jobs(&world), 1);
     tell_database(&world, "DROP TRIGGER full");
     wait(&world, "it is over", |world| jobs(world) == 0);
+}
+
+/// What the portal says in the place of something else.
+fn says_now(world: &World, part: &str) -> bool {
+    let events = world.fake.events(&world.portal);
+    events.iter().any(|event| {
+        let now = event["content"]["m.new_content"]["body"].as_str();
+        now.is_some_and(|body| body.contains(part))
+    })
+}
+
+/// Bob says something whose key is late, which was looked for often; the world, that, and what only this test's contains.
+fn long_looked_for(text: &str) -> (World, Late, String) {
+    let world = World::with_keys(Keys::Kept);
+    handled(&world);
+    let late = Late::said(&world, &json!({"msgtype": "m.text", "body": text}));
+    wait(&world, "it was looked for often", |world| {
+        reopens(world).iter().all(|(_, looks)| *looks > 6)
+    });
+    let event: Value = world.fake.event(&late.event).unwrap();
+    let session = event["content"]["session_id"].as_str().unwrap().to_owned();
+    (world, late, session)
+}
+
+#[test]
+fn one_bug_ends_no_search_for_a_key() {
+    let (world, late, session) = long_looked_for("at long last");
+    trap::set_once(&session);
+    wait(&world, "it broke off", |_| !trap::is_set(&session));
+    late.comes(&world);
+    wait(&world, "it is shown", |world| {
+        says_now(world, "at long last")
+    });
+    wait(&world, "nobody looks", |world| reopens(world).is_empty());
+}
+
+#[test]
+fn a_search_that_breaks_again_and_again_is_said_to() {
+    let (world, _late, session) = long_looked_for("never");
+    let deps = world.deps();
+    let (task, _) = reopens(&world).remove(0);
+    let event: Value = serde_json::from_str(&task.event).unwrap();
+    let source = source_in(task.portal, event["event_id"].as_str().unwrap());
+    trap::set(&session);
+    // Its looks are rare by now.
+    wait(&world, "the placeholder says so", |world| {
+        world.ask(deps.hurry_job(&source, 0)).unwrap();
+        says_now(world, "Vizard broke off at it")
+    });
+    wait(&world, "nobody looks", |world| reopens(world).is_empty());
 }
