@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
     event::{Event, Membership, Trust},
-    homeserver::Class,
+    homeserver::{Actor, Class},
     portal::{Deps, PortalError, source_in},
     rewrite::{self, Rewritten, Scrubbed},
     store::{Direction, Mirror, Portal, PortalState},
@@ -31,15 +31,14 @@ pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalErro
     }
 }
 
-/// Whether the homeserver has redacted an event of a room.
+/// Whether the homeserver has redacted an event of a room in which `actor` is.
 pub(super) async fn is_redacted(
     deps: &Deps,
-    portal: &Portal,
+    actor: &Actor,
     room: &RoomId,
     event: &EventId,
 ) -> Result<bool, PortalError> {
-    let ghost = deps.ghost(portal);
-    let raw = deps.homeserver.event(&ghost, room, event).await?;
+    let raw = deps.homeserver.event(actor, room, event).await?;
     let event = raw.and_then(|raw| Event::decode(&raw));
     Ok(event.is_some_and(|event| event.was_redacted()))
 }
@@ -270,7 +269,8 @@ impl Relay {
         let Some(here) = here else {
             return Ok(Done::default());
         };
-        if !is_redacted(deps, portal, &event.room_id, &redacted).await? {
+        let ghost = deps.ghost(portal);
+        if !is_redacted(deps, &ghost, &event.room_id, &redacted).await? {
             // One part of the homeserver may know it before another.
             still_waits(deps, received)?;
             return Ok(Done::default());
@@ -279,7 +279,6 @@ impl Relay {
         deps.drop_job(&source_in(portal.id, redacted.as_str()))
             .await?;
         if link.direction == Direction::Inbound {
-            let ghost = deps.ghost(portal);
             deps.e2ee.waits_no_more(&ghost, &redacted).await?;
         }
         let actor = if link.direction == Direction::Inbound && link.sender == event.sender {

@@ -24,6 +24,7 @@ mod reconcile;
 mod reopen;
 mod sealed;
 mod since;
+mod taken_back;
 mod unread;
 mod voice;
 mod watch;

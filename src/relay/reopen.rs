@@ -102,7 +102,7 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         _ => None,
     };
     deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
-    if is_redacted(deps, &portal, &event.room_id, &event.event_id).await? {
+    if is_redacted(deps, &ghost, &event.room_id, &event.event_id).await? {
         // The placeholder went with it.
         return Ok(Outcome::Done);
     }
@@ -138,7 +138,7 @@ pub async fn give_up_key(deps: &Deps, task: &ReopenTask, broke: bool) -> Result<
     let Settled::Stands(shown) = settled else {
         return Ok(());
     };
-    if is_redacted(deps, &portal, &event.room_id, &event.event_id).await? {
+    if is_redacted(deps, &ghost, &event.room_id, &event.event_id).await? {
         return Ok(());
     }
     let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
@@ -190,11 +190,7 @@ async fn settled(
     if sent.is_none() {
         let (source, at) = (event.event_id.as_str(), event.origin_server_ts);
         let txn_id = deps.store.txn_id(&mirror.user, source, UNREAD, 0);
-        sent = reconcile::search(deps, mirror, room, &txn_id, at).await?;
-        if sent.is_none() {
-            // Perhaps with a device that was lost since.
-            sent = reconcile::already_sent(deps, mirror, former, room, &txn_id, at).await?;
-        }
+        sent = reconcile::find(deps, mirror, former, room, &txn_id, at).await?;
     }
     let Some(shown) = sent else {
         return Ok(Settled::Gone(Box::new(link)));

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{backoff, lanes::Lanes};
+use super::{
+    backoff,
+    lanes::{Item, Lanes},
+};
 use crate::{
     bot,
     clock::UnixMillis,
@@ -27,6 +30,19 @@ pub(super) struct Case<'a> {
     pub(super) event: &'a Event,
     /// When Vizard first had it.
     pub(super) received: UnixMillis,
+    /// Whether it was fetched and stored, and now comes from there.
+    pub(super) copy: bool,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn of(item: &'a Item) -> Self {
+        Self {
+            direction: item.direction,
+            event: &item.event,
+            received: item.received,
+            copy: item.copy,
+        }
+    }
 }
 
 /// One event, tried until it is over. `None`: the process stops, or the portal is gone.
@@ -103,6 +119,13 @@ async fn once(
     let (deps, direction) = (&lanes.deps, case.direction);
     #[cfg(debug_assertions)]
     crate::trap::spring(case.event.content.get());
+    // As a copy it is what it was then.
+    if case.copy
+        && direction == Direction::Outbound
+        && let Some(link) = relay.taken_back(deps, case.event, case.received).await?
+    {
+        return Ok(link);
+    }
     let event = &*opened(deps, relay, direction, case.event).await?;
     match command(lanes, id, direction, event).await? {
         Some(invocation) => {

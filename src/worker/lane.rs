@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{mend, pause, persist, record_time},
+    attempt::{Case, mend, pause, persist, record_time},
     handle::{handle, may_change_portal},
     lanes::{Item, LaneKey, Lanes, Taken},
     missed::{backlog, fill, looks_again, postponed, wait_for_join},
@@ -85,7 +85,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 || handled.contains(&item.event.event_id)
             {
                 again(lanes, &mut relay, item.direction, &item.event).await;
-            } else if handle(lanes, id, &mut relay, &mut outcome, item.case()).await {
+            } else if handle(lanes, id, &mut relay, &mut outcome, Case::of(&item)).await {
                 record_time(item.direction, item.received, lanes.deps.clock.now());
             } else if lanes.stop.is_cancelled() {
                 break 'lane;

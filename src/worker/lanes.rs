@@ -14,7 +14,7 @@ use ruma::OwnedRoomId;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{attempt::Case, direct, lane, queue::Queue, seen::Look, ticket::Transaction};
+use super::{direct, lane, queue::Queue, seen::Look, ticket::Transaction};
 use crate::{
     clock::UnixMillis,
     event::Event,
@@ -38,19 +38,10 @@ pub(super) struct Item {
     pub(super) event: Arc<Event>,
     pub(super) direction: Direction,
     pub(super) received: UnixMillis,
+    /// Whether it was fetched and stored, and not delivered.
+    pub(super) copy: bool,
     pub(super) look: Look,
     pub(super) transaction: Arc<Transaction>,
-}
-
-impl Item {
-    /// What is to be handled.
-    pub(super) fn case(&self) -> Case<'_> {
-        Case {
-            direction: self.direction,
-            event: &self.event,
-            received: self.received,
-        }
-    }
 }
 
 /// What a lane gets to do.

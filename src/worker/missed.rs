@@ -265,6 +265,7 @@ async fn fetched(
         direction,
         event,
         received: received(event, lanes.deps.clock.now()),
+        copy: false,
     };
     let key = LaneKey::Portal(id);
     lanes.begin(&key, direction, event);

@@ -9,6 +9,7 @@ use ruma::UserId;
 
 use crate::{
     fake::faults::Fault,
+    secrecy::ours,
     steps::{count, handled, tell_database, wait},
     world::{ALICE, BOB, World},
 };
@@ -171,6 +172,37 @@ fn what_was_fetched_and_sent_before_a_crash_can_be_redacted() {
     wait(&world, "nothing is left", |world| {
         world.ask(world.deps().store.inbox_len()).unwrap() == 0
     });
+}
+
+/// It was taken back in time: not even a redacted message of it is in the room.
+#[test]
+fn what_was_fetched_and_not_sent_before_it_was_redacted_is_not_sent() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    let slip = world.fake.text(ALICE, &world.portal, "a slip").unwrap();
+    world.fake.text(ALICE, &world.portal, "no slip").unwrap();
+    world.fake.lose_pushes();
+    world.fake.break_rooms(&[&world.room]);
+    let before = world.fake.count("send");
+    world.start(|_| {});
+    wait(&world, "it is stored, and on its way", |world| {
+        world.inbox() > 0 && world.fake.count("send") > before
+    });
+    world.kill();
+    world.fake.break_rooms(&[]);
+    world.fake.redact(ALICE, &world.portal, &slip).unwrap();
+    world.start(|_| {});
+    wait(&world, "the other one arrives", |world| {
+        count(world, &world.room, ALICE, "no slip") == 1
+    });
+    world.goes_on();
+    let said = ours(&world, &world.room, "m.room.message");
+    let said: Vec<_> = said.iter().map(|event| &event["content"]["body"]).collect();
+    assert_eq!(said, ["out 1", "no slip", "out 2"]);
+    let notices = world.fake.messages(&world.portal);
+    let unsent = |(_, text): &(String, String)| text.starts_with("Not sent:");
+    assert!(!notices.iter().any(unsent), "{notices:?}");
 }
 
 /// Whether Alice's guard is on.

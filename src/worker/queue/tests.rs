@@ -18,6 +18,7 @@ fn item(seq: i64) -> Item {
         event: Arc::new(Event::decode(&raw).expect("an event")),
         direction: Direction::Inbound,
         received: 0,
+        copy: false,
         look,
         transaction: Transaction::new(seq, 1),
     }
