@@ -8,7 +8,10 @@ use super::{
     lanes::{LaneKey, Lanes, lock, show_depth},
     queue::{PATIENCE, Queue},
 };
-use crate::store::{PortalId, Store, StoreError};
+use crate::{
+    event::Event,
+    store::{PortalId, Source, Store, StoreError},
+};
 
 /// So many lanes of which none goes on may fill the memory together.
 const SHARES: usize = 8;
@@ -119,8 +122,18 @@ impl Lanes {
         self.asking.notify_one();
     }
 
-    /// Rings the dispatcher, because a lane stored something that it fetched.
-    pub(super) fn stored(&self) {
+    /// Leaves those of these fetched events that are not stored, or came to the lane from there already.
+    pub(super) fn unstored(&self, portal: PortalId, fetched: &mut Vec<(Source, &Event)>) {
+        if let Some(queue) = lock(&self.queues).get(&LaneKey::Portal(portal)) {
+            fetched.retain(|(source, _)| !queue.has_copy(*source));
+        }
+    }
+
+    /// Notes what a lane stored because it was fetched, and rings the dispatcher.
+    pub(super) fn stored(&self, portal: PortalId, copies: &[Source]) {
+        if let Some(queue) = lock(&self.queues).get_mut(&LaneKey::Portal(portal)) {
+            queue.stored(copies);
+        }
         self.stored.store(true, Ordering::SeqCst);
         self.asking.notify_one();
     }

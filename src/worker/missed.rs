@@ -16,7 +16,7 @@ use crate::{
     event::Event,
     portal::PortalError,
     relay::{Postponed, Relay, UNWRITTEN, gaps},
-    store::{Direction, Link, PortalId, PortalState},
+    store::{Direction, Link, PortalId, PortalState, Source},
 };
 
 /// How often missed events are looked for again while there are more each time.
@@ -235,16 +235,23 @@ fn may_wait_its_turn(lanes: &Lanes, id: PortalId, relay: &Relay, position: i64) 
     }
 }
 
-/// Stores what was fetched, before it is handled. The dispatcher gives it to the lane once more, which finds it handled. `false`: the
-/// process stops.
+/// Stores what was fetched, before it is handled, unless it is stored already: this may be done again and again, when the lane breaks
+/// off or Vizard is killed. The dispatcher gives it to the lane once more, which finds it handled. `false`: the process stops.
 async fn store(lanes: &Arc<Lanes>, id: PortalId, missed: &[(Direction, Event)]) -> bool {
-    for part in missed.chunks(fetched::MOST) {
-        let Some(body) = fetched::encode(id, part.iter().map(|(_, event)| event)) else {
+    let source = |event: &Event| lanes.deps.store.source(id, &event.event_id);
+    let mut lacking: Vec<(Source, &Event)> = missed
+        .iter()
+        .map(|(_, event)| (source(event), event))
+        .collect();
+    lanes.unstored(id, &mut lacking);
+    for part in lacking.chunks(fetched::MOST) {
+        let Some(body) = fetched::encode(id, part.iter().map(|(_, event)| *event)) else {
             continue;
         };
         let push = || async { Ok(lanes.deps.store.push_inbox(body.clone()).await?) };
         if persist(lanes, Some(id), push).await.is_some() {
-            lanes.stored();
+            let sources: Vec<Source> = part.iter().map(|(source, _)| *source).collect();
+            lanes.stored(id, &sources);
         } else if lanes.stop.is_cancelled() {
             return false;
         }

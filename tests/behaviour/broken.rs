@@ -1,6 +1,6 @@
 //! Bugs: whatever panics is left out, or tried again, and all else goes on. The traps are in debug builds alone.
 
-use std::{thread::sleep, time::Duration};
+use std::{cell::Cell, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 use vizard::{portal::source_in, trap};
@@ -77,6 +77,42 @@ fn so_is_one_that_was_missed() {
         let text = format!("missed {number}");
         assert_eq!(count(&world, &world.portal, BOB, &text), 1, "{text}");
     }
+}
+
+/// How many events are stored because they were fetched.
+fn copies(world: &World) -> usize {
+    let store = world.deps().store;
+    let entries = world.ask(store.inbox_after(0, 10_000)).unwrap();
+    let fetched = entries.iter().filter_map(|entry| {
+        let fetched: Value = serde_json::from_slice(&entry.body).unwrap();
+        fetched[1].as_array().map(Vec::len)
+    });
+    fetched.sum()
+}
+
+#[test]
+fn what_was_missed_is_stored_once_however_often_it_breaks_the_lane() {
+    const MISSED: usize = 60;
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    trap::set("breaks the lane again");
+    for number in 0..MISSED {
+        let text = match number {
+            10 | 20 | 30 => format!("{number} breaks the lane again"),
+            _ => format!("kept {number}"),
+        };
+        world.fake.text(BOB, &world.room, &text).unwrap();
+    }
+    world.fake.lose_pushes();
+    world.start(|_| {});
+    let most = Cell::new(0);
+    wait(&world, "the last one is shown", |world| {
+        most.set(most.get().max(copies(world)));
+        count(world, &world.portal, BOB, "kept 59") == 1
+    });
+    assert!((1..=MISSED).contains(&most.get()), "{}", most.get());
+    world.goes_on();
 }
 
 #[test]
