@@ -19,7 +19,7 @@ pub(super) const UNREAD: &str = "unread";
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
 
-/// So long after a portal moved on to another room it takes what comes from the one before, in milliseconds.
+/// What was said so long after a portal moved on to another room is not taken from the one before, in milliseconds.
 const LINGERS: u64 = 3_600_000;
 
 /// The portal room in which a room's messages are shown. `None`: they are not shown any more, or not yet.
@@ -61,8 +61,10 @@ async fn is_of_former_room(
             event.membership(),
             Some(Membership::Leave | Membership::Ban)
         );
-    // Where it could not leave, nobody says that it did. What was received in time may be handled long afterwards.
-    if left || received.saturating_sub(moved.at) > LINGERS {
+    // Where it could not leave, nobody says that it did. What was said before may be received long afterwards, after an outage; and
+    // what was received in time may be handled long afterwards, whatever its server says of when it was said.
+    let said = event.origin_server_ts.min(received);
+    if left || said.saturating_sub(moved.at) > LINGERS {
         deps.portals
             .update(portal.id, |portal| portal.moved = None)
             .await?;
