@@ -108,8 +108,12 @@ impl Lanes {
         !lacks && self.dispatched.load(Ordering::SeqCst) >= position
     }
 
-    /// Whether more than so many events wait for a portal's lane, as far as is known.
-    pub(super) fn has_more_than(&self, portal: PortalId, most: usize) -> bool {
+    /// Whether more than so many events may wait for a portal's lane. While the memory is full the dispatcher stands still: what the
+    /// inbox holds behind it, up to this position, may all be for that lane. When it goes on, it is a moment behind at most.
+    pub(super) fn may_have_more_than(&self, portal: PortalId, position: i64, most: usize) -> bool {
+        if self.is_full() && self.dispatched.load(Ordering::SeqCst) < position {
+            return true;
+        }
         let queues = lock(&self.queues);
         queues
             .get(&LaneKey::Portal(portal))

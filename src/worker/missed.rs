@@ -140,6 +140,7 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
         Some(None) => return,
         None => {
             relay.filled = !lanes.stop.is_cancelled();
+            relay.waited = false;
             return;
         }
     };
@@ -224,12 +225,12 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
 }
 
 /// Whether what a look would give up may be stored and only wait its turn. In a room in which something is always under way that
-/// would be so for ever; so the second time it is only if more waits than is fetched: what came after the first look is the newest
+/// would be so for ever; so the second time it is only if more may wait than is fetched: what came after the first look is the newest
 /// that there is, and no more than that is among what is given up.
 fn may_wait_its_turn(lanes: &Lanes, id: PortalId, relay: &Relay, position: i64) -> bool {
     if relay.waited {
         let fetched = lanes.deps.config.relay.gap_limit as usize;
-        lanes.has_more_than(id, fetched)
+        lanes.may_have_more_than(id, position, fetched)
     } else {
         !lanes.has_handled(id, position)
     }
