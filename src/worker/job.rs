@@ -195,6 +195,18 @@ enum Why {
     Broke,
 }
 
+impl Why {
+    /// For whoever waits: what it was, and what to do.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Gone | Self::Refused => {
+                "your homeserver did not do a step of the way. Try the same command again later; if it keeps failing, tell its admin"
+            }
+            Self::Broke => "Vizard broke off at it, which is a bug. Please tell its administrator",
+        }
+    }
+}
+
 /// Gives a job up, and tells whoever waits for it.
 async fn give_up(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job, why: Why) -> End {
     metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
@@ -206,9 +218,11 @@ async fn give_up(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job, why: Why) -> En
         Task::Reopen(task) => relay::give_up_key(deps, task, why == Why::Broke)
             .await
             .map(|()| None),
-        Task::Join(task) => join::abandon(deps, task).await,
+        Task::Join(task) => join::abandon(deps, task, why.words()).await,
         Task::Invite(task) => ask::abandon(deps, task).await.map(|()| None),
-        Task::Create(task) => create::abandon(deps, task).await.map(|()| None),
+        Task::Create(task) => create::abandon(deps, task, why.words())
+            .await
+            .map(|()| None),
         // Nobody waits for these.
         _ => Ok(None),
     };

@@ -9,7 +9,7 @@ use crate::{
     fake::Keys,
     late::Late,
     secrecy::reopens,
-    steps::{count, handled, tell_database, wait},
+    steps::{command, count, handled, tell_database, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -129,6 +129,15 @@ fn a_command_that_breaks_the_chat_is_told() {
 }
 
 #[test]
+fn so_is_one_that_breaks_the_portal() {
+    let mut world = World::new();
+    trap::set("breaks the command");
+    let told = command(&world, "!vizard whois who breaks the command");
+    assert!(told.starts_with("That may not have been done"), "{told}");
+    world.goes_on();
+}
+
+#[test]
 fn a_job_that_breaks_is_given_up_after_a_while() {
     let mut world = World::new();
     // The command names it otherwise than the job.
@@ -139,7 +148,7 @@ fn a_job_that_breaks_is_given_up_after_a_while() {
         let events = world.fake.events(&world.chat);
         events.iter().any(|event| {
             let now = event["content"]["m.new_content"]["body"].as_str();
-            now.is_some_and(|text| text.starts_with("That did not work"))
+            now.is_some_and(|text| text.starts_with("That did not work: Vizard broke off at it"))
         })
     });
     world.goes_on();
