@@ -185,16 +185,20 @@ async fn failed(
     Ok(Outcome::Done)
 }
 
-/// A room is given up from outside: whoever asked for it is told.
-pub async fn abandon(deps: &Deps, task: &mut CreateTask) -> Result<(), PortalError> {
-    give_up(deps, task, "no answer").await
+/// A room is given up from outside: whoever asked for it is told why.
+pub async fn abandon(deps: &Deps, task: &mut CreateTask, why: &str) -> Result<(), PortalError> {
+    end(deps, task, &format!("That did not work: {why}.")).await
 }
 
 async fn give_up(deps: &Deps, task: &mut CreateTask, why: &str) -> Result<(), PortalError> {
     let text = format!(
         "That did not work: your homeserver did not do a step of the way ({why}). Try the same command again later; if it keeps failing, tell its admin."
     );
-    deps.report_if_possible(&mut task.report, "failed", &text)
+    end(deps, task, &text).await
+}
+
+async fn end(deps: &Deps, task: &mut CreateTask, text: &str) -> Result<(), PortalError> {
+    deps.report_if_possible(&mut task.report, "failed", text)
         .await?;
     deps.no_more(&task.report.command).await?;
     Ok(())

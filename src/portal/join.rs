@@ -287,8 +287,12 @@ async fn knock(
     }
 }
 
-/// A join is given up: whoever asked is told, and may ask again. Returns the portal, if there is one.
-pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<Option<PortalId>, PortalError> {
+/// A join is given up: whoever asked is told why, and may ask again. Returns the portal, if there is one.
+pub async fn abandon(
+    deps: &Deps,
+    task: &mut JoinTask,
+    why: &str,
+) -> Result<Option<PortalId>, PortalError> {
     let mut found = None;
     if let Ok(room) = <&RoomId>::try_from(&*task.target)
         && let Some(id) = existing(deps, task, room).await?
@@ -303,8 +307,8 @@ pub async fn abandon(deps: &Deps, task: &mut JoinTask) -> Result<Option<PortalId
             })
             .await?;
     }
-    let text = "That did not work: your homeserver refused a step of the way. Try the same command again later; if it keeps failing, tell its admin.";
-    deps.report_if_possible(&mut task.report, "abandoned", text)
+    let text = format!("That did not work: {why}.");
+    deps.report_if_possible(&mut task.report, "abandoned", &text)
         .await?;
     Ok(found)
 }

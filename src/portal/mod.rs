@@ -256,6 +256,7 @@ impl Deps {
                 id: self.job_id(source),
                 due,
                 attempts: 0,
+                broken: 0,
                 task,
             })
             .await?;

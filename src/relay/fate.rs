@@ -1,6 +1,6 @@
 //! What became of an outbound message, when it is not a read receipt: a notice that replies to it.
 
-use super::{Done, Guards, Relay};
+use super::{Done, ENCRYPTED, Guards, Relay};
 use crate::{
     event::Event,
     homeserver::{Class, Error},
@@ -12,8 +12,6 @@ use crate::{
 const NOT_SENT: &str = "Not sent: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. It is not tried again by itself. Nothing goes in or out here until there is.";
 
 const NOT_SHOWN: &str = "Somebody wrote in the room, which cannot be shown: this portal is end-to-end encrypted, and there is no encryption on this Vizard any more. Nothing goes in or out here until there is.";
-
-const BROKE_OFF: &str = "This may not have been sent: Vizard broke off at it, which is a bug. Please tell its administrator. It is not tried again by itself.";
 
 const MISSING: &str = "Something that came from the room is missing here: Vizard broke off at it, which is a bug. Please tell its administrator.";
 
@@ -142,18 +140,28 @@ impl Relay {
     }
 }
 
-/// Says that an event was left out, because whatever handled it broke off.
+/// Says that an event (perhaps a `command`) was left out, because whatever handled it broke off.
 pub async fn left_out(
     deps: &Deps,
     id: PortalId,
     direction: Direction,
     event: &Event,
+    command: bool,
 ) -> Result<(), PortalError> {
     let portal = deps.portals.get(id).await?;
     let relay = Relay::new(id, Guards::default());
     match direction {
         Direction::Outbound if event.sender == portal.user && event.state_key.is_none() => {
-            relay.tell_fate(deps, &portal, event, BROKE_OFF).await?;
+            let what = match &*event.kind {
+                _ if command => "That may not have been done",
+                // What breaks may be the opening.
+                ENCRYPTED => "This may not have been sent, or done",
+                _ => "This may not have been sent",
+            };
+            let text = format!(
+                "{what}: Vizard broke off at it, which is a bug. Please tell its administrator. It is not tried again by itself."
+            );
+            relay.tell_fate(deps, &portal, event, &text).await?;
         }
         Direction::Outbound => {}
         Direction::Inbound => {

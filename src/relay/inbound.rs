@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMillis,
     e2ee::E2eeError,
     event::{Event, Membership, Trust},
-    homeserver::Class,
+    homeserver::{Actor, Class},
     portal::{Deps, PortalError, source_in},
     rewrite::{self, Rewritten, Scrubbed},
     store::{Direction, Mirror, Portal, PortalState},
@@ -19,7 +19,7 @@ pub(super) const UNREAD: &str = "unread";
 /// An event this much older than its arrival keeps its own time in the portal, in milliseconds.
 const LATE: u64 = 60_000;
 
-/// So long after a portal moved on to another room it takes what comes from the one before, in milliseconds.
+/// What was said so long after a portal moved on to another room is not taken from the one before, in milliseconds.
 const LINGERS: u64 = 3_600_000;
 
 /// The portal room in which a room's messages are shown. `None`: they are not shown any more, or not yet.
@@ -31,15 +31,14 @@ pub(super) fn open_portal(portal: &Portal) -> Result<Option<&RoomId>, PortalErro
     }
 }
 
-/// Whether the homeserver has redacted an event of a room.
+/// Whether the homeserver has redacted an event of a room in which `actor` is.
 pub(super) async fn is_redacted(
     deps: &Deps,
-    portal: &Portal,
+    actor: &Actor,
     room: &RoomId,
     event: &EventId,
 ) -> Result<bool, PortalError> {
-    let ghost = deps.ghost(portal);
-    let raw = deps.homeserver.event(&ghost, room, event).await?;
+    let raw = deps.homeserver.event(actor, room, event).await?;
     let event = raw.and_then(|raw| Event::decode(&raw));
     Ok(event.is_some_and(|event| event.was_redacted()))
 }
@@ -62,8 +61,10 @@ async fn is_of_former_room(
             event.membership(),
             Some(Membership::Leave | Membership::Ban)
         );
-    // Where it could not leave, nobody says that it did. What was received in time may be handled long afterwards.
-    if left || received.saturating_sub(moved.at) > LINGERS {
+    // Where it could not leave, nobody says that it did. What was said before may be received long afterwards, after an outage; and
+    // what was received in time may be handled long afterwards, whatever its server says of when it was said.
+    let said = event.origin_server_ts.min(received);
+    if left || said.saturating_sub(moved.at) > LINGERS {
         deps.portals
             .update(portal.id, |portal| portal.moved = None)
             .await?;
@@ -270,7 +271,8 @@ impl Relay {
         let Some(here) = here else {
             return Ok(Done::default());
         };
-        if !is_redacted(deps, portal, &event.room_id, &redacted).await? {
+        let ghost = deps.ghost(portal);
+        if !is_redacted(deps, &ghost, &event.room_id, &redacted).await? {
             // One part of the homeserver may know it before another.
             still_waits(deps, received)?;
             return Ok(Done::default());
@@ -279,7 +281,6 @@ impl Relay {
         deps.drop_job(&source_in(portal.id, redacted.as_str()))
             .await?;
         if link.direction == Direction::Inbound {
-            let ghost = deps.ghost(portal);
             deps.e2ee.waits_no_more(&ghost, &redacted).await?;
         }
         let actor = if link.direction == Direction::Inbound && link.sender == event.sender {

@@ -24,6 +24,7 @@ mod reconcile;
 mod reopen;
 mod sealed;
 mod since;
+mod taken_back;
 mod unread;
 mod voice;
 mod watch;
@@ -36,7 +37,7 @@ use std::{
 pub use fate::left_out;
 pub use guard::Guards;
 use recent::Recent;
-pub use reopen::{LOOKS, reopen};
+pub use reopen::{LOOKS, give_up_key, reopen};
 use ruma::{OwnedEventId, OwnedUserId};
 pub use sealed::ENCRYPTED;
 

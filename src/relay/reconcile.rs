@@ -51,8 +51,23 @@ pub(super) async fn already_sent(
     search(deps, actor, room, txn_id, received).await
 }
 
+/// The same, however lately it may have been: also what a device sent that was lost since.
+pub(super) async fn find(
+    deps: &Deps,
+    actor: &Actor,
+    former: Option<&Former>,
+    room: &RoomId,
+    txn_id: &str,
+    received: UnixMillis,
+) -> Result<Option<OwnedEventId>, PortalError> {
+    match search(deps, actor, room, txn_id, received).await? {
+        Some(sent) => Ok(Some(sent)),
+        None => already_sent(deps, actor, former, room, txn_id, received).await,
+    }
+}
+
 /// The event that `actor` sent with this transaction id, about the time of `received` or later.
-pub(super) async fn search(
+async fn search(
     deps: &Deps,
     actor: &Actor,
     room: &RoomId,

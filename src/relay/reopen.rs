@@ -30,6 +30,9 @@ const RECENT: u64 = 125;
 /// Doublings after which it grows no more: a minute.
 const DOUBLINGS: u32 = 9;
 
+/// What replaces a placeholder when the search panics again and again.
+const BROKE_OFF: &str = "🔒 an encrypted message that cannot be shown: Vizard broke off at it, which is a bug. Please tell its administrator.";
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     event_id: String,
@@ -54,13 +57,15 @@ pub(super) fn kept(event: &Event) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
+fn event_of(task: &ReopenTask) -> Option<Event> {
+    let raw = serde_json::value::RawValue::from_string(task.event.clone());
+    raw.ok().and_then(|raw| Event::decode(&raw))
+}
+
 /// Looks once more for the key of an event that a placeholder stands for.
 pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Outcome, PortalError> {
     let portal = deps.portals.get(task.portal).await?;
-    let Some(event) = serde_json::value::RawValue::from_string(task.event.clone())
-        .ok()
-        .and_then(|raw| Event::decode(&raw))
-    else {
+    let Some(event) = event_of(task) else {
         return Ok(Outcome::Done);
     };
     let Some(room) = &portal.portal_room else {
@@ -74,9 +79,17 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     let shown = match settled(deps, &portal, room, &event, task.shown.as_ref()).await? {
         Settled::Stands(shown) => shown,
         Settled::Unknown if attempts < LOOKS + UNKNOWN => return Ok(Outcome::Later),
-        Settled::Unknown | Settled::Gone => {
+        Settled::Unknown => {
             deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
             return Ok(Outcome::Done);
+        }
+        Settled::Gone(link) => {
+            deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
+            // Whoever took it away may not have come to say so.
+            return Ok(match link.target {
+                Some(_) => Outcome::Linked(portal.id, link),
+                None => Outcome::Done,
+            });
         }
     };
     let recent = RECENT << attempts.min(DOUBLINGS);
@@ -89,7 +102,7 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
         _ => None,
     };
     deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
-    if is_redacted(deps, &portal, &event.room_id, &event.event_id).await? {
+    if is_redacted(deps, &ghost, &event.room_id, &event.event_id).await? {
         // The placeholder went with it.
         return Ok(Outcome::Done);
     }
@@ -113,12 +126,39 @@ pub async fn reopen(deps: &Deps, task: &ReopenTask, attempts: u32) -> Result<Out
     place.put(deps, content).await
 }
 
+/// The search for a key is given up from outside, because of a bug (`broke`) or otherwise: the placeholder says so.
+pub async fn give_up_key(deps: &Deps, task: &ReopenTask, broke: bool) -> Result<(), PortalError> {
+    let portal = deps.portals.get(task.portal).await?;
+    let (Some(event), Some(room)) = (event_of(task), &portal.portal_room) else {
+        return Ok(());
+    };
+    let ghost = deps.ghost(&portal);
+    deps.e2ee.waits_no_more(&ghost, &event.event_id).await?;
+    let settled = settled(deps, &portal, room, &event, task.shown.as_ref()).await?;
+    let Settled::Stands(shown) = settled else {
+        return Ok(());
+    };
+    if is_redacted(deps, &ghost, &event.room_id, &event.event_id).await? {
+        return Ok(());
+    }
+    let mirror = deps.ready_mirror(&portal, &event.sender, None).await?;
+    let place = Place {
+        portal: &portal,
+        room,
+        event: &event,
+        mirror: &deps.mirror(&mirror),
+        shown: &shown,
+    };
+    let text = if broke { BROKE_OFF } else { UNREADABLE };
+    place.end(deps, text).await
+}
+
 /// What became of a placeholder.
 enum Settled {
     /// It stands for its message.
     Stands(OwnedEventId),
-    /// There is none, or none any more.
-    Gone,
+    /// There is none, or none any more; its message stands for itself, or for nothing.
+    Gone(Box<Link>),
     /// Its message is being handled.
     Unknown,
 }
@@ -150,14 +190,10 @@ async fn settled(
     if sent.is_none() {
         let (source, at) = (event.event_id.as_str(), event.origin_server_ts);
         let txn_id = deps.store.txn_id(&mirror.user, source, UNREAD, 0);
-        sent = reconcile::search(deps, mirror, room, &txn_id, at).await?;
-        if sent.is_none() {
-            // Perhaps with a device that was lost since.
-            sent = reconcile::already_sent(deps, mirror, former, room, &txn_id, at).await?;
-        }
+        sent = reconcile::find(deps, mirror, former, room, &txn_id, at).await?;
     }
     let Some(shown) = sent else {
-        return Ok(Settled::Gone);
+        return Ok(Settled::Gone(Box::new(link)));
     };
     if link.target.as_ref() == Some(&shown) {
         return Ok(Settled::Stands(shown));
@@ -170,7 +206,7 @@ async fn settled(
         shown: &shown,
     };
     place.remove(deps).await?;
-    Ok(Settled::Gone)
+    Ok(Settled::Gone(Box::new(link)))
 }
 
 /// Where a message belongs whose key came late.

@@ -16,6 +16,9 @@ pub struct Job {
     /// How often it was tried.
     #[serde(default)]
     pub attempts: u32,
+    /// How often it panicked, which is a bug.
+    #[serde(default)]
+    pub broken: u32,
     /// What to do.
     pub task: Task,
 }
@@ -109,4 +112,17 @@ pub struct Report {
     /// The first message, which later ones edit.
     #[serde(default)]
     pub message: Option<OwnedEventId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_of_before_panics_were_counted_is_read() {
+        let id = [7; 16];
+        let json = serde_json::json!({"id": id, "due": 3, "attempts": 4, "task": {"look": {"portal": PortalId(id)}}});
+        let job: Job = serde_json::from_value(json).expect("a job");
+        assert_eq!((job.attempts, job.broken), (4, 0));
+    }
 }

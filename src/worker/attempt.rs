@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{backoff, lanes::Lanes};
+use super::{
+    backoff,
+    lanes::{Item, Lanes},
+};
 use crate::{
     bot,
     clock::UnixMillis,
@@ -19,22 +22,46 @@ const SLOW: u32 = 4;
 /// The same after so long at a limit, in milliseconds, what is still to be waited included.
 const LONG: u64 = 10_000;
 
+/// An event that is to be handled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    /// From which side.
+    pub(super) direction: Direction,
+    pub(super) event: &'a Event,
+    /// When Vizard first had it.
+    pub(super) received: UnixMillis,
+    /// Whether it was fetched and stored, and now comes from there.
+    pub(super) copy: bool,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn of(item: &'a Item) -> Self {
+        Self {
+            direction: item.direction,
+            event: &item.event,
+            received: item.received,
+            copy: item.copy,
+        }
+    }
+}
+
 /// One event, tried until it is over. `None`: the process stops, or the portal is gone.
 pub(super) async fn step(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    direction: Direction,
-    event: &Event,
-    received: u64,
+    case: Case<'_>,
 ) -> Option<Link> {
     let deps = &lanes.deps;
+    let Case {
+        direction, event, ..
+    } = case;
     let (mut attempts, mut told) = (0, false);
     let began = deps.clock.now();
     loop {
         let permit = lanes.turn(id).await?;
         // Boxed: a lane that waits keeps no room for what a step needs, which is much.
-        let result = Box::pin(once(lanes, id, relay, direction, event, received)).await;
+        let result = Box::pin(once(lanes, id, relay, case)).await;
         drop(permit);
         match result {
             Ok(link) => {
@@ -87,20 +114,25 @@ async fn once(
     lanes: &Arc<Lanes>,
     id: PortalId,
     relay: &mut Relay,
-    direction: Direction,
-    event: &Event,
-    received: u64,
+    case: Case<'_>,
 ) -> Result<Link, PortalError> {
-    let deps = &lanes.deps;
+    let (deps, direction) = (&lanes.deps, case.direction);
     #[cfg(debug_assertions)]
-    crate::trap::spring(event.content.get());
-    let event = &*opened(deps, relay, direction, event).await?;
+    crate::trap::spring(case.event.content.get());
+    // As a copy it is what it was then.
+    if case.copy
+        && direction == Direction::Outbound
+        && let Some(link) = relay.taken_back(deps, case.event, case.received).await?
+    {
+        return Ok(link);
+    }
+    let event = &*opened(deps, relay, direction, case.event).await?;
     match command(lanes, id, direction, event).await? {
         Some(invocation) => {
             bot::handle(deps, &invocation).await?;
             Ok(Link::of(event, direction, None))
         }
-        None => relay.step(deps, direction, event, received).await,
+        None => relay.step(deps, direction, event, case.received).await,
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     lanes::{LaneKey, Lanes, lock, show_depth},
     queue::{PATIENCE, Queue},
 };
-use crate::store::{PortalId, Store, StoreError};
+use crate::{
+    event::Event,
+    store::{PortalId, Source, Store, StoreError},
+};
 
 /// So many lanes of which none goes on may fill the memory together.
 const SHARES: usize = 8;
@@ -105,8 +108,12 @@ impl Lanes {
         !lacks && self.dispatched.load(Ordering::SeqCst) >= position
     }
 
-    /// Whether more than so many events wait for a portal's lane, as far as is known.
-    pub(super) fn has_more_than(&self, portal: PortalId, most: usize) -> bool {
+    /// Whether more than so many events may wait for a portal's lane. While the memory is full the dispatcher stands still: what the
+    /// inbox holds behind it, up to this position, may all be for that lane. When it goes on, it is a moment behind at most.
+    pub(super) fn may_have_more_than(&self, portal: PortalId, position: i64, most: usize) -> bool {
+        if self.is_full() && self.dispatched.load(Ordering::SeqCst) < position {
+            return true;
+        }
         let queues = lock(&self.queues);
         queues
             .get(&LaneKey::Portal(portal))
@@ -119,8 +126,18 @@ impl Lanes {
         self.asking.notify_one();
     }
 
-    /// Rings the dispatcher, because a lane stored something that it fetched.
-    pub(super) fn stored(&self) {
+    /// Leaves those of these fetched events that are not stored, or came to the lane from there already.
+    pub(super) fn unstored(&self, portal: PortalId, fetched: &mut Vec<(Source, &Event)>) {
+        if let Some(queue) = lock(&self.queues).get(&LaneKey::Portal(portal)) {
+            fetched.retain(|(source, _)| !queue.has_copy(*source));
+        }
+    }
+
+    /// Notes what a lane stored because it was fetched, and rings the dispatcher.
+    pub(super) fn stored(&self, portal: PortalId, copies: &[Source]) {
+        if let Some(queue) = lock(&self.queues).get_mut(&LaneKey::Portal(portal)) {
+            queue.stored(copies);
+        }
         self.stored.store(true, Ordering::SeqCst);
         self.asking.notify_one();
     }

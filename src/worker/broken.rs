@@ -62,10 +62,13 @@ impl Lanes {
             LaneKey::Portal(portal) => (*portal, Some(*portal)),
             LaneKey::Direct(room) => (direct::lane_id(self, room), None),
         };
+        let prefix = &self.deps.config.portal.command_prefix;
+        let command = bot::text_of(event).and_then(|text| bot::strip_prefix(&text, prefix));
+        let command = command.is_some();
         let tell = || async {
             match key {
                 LaneKey::Portal(portal) => {
-                    relay::left_out(&self.deps, *portal, direction, event).await
+                    relay::left_out(&self.deps, *portal, direction, event, command).await
                 }
                 LaneKey::Direct(room) => bot::broke_off(&self.deps, room, event).await,
             }

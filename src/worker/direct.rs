@@ -63,7 +63,7 @@ pub(super) async fn direct(lanes: &Arc<Lanes>, room: &RoomId) {
             lanes.noted(&key);
             outcome.closing.add(item.transaction);
         }
-        outcome.commit(lanes).await;
+        outcome.commit().await;
         if lanes.stop.is_cancelled() {
             return;
         }

@@ -258,6 +258,7 @@ impl Dispatcher {
                 event,
                 direction,
                 received,
+                copy: arrival.portal.is_some(),
                 look,
                 transaction: transaction.clone(),
             };

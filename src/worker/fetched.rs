@@ -1,7 +1,7 @@
 //! Events that were fetched because nobody delivered them, as the inbox holds them.
 //!
 //! They are stored before they are handled, like what was delivered. If Vizard dies after one was sent on, and it is redacted before
-//! anybody looks again, its content alone tells that it was sent, and as what: a homeserver shows it empty from then on.
+//! anybody looks again, its copy alone tells that it may have been sent, and as what: a homeserver shows it empty from then on.
 
 use serde::{Deserialize, Serialize};
 

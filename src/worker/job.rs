@@ -88,8 +88,10 @@ async fn steps(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
 
 async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
     #[cfg(debug_assertions)]
-    if let Task::Join(task) = &job.task {
-        crate::trap::spring(task.target.as_str());
+    match &job.task {
+        Task::Join(task) => crate::trap::spring(task.target.as_str()),
+        Task::Reopen(task) => crate::trap::spring(&task.event),
+        _ => {}
     }
     match &mut job.task {
         Task::Join(task) => join::run(deps, task, job.attempts).await,
@@ -138,8 +140,11 @@ async fn attempt(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
             End::Finish
         }
         Err(error) if is_hopeless(job, &error) || has_left(deps, job).await => {
-            let silent = matches!(error, PortalError::Gone);
-            give_up(deps, lanes, job, silent).await
+            let why = match error {
+                PortalError::Gone => Why::Gone,
+                _ => Why::Refused,
+            };
+            give_up(deps, lanes, job, why).await
         }
         Ok(Outcome::At(due)) => {
             job.due = due;
@@ -163,24 +168,61 @@ async fn broke_off(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
         Err(_) => {}
     }
     job.attempts += 1;
-    if job.attempts < BROKEN || matches!(job.task, Task::Leave { .. }) {
+    job.broken += 1;
+    if !is_broken(job) {
         put_off(deps, job);
         return End::Put;
     }
-    let given_up = AssertUnwindSafe(give_up(deps, lanes, job, false));
+    let given_up = AssertUnwindSafe(give_up(deps, lanes, job, Why::Broke));
     given_up.catch_unwind().await.unwrap_or(End::Finish)
 }
 
+/// Whether a job that panics is given up for it. How often it failed, or looked for what does not come, says nothing about that.
+fn is_broken(job: &Job) -> bool {
+    // An invited ghost that did not leave would be known for what it is.
+    let leaves = matches!(job.task, Task::Leave { .. } | Task::Withdraw(_));
+    job.broken >= BROKEN && !leaves
+}
+
+/// Why a job is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// What it is about is gone.
+    Gone,
+    /// It was refused, or it failed for too long.
+    Refused,
+    /// It panicked, which is a bug.
+    Broke,
+}
+
+impl Why {
+    /// For whoever waits: what it was, and what to do.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Gone | Self::Refused => {
+                "your homeserver did not do a step of the way. Try the same command again later; if it keeps failing, tell its admin"
+            }
+            Self::Broke => "Vizard broke off at it, which is a bug. Please tell its administrator",
+        }
+    }
+}
+
 /// Gives a job up, and tells whoever waits for it.
-async fn give_up(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job, silent: bool) -> End {
+async fn give_up(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job, why: Why) -> End {
     metrics::counter!("vizard_failures_total", "class" => "job").increment(1);
-    if !silent {
+    if why != Why::Gone {
         tracing::warn!(attempts = job.attempts, "a job was given up");
     }
     let told = match &mut job.task {
-        Task::Join(task) => join::abandon(deps, task).await,
+        Task::Reopen(_) if why == Why::Gone => Ok(None),
+        Task::Reopen(task) => relay::give_up_key(deps, task, why == Why::Broke)
+            .await
+            .map(|()| None),
+        Task::Join(task) => join::abandon(deps, task, why.words()).await,
         Task::Invite(task) => ask::abandon(deps, task).await.map(|()| None),
-        Task::Create(task) => create::abandon(deps, task).await.map(|()| None),
+        Task::Create(task) => create::abandon(deps, task, why.words())
+            .await
+            .map(|()| None),
         // Nobody waits for these.
         _ => Ok(None),
     };
@@ -216,7 +258,7 @@ fn put_off(deps: &Deps, job: &mut Job) {
         // A key that is late may be so for days.
         Task::Reopen(_) | Task::Look { .. } => 11,
         // Whatever is in the way of it stays there.
-        Task::Leave { .. } if job.attempts >= GIVE_UP => 12,
+        Task::Leave { .. } | Task::Withdraw(_) if job.attempts >= GIVE_UP => 12,
         _ => 9,
     };
     let wait = 1000 * (1u64 << job.attempts.min(longest));
@@ -270,7 +312,10 @@ async fn mend(deps: &Deps, error: &PortalError, task: &Task) -> Result<bool, Por
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{homeserver, store::PortalId};
+    use crate::{
+        homeserver,
+        store::{PortalId, WithdrawTask},
+    };
 
     #[test]
     fn a_ghost_that_is_to_leave_is_never_given_up() {
@@ -279,6 +324,7 @@ mod tests {
             id: [0; 16],
             due: 0,
             attempts,
+            broken: 0,
             task,
         };
         let leave = |attempts| {
@@ -304,6 +350,30 @@ mod tests {
             (leave(1), PortalError::Gone, true),
         ] {
             assert_eq!(is_hopeless(&job, &error), expected, "{job:?} {error}");
+        }
+    }
+
+    #[test]
+    fn what_counts_for_a_bug_is_how_often_it_struck() {
+        let portal = PortalId([1; 16]);
+        let withdraw = Task::Withdraw(WithdrawTask {
+            ghost: ruma::owned_user_id!("@ghost:a.example"),
+            room: ruma::owned_room_id!("!room:b.example"),
+            leave_at: None,
+        });
+        for (task, attempts, broken, expected) in [
+            (Task::Look { portal }, 400, 1, false),
+            (Task::Look { portal }, 400, BROKEN, true),
+            (withdraw, 400, BROKEN, false),
+        ] {
+            let job = Job {
+                id: [0; 16],
+                due: 0,
+                attempts,
+                broken,
+                task,
+            };
+            assert_eq!(is_broken(&job), expected, "{job:?}");
         }
     }
 }

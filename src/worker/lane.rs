@@ -5,7 +5,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    attempt::{mend, opened, pause, persist, record_time, step},
+    attempt::{Case, mend, pause, persist, record_time},
+    handle::{handle, may_change_portal},
     lanes::{Item, LaneKey, Lanes, Taken},
     missed::{backlog, fill, looks_again, postponed, wait_for_join},
     outcome::Outcome,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     event::Event,
     homeserver::Class,
-    relay::{ENCRYPTED, Relay, UNWRITTEN},
+    relay::{Relay, UNWRITTEN},
     store::{Direction, PortalId},
 };
 
@@ -33,7 +34,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         }
         let Taken::Items(items) = lanes.take(&key, outcome.room(UNWRITTEN), true) else {
             if !outcome.is_durable() {
-                outcome.rest(lanes, &key).await;
+                outcome.rest(&key).await;
                 continue;
             }
             if relay.owes_receipt() {
@@ -42,7 +43,7 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
                 lanes.wait_for_item(&key, Duration::from_millis(wait)).await;
                 if relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
                     receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
-                    outcome.commit(lanes).await;
+                    outcome.commit().await;
                 }
                 continue;
             }
@@ -79,39 +80,23 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
             if lanes.stop.is_cancelled() {
                 break 'lane;
             }
-            // What cannot be opened now may be a command as well.
-            let opened = opened(&lanes.deps, &relay, item.direction, &item.event).await;
-            let event = opened.as_deref().unwrap_or(&item.event);
-            if may_change_portal(lanes, item.direction, event) {
-                // What was sent until now must be known when this is done: after a crash in between it would be handled again,
-                // as if it had not been sent, and the portal would be another.
-                outcome.commit(lanes).await;
-            }
-            let source = item.look.source;
             if item.look.found
-                || outcome.seen.contains(source)
+                || outcome.seen.contains(item.look.source)
                 || handled.contains(&item.event.event_id)
             {
                 again(lanes, &mut relay, item.direction, &item.event).await;
-            } else if let Some(link) =
-                step(lanes, id, &mut relay, item.direction, event, item.received).await
-            {
+            } else if handle(lanes, id, &mut relay, &mut outcome, Case::of(&item)).await {
                 record_time(item.direction, item.received, lanes.deps.clock.now());
-                // A refusal is told; the next life must not think better of it.
-                let refused = link.target.is_none() && item.direction == Direction::Outbound;
-                outcome.note(lanes, id, source, link);
-                if refused {
-                    outcome.count += 1;
-                    lanes.noted(&key);
-                    outcome.closing.add(item.transaction);
-                    outcome.commit(lanes).await;
-                    continue;
-                }
             } else if lanes.stop.is_cancelled() {
                 break 'lane;
             }
             outcome.count += 1;
             lanes.noted(&key);
+            if outcome.has_refused() {
+                outcome.closing.add(item.transaction);
+                outcome.commit().await;
+                continue;
+            }
             if relay.owes_receipt() && (!owed || item.direction == Direction::Outbound) {
                 unreceipted.add(item.transaction);
             } else {
@@ -121,18 +106,10 @@ pub(super) async fn portal(lanes: &Arc<Lanes>, id: PortalId) {
         if relay.owes_receipt() && relay.receipt_due_in(lanes.deps.clock.now()) == 0 {
             receipt(lanes, id, &mut relay, &mut unreceipted, &mut outcome).await;
         }
-        outcome.flow(lanes, UNWRITTEN).await;
+        outcome.flow(UNWRITTEN).await;
         postponed(lanes, id, &mut relay, &mut outcome).await;
     }
-    outcome.commit(lanes).await;
-}
-
-/// Whether handling an event may change what later ones meet: state, or a command.
-fn may_change_portal(lanes: &Lanes, direction: Direction, event: &Event) -> bool {
-    let prefix = &lanes.deps.config.portal.command_prefix;
-    event.state_key.is_some()
-        || direction == Direction::Outbound
-            && (event.kind == ENCRYPTED || event.content.get().contains(prefix))
+    outcome.commit().await;
 }
 
 /// Whether an event can only be carried by a portal that is there; a command can be handled before.

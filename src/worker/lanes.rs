@@ -38,6 +38,8 @@ pub(super) struct Item {
     pub(super) event: Arc<Event>,
     pub(super) direction: Direction,
     pub(super) received: UnixMillis,
+    /// Whether it was fetched and stored, and not delivered.
+    pub(super) copy: bool,
     pub(super) look: Look,
     pub(super) transaction: Arc<Transaction>,
 }

@@ -5,8 +5,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ruma::OwnedEventId;
 
 use super::{
-    attempt::{pause, persist, step},
+    attempt::{Case, pause, persist},
     fetched::{self, received},
+    handle::handle,
     lane::again,
     lanes::{Item, LaneKey, Lanes},
     outcome::Outcome,
@@ -15,7 +16,7 @@ use crate::{
     event::Event,
     portal::PortalError,
     relay::{Postponed, Relay, UNWRITTEN, gaps},
-    store::{Direction, Link, PortalId, PortalState},
+    store::{Direction, Link, PortalId, PortalState, Source},
 };
 
 /// How often missed events are looked for again while there are more each time.
@@ -129,7 +130,7 @@ fn waits_for_backlog(lanes: &Lanes, id: PortalId, relay: &mut Relay) -> bool {
 
 async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     // What was handled is told by its link.
-    outcome.commit(lanes).await;
+    outcome.commit().await;
     // Before the look: what comes while it is under way is newer than any hole.
     let position = lanes.deps.store.inbox_position().await;
     let horizon = relay.watch.horizon(lanes.deps.clock.now());
@@ -139,6 +140,7 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
         Some(None) => return,
         None => {
             relay.filled = !lanes.stop.is_cancelled();
+            relay.waited = false;
             return;
         }
     };
@@ -216,32 +218,41 @@ async fn fill_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: 
             return;
         }
     }
+    // What the lane has in its hand fills the relay's memory of new links by itself.
+    outcome.commit().await;
     relay.filled = true;
     relay.waited = false;
 }
 
 /// Whether what a look would give up may be stored and only wait its turn. In a room in which something is always under way that
-/// would be so for ever; so the second time it is only if more waits than is fetched: what came after the first look is the newest
+/// would be so for ever; so the second time it is only if more may wait than is fetched: what came after the first look is the newest
 /// that there is, and no more than that is among what is given up.
 fn may_wait_its_turn(lanes: &Lanes, id: PortalId, relay: &Relay, position: i64) -> bool {
     if relay.waited {
         let fetched = lanes.deps.config.relay.gap_limit as usize;
-        lanes.has_more_than(id, fetched)
+        lanes.may_have_more_than(id, position, fetched)
     } else {
         !lanes.has_handled(id, position)
     }
 }
 
-/// Stores what was fetched, before it is handled. The dispatcher gives it to the lane once more, which finds it handled. `false`: the
-/// process stops.
+/// Stores what was fetched, before it is handled, unless it is stored already: this may be done again and again, when the lane breaks
+/// off or Vizard is killed. The dispatcher gives it to the lane once more, which finds it handled. `false`: the process stops.
 async fn store(lanes: &Arc<Lanes>, id: PortalId, missed: &[(Direction, Event)]) -> bool {
-    for part in missed.chunks(fetched::MOST) {
-        let Some(body) = fetched::encode(id, part.iter().map(|(_, event)| event)) else {
+    let source = |event: &Event| lanes.deps.store.source(id, &event.event_id);
+    let mut lacking: Vec<(Source, &Event)> = missed
+        .iter()
+        .map(|(_, event)| (source(event), event))
+        .collect();
+    lanes.unstored(id, &mut lacking);
+    for part in lacking.chunks(fetched::MOST) {
+        let Some(body) = fetched::encode(id, part.iter().map(|(_, event)| *event)) else {
             continue;
         };
         let push = || async { Ok(lanes.deps.store.push_inbox(body.clone()).await?) };
         if persist(lanes, Some(id), push).await.is_some() {
-            lanes.stored();
+            let sources: Vec<Source> = part.iter().map(|(source, _)| *source).collect();
+            lanes.stored(id, &sources);
         } else if lanes.stop.is_cancelled() {
             return false;
         }
@@ -258,15 +269,17 @@ async fn fetched(
     direction: Direction,
     event: &Event,
 ) -> bool {
-    let received = received(event, lanes.deps.clock.now());
+    let case = Case {
+        direction,
+        event,
+        received: received(event, lanes.deps.clock.now()),
+        copy: false,
+    };
     let key = LaneKey::Portal(id);
     lanes.begin(&key, direction, event);
-    if let Some(link) = step(lanes, id, relay, direction, event, received).await {
-        let source = lanes.deps.store.source(id, &event.event_id);
-        outcome.note(lanes, id, source, link);
-    }
+    handle(lanes, id, relay, outcome, case).await;
     lanes.noted(&key);
-    outcome.flow(lanes, UNWRITTEN).await;
+    outcome.flow(UNWRITTEN).await;
     !lanes.stop.is_cancelled()
 }
 
@@ -285,7 +298,7 @@ pub(super) async fn postponed(
 async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outcome: &mut Outcome) {
     for late in std::mem::take(&mut relay.postponed) {
         if known(lanes, relay, &late.event).await {
-            outcome.commit(lanes).await;
+            outcome.commit().await;
             if !handled_now(lanes, id, &late.event).await
                 && !fetched(lanes, id, relay, outcome, late.direction, &late.event).await
             {
@@ -300,7 +313,7 @@ async fn postponed_now(lanes: &Arc<Lanes>, id: PortalId, relay: &mut Relay, outc
             // Noted, or each look would find it again.
             let source = lanes.deps.store.source(id, &late.event.event_id);
             let link = Link::of(&late.event, late.direction, None);
-            outcome.note(lanes, id, source, link);
+            outcome.note(id, source, link);
         } else {
             relay.postponed.push(late);
         }

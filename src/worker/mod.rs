@@ -18,6 +18,7 @@ mod broken;
 mod direct;
 mod dispatcher;
 mod fetched;
+mod handle;
 mod hints;
 mod intake;
 mod job;

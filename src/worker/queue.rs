@@ -5,12 +5,19 @@
 //! the dispatcher goes back and dispatches the stored transactions from there once more, as after a start. A transaction that was
 //! dispatched in part stays open until then, because nobody closes what was thrown out.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use tokio::sync::Notify;
 
 use super::lanes::Item;
-use crate::{clock::UnixMillis, event::Event, store::Direction};
+use crate::{
+    clock::UnixMillis,
+    event::Event,
+    store::{Direction, Source},
+};
 
 /// A lane that does not go on for so long while the memory is full loses what waits in it, in milliseconds.
 pub(super) const PATIENCE: u64 = 3_000;
@@ -28,6 +35,8 @@ pub(super) struct Queue {
     /// When the lane last went on; `None`: it waits until others let it.
     moved: Option<UnixMillis>,
     behind: Option<Behind>,
+    /// What was fetched for the lane, is stored, and has not come to it from there: it is not to be stored once more.
+    copies: HashSet<Source>,
 }
 
 /// What a lane is about: an event that it took, or one that was fetched.
@@ -67,11 +76,15 @@ impl Queue {
             news: Arc::default(),
             moved: Some(now),
             behind: None,
+            copies: HashSet::new(),
         }
     }
 
     /// Appends an event. `again`: the dispatcher went back. `false`: the lane is behind, and the event is left to the inbox.
     pub(super) fn push(&mut self, item: Item, again: bool, share: usize) -> bool {
+        if item.copy {
+            self.copies.insert(item.look.source);
+        }
         let full = self.waiting() >= share;
         if let Some(behind) = &mut self.behind {
             let seq = item.transaction.seq();
@@ -130,6 +143,9 @@ impl Queue {
     pub(super) fn next(&mut self, now: UnixMillis) -> Option<Item> {
         self.moved = Some(now);
         let item = self.hand.pop_front();
+        if let Some(item) = item.as_ref().filter(|item| item.copy) {
+            self.copies.remove(&item.look.source);
+        }
         self.begun = item.as_ref().map(|item| Begun {
             event: item.event.clone(),
             direction: item.direction,
@@ -163,6 +179,16 @@ impl Queue {
         let (from, want) = (0, Want::Rests);
         self.behind = Some(Behind { from, want });
         (gone, begun)
+    }
+
+    /// Notes what was stored for the lane because it was fetched.
+    pub(super) fn stored(&mut self, copies: &[Source]) {
+        self.copies.extend(copies);
+    }
+
+    /// Whether something that was fetched is stored, and is still to come from there.
+    pub(super) fn has_copy(&self, source: Source) -> bool {
+        self.copies.contains(&source)
     }
 
     /// Notes that the lane goes on; `None`: that it waits until others let it.

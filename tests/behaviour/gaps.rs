@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ruma::UserId;
+
 use crate::{
     fake::faults::Fault,
-    steps::{count, handled, wait},
+    secrecy::ours,
+    steps::{count, handled, tell_database, wait},
     world::{ALICE, BOB, World},
 };
 
@@ -169,4 +172,75 @@ fn what_was_fetched_and_sent_before_a_crash_can_be_redacted() {
     wait(&world, "nothing is left", |world| {
         world.ask(world.deps().store.inbox_len()).unwrap() == 0
     });
+}
+
+/// It was taken back in time: not even a redacted message of it is in the room.
+#[test]
+fn what_was_fetched_and_not_sent_before_it_was_redacted_is_not_sent() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    let slip = world.fake.text(ALICE, &world.portal, "a slip").unwrap();
+    world.fake.text(ALICE, &world.portal, "no slip").unwrap();
+    world.fake.lose_pushes();
+    world.fake.break_rooms(&[&world.room]);
+    let before = world.fake.count("send");
+    world.start(|_| {});
+    wait(&world, "it is stored, and on its way", |world| {
+        world.inbox() > 0 && world.fake.count("send") > before
+    });
+    world.kill();
+    world.fake.break_rooms(&[]);
+    world.fake.redact(ALICE, &world.portal, &slip).unwrap();
+    world.start(|_| {});
+    wait(&world, "the other one arrives", |world| {
+        count(world, &world.room, ALICE, "no slip") == 1
+    });
+    world.goes_on();
+    let said = ours(&world, &world.room, "m.room.message");
+    let said: Vec<_> = said.iter().map(|event| &event["content"]["body"]).collect();
+    assert_eq!(said, ["out 1", "no slip", "out 2"]);
+    let notices = world.fake.messages(&world.portal);
+    let unsent = |(_, text): &(String, String)| text.starts_with("Not sent:");
+    assert!(!notices.iter().any(unsent), "{notices:?}");
+}
+
+/// Whether Alice's guard is on.
+fn is_guarded(world: &World) -> bool {
+    let deps = world.deps();
+    let alice = UserId::parse(ALICE).unwrap();
+    let user = world.ask(deps.store.user(&alice)).unwrap();
+    user.is_none_or(|user| user.guard)
+}
+
+/// What was held is known to be before anything changes, also if both were fetched.
+#[test]
+fn what_was_held_is_not_sent_by_the_command_after_it() {
+    let mut world = World::new();
+    handled(&world);
+    world.kill();
+    let held = world.fake.text(ALICE, &world.portal, "I am alice").unwrap();
+    let command = "!vizard guard off";
+    world.fake.text(ALICE, &world.portal, command).unwrap();
+    world.fake.lose_pushes();
+    // Nothing is known to be handled.
+    tell_database(
+        &world,
+        "CREATE TRIGGER full BEFORE INSERT ON link_segments BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    world.start(|_| {});
+    let question = world.answer(&world.portal, held.as_str());
+    assert!(question.starts_with("Held back"), "{question}");
+    let began = Instant::now();
+    while is_guarded(&world) && began.elapsed() < Duration::from_millis(500) {
+        sleep(Duration::from_millis(5));
+    }
+    world.kill();
+    tell_database(&world, "DROP TRIGGER full");
+    world.start(|_| {});
+    wait(&world, "the command is obeyed", |world| !is_guarded(world));
+    world.goes_on();
+    assert_eq!(count(&world, &world.room, ALICE, "I am alice"), 0);
+    let answers = world.replies(&world.portal, held.as_str());
+    assert_eq!(answers.len(), 1, "{answers:?}");
 }

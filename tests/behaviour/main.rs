@@ -32,6 +32,7 @@ mod hostile;
 mod idle;
 mod inviter;
 mod keys;
+mod late;
 mod lost;
 mod member;
 mod members;

@@ -1,6 +1,6 @@
 //! A person's device with real keys, on a homeserver that keeps keys.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use matrix_sdk_crypto::{
     DecryptionSettings, EncryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
@@ -123,6 +123,18 @@ impl Member {
 
     /// Gives the key of a room to those of ours who are in `with`, and has a new one if `anew`.
     pub fn gives_key(&self, world: &World, room: &str, with: &str, anew: bool) {
+        let keys = self.wraps_key(world, room, with, anew);
+        self.hands_over(world, &keys);
+    }
+
+    /// What would give them the key.
+    pub fn wraps_key(
+        &self,
+        world: &World,
+        room: &str,
+        with: &str,
+        anew: bool,
+    ) -> Vec<Arc<ToDeviceRequest>> {
         let ours: Vec<OwnedUserId> = world.fake.look(|rooms| {
             let joined = rooms.rooms[with].joined();
             let ours = joined.filter(|user| user.starts_with("@_vizard_"));
@@ -147,8 +159,15 @@ impl Member {
             }
             let settings = EncryptionSettings::default();
             let share = self.olm.share_room_key(room, names(), settings);
-            for request in share.await.unwrap() {
-                self.to_device(&request).await;
+            share.await.unwrap()
+        })
+    }
+
+    /// Lets a key go that was kept until now.
+    pub fn hands_over(&self, world: &World, keys: &[Arc<ToDeviceRequest>]) {
+        world.ask(async {
+            for request in keys {
+                self.to_device(request).await;
             }
         });
     }

@@ -1,5 +1,7 @@
 //! A room is replaced by another one: nothing that was said in either is lost, and who forgot one has no new mask in the other.
 
+use std::time::Duration;
+
 use ruma::OwnedRoomId;
 use serde_json::json;
 use vizard::store::{Portal, PortalState};
@@ -227,4 +229,34 @@ fn an_old_mask_in_the_new_room_is_no_new_one() {
     ask(&world, "rejoin Annex");
     wait(&world, "it is back", |_| joined() > before);
     assert_eq!(ghosts(&world, &new).len(), 1);
+}
+
+/// The homeserver keeps what was said there until Vizard is back.
+#[test]
+fn what_was_said_before_the_move_comes_after_an_outage() {
+    let mut world = World::new();
+    let new = successor(&world, "New tearoom").to_string();
+    world.fake.fail_next("leave", Fault::Delay(500_000));
+    command(&world, "!vizard follow");
+    wait(&world, "the ghost is in the new room", |world| {
+        ghosts(world, &new).len() == 1
+    });
+    world.fake.hold();
+    world.fake.text(BOB, &world.room, "a last word").unwrap();
+    wait(&world, "it left the old one", |world| {
+        portal(world).room == new.as_str() && ghosts(world, &world.room).is_empty()
+    });
+    world.is_done();
+    let clock = world.deps().clock;
+    world.kill();
+    clock.advance(Duration::from_hours(2));
+    world.start(|_| {});
+    world.fake.release();
+    wait(&world, "it is shown", |world| {
+        count(world, &world.portal, BOB, "a last word") == 1
+    });
+    handled(&world);
+    wait(&world, "nothing more comes from there", |world| {
+        portal(world).moved.is_none()
+    });
 }

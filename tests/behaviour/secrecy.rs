@@ -84,7 +84,7 @@ fn unreadable(world: &World, session: &str) -> String {
 }
 
 /// What looks for late keys, and how often each has looked.
-fn reopens(world: &World) -> Vec<(ReopenTask, u32)> {
+pub fn reopens(world: &World) -> Vec<(ReopenTask, u32)> {
     let deps = world.deps();
     let jobs = world
         .ask(deps.store.due_jobs(u64::MAX >> 2, 1_000))

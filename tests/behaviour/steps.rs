@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use sqlx::Connection as _;
 
 use crate::world::{ALICE, World};
 
@@ -69,12 +70,27 @@ pub fn wait(world: &World, what: &str, so: impl Fn(&World) -> bool) {
 
 /// Waits until all that was pushed is handled.
 pub fn handled(world: &World) {
+    block_on(world.fake.wait_idle());
+    wait(world, "the inbox is empty", |world| world.inbox() == 0);
+}
+
+/// Says something to the database, past Vizard, which need not run.
+pub fn tell_database(world: &World, sql: &'static str) {
+    block_on(async {
+        let mut database = sqlx::AnyConnection::connect(world.database())
+            .await
+            .unwrap();
+        sqlx::query(sql).execute(&mut database).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     let inner = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    inner.block_on(world.fake.wait_idle());
-    wait(world, "the inbox is empty", |world| world.inbox() == 0);
+    inner.block_on(work)
 }
 
 /// Gives a command in the first portal; the answer.

@@ -118,6 +118,7 @@ pub fn job(rng: &Rng, portal: PortalId, due: u64) -> Job {
         id: rng.bytes(),
         due,
         attempts: 2,
+        broken: 0,
         task: Task::Leave {
             portal,
             forget: true,

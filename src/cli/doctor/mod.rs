@@ -190,6 +190,7 @@ async fn write(store: &Store, rng: &Rng) -> Result<u64, StoreError> {
         id: rng.bytes(),
         due: Clock::system().now() + 10 * 365 * 86_400_000,
         attempts: 0,
+        broken: 0,
         task: Task::Leave {
             portal: PortalId(rng.bytes()),
             forget: false,

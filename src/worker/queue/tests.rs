@@ -18,6 +18,7 @@ fn item(seq: i64) -> Item {
         event: Arc::new(Event::decode(&raw).expect("an event")),
         direction: Direction::Inbound,
         received: 0,
+        copy: false,
         look,
         transaction: Transaction::new(seq, 1),
     }
@@ -161,4 +162,28 @@ fn who_goes_on_keeps_a_share() {
     // Waiting for a turn is nobody's fault.
     queue.moves(None);
     assert_eq!(queue.shed(u64::MAX, 4), 0);
+}
+
+#[test]
+fn what_is_stored_stays_so_until_the_lane_has_it() {
+    let mut queue = Queue::new(0);
+    let source = Source::any;
+    let copy = |seq: i64, number: u8| {
+        let mut item = item(seq);
+        item.copy = true;
+        item.look.source = source(number);
+        item
+    };
+    queue.stored(&[source(1), source(2)]);
+    for number in 1..=3 {
+        queue.push(copy(7, number), false, 4);
+    }
+    queue.take(2, 0);
+    queue.next(0);
+    let all = |queue: &Queue| [1, 2, 3].map(|number| queue.has_copy(source(number)));
+    assert_eq!(all(&queue), [false, true, true]);
+    queue.break_off();
+    assert_eq!(all(&queue), [false, true, true], "they are in the inbox");
+    assert!(!queue.push(copy(9, 1), false, 4));
+    assert_eq!(all(&queue), [true; 3], "so is this");
 }
