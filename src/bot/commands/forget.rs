@@ -16,6 +16,8 @@ use crate::{
 /// How long a question waits to be confirmed (a little less or more, because the time carries a mark).
 const WAIT: UnixMillis = 10 * 60_000;
 
+const GONE: &str = "It is forgotten already.";
+
 /// What stands in the user's record for "all of them"; no portal has this id.
 const ALL: PortalId = PortalId([0xff; 16]);
 
@@ -38,6 +40,9 @@ pub const COMMAND: Command = Command {
 enum Step {
     /// Ask.
     Ask(PortalId),
+    /// Ask once more: it was sent before the question was there to be read. The question waits as it did, so that who answers it is
+    /// understood soon also if the homeserver's clock is behind.
+    AskAgain(PortalId),
     /// It was confirmed.
     Do(PortalId),
     /// There is nothing to confirm.
@@ -45,19 +50,26 @@ enum Step {
 }
 
 /// `named` is what the command names, or `None` for `confirm`. `here` is the portal in which it was given:
-/// there, `confirm` is about that portal or about all; `now` is when it was said. The command that asked never confirms itself.
+/// there, `confirm` is about that portal or about all; `now` is when it was said. The command that asked never confirms itself, and
+/// none does that was said before it was `asked`: while Vizard is away, people type things twice.
 fn step(
     waiting: Option<(PortalId, UnixMillis)>,
+    asked: UnixMillis,
     named: Option<PortalId>,
     here: Option<PortalId>,
     now: UnixMillis,
     mark: Mark,
 ) -> Step {
     let waiting = waiting.filter(|(_, until)| *until > now && !mark.is_on(*until));
+    let confirmed = if now >= asked {
+        Step::Do
+    } else {
+        Step::AskAgain
+    };
     match (named, waiting) {
-        (None, Some((id, _))) if id == ALL || here.is_none_or(|here| here == id) => Step::Do(id),
+        (None, Some((id, _))) if id == ALL || here.is_none_or(|here| here == id) => confirmed(id),
         (None, _) => Step::Nothing,
-        (Some(id), Some((asked, _))) if asked == id => Step::Do(id),
+        (Some(id), Some((about, _))) if about == id => confirmed(id),
         (Some(id), _) => Step::Ask(id),
     }
 }
@@ -74,6 +86,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let sent = call.invocation.sent.min(now);
     match step(
         call.user.confirm_forget,
+        call.user.forget_asked,
         named,
         call.invocation.portal,
         sent,
@@ -82,7 +95,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
         Step::Do(ALL) => depart::all(call, true).await,
         Step::Do(id) => match call.deps.portals.get(id).await {
             Ok(portal) => depart::one(call, &portal, true).await,
-            Err(PortalError::Gone) => Ok(Reply::say("It is forgotten already.").into()),
+            Err(PortalError::Gone) => Ok(Reply::say(GONE).into()),
             Err(error) => Err(error),
         },
         Step::Ask(_) if call.user.pseudonyms.is_empty() => {
@@ -93,23 +106,32 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
                 .store
                 .update_user(&call.user.mxid, |user| {
                     user.confirm_forget = Some((id, mark.on(now + WAIT)));
+                    user.forget_asked = now;
                 })
                 .await?;
-            let reply = match &call.portal {
-                Some(portal) => about_one(portal),
-                None => about_all(
-                    call.user.pseudonyms.len(),
-                    call.deps.config.privacy.spread_hours,
-                ),
-            };
-            Ok(how_to_confirm(reply, call).into())
+            question(call, id).await
         }
+        Step::AskAgain(id) => question(call, id).await,
         Step::Nothing => Ok(Reply::say(&format!(
             "Nothing waits to be confirmed. `{}` comes first.",
             call.usage()
         ))
         .into()),
     }
+}
+
+async fn question(call: &Call<'_>, id: PortalId) -> Result<Answer, PortalError> {
+    let reply = if id == ALL {
+        let hours = call.deps.config.privacy.spread_hours;
+        about_all(call.user.pseudonyms.len(), hours)
+    } else {
+        match call.deps.portals.get(id).await {
+            Ok(portal) => about_one(&portal),
+            Err(PortalError::Gone) => return Ok(Reply::say(GONE).into()),
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(how_to_confirm(reply, call).into())
 }
 
 fn about_one(portal: &Portal) -> Reply {
@@ -179,15 +201,22 @@ mod tests {
             (waits(ALL), None, Some(second), confirming, Step::Do(ALL)),
             (None, None, None, confirming, Step::Nothing),
         ] {
-            assert_eq!(step(waiting, named, here, later, mark), expected);
+            let step = step(waiting, now, named, here, later, mark);
+            assert_eq!(step, expected);
+        }
+        // Sent before the question was there.
+        for (id, named) in [(first, Some(first)), (first, None), (ALL, Some(ALL))] {
+            let step = |sent| step(waits(id), now, named, None, sent, confirming);
+            assert_eq!(step(now - 1), Step::AskAgain(id));
+            assert_eq!(step(now), Step::Do(id));
         }
         let too_late = now + WAIT + 60_000;
         assert_eq!(
-            step(waits(first), None, None, too_late, confirming),
+            step(waits(first), now, None, None, too_late, confirming),
             Step::Nothing
         );
         assert_eq!(
-            step(waits(first), Some(first), None, too_late, confirming),
+            step(waits(first), now, Some(first), None, too_late, confirming),
             Step::Ask(first)
         );
     }
