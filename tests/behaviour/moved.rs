@@ -189,6 +189,51 @@ fn nor_in_what_it_replaced() {
     assert!(ghosts(&world, &world.room).is_empty());
 }
 
+/// One was banned in the new room and forgotten. Another one, in the old room, goes along no more: that would be a second one there.
+#[test]
+fn nor_does_an_old_mask_follow_where_another_was_forgotten() {
+    let world = World::new();
+    let first = portal(&world).id;
+    let new = successor(&world, "New tearoom").to_string();
+    crate::steps::join(&world, ALICE, &world.chat, &new);
+    wait(&world, "a second ghost is in the new room", |world| {
+        ghosts(world, &new).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    let second = ghosts(&world, &new).remove(0);
+    world.fake.ban(BOB, &new, &second).unwrap();
+    handled(&world);
+    ask(&world, "forget New tearoom");
+    world
+        .fake
+        .text(ALICE, &world.chat, "forget confirm")
+        .unwrap();
+    let deps = world.deps();
+    wait(&world, "the second is forgotten", |world| {
+        world.ask(deps.store.portal_ids()).unwrap() == [first]
+    });
+    ask(&world, "follow Tearoom");
+    hears(
+        &world,
+        &world.chat,
+        "You forgot your pseudonym in this room",
+    );
+    world.is_done();
+    let joins = world.fake.events(&new);
+    let joined = joins
+        .iter()
+        .filter(|event| event["content"]["membership"] == "join");
+    let ours: std::collections::BTreeSet<_> = joined
+        .filter_map(|event| event["state_key"].as_str())
+        .filter(|user| user.starts_with("@_vizard_"))
+        .collect();
+    assert_eq!(ours.into_iter().collect::<Vec<_>>(), [second.as_str()]);
+    // It is where it was.
+    assert_eq!(portal(&world).room, world.room.as_str());
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+}
+
 /// Who has been in the new room behind another mask keeps that one.
 #[test]
 fn an_old_mask_in_the_new_room_is_no_new_one() {
