@@ -79,6 +79,45 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
     });
 }
 
+/// The departure is not called off before the way back to the portal is stored.
+#[test]
+fn who_stays_is_invited_although_the_first_word_of_it_fails() {
+    let world = World::with_settings("12", days);
+    let other = world.fake.public_room(BOB, "Library").to_string();
+    let second = join(&world, ALICE, &world.chat, &other);
+    wait(&world, "a ghost is in the library", |world| {
+        ghosts(world, &other).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    // The ghost of one of them leaves at once, and the other at its time.
+    for portal in [&world.portal, &second] {
+        world.fake.leave(ALICE, portal).unwrap();
+    }
+    wait(&world, "one ghost left", |world| {
+        ghosts(world, &world.room).len() + ghosts(world, &other).len() == 1
+    });
+    handled(&world);
+    wait(&world, "the other is to leave", |world| {
+        dues(world).len() == 1
+    });
+    let (name, room, portal) = if ghosts(&world, &other).is_empty() {
+        ("Tearoom", &world.room, &world.portal)
+    } else {
+        ("Library", &other, &second)
+    };
+    // All tries of one attempt.
+    for _ in 0..3 {
+        world.fake.fail_next("send", Fault::ErrorBefore);
+    }
+    let answer = ask(&world, &format!("rejoin {name}"));
+    assert!(answer.starts_with("Asking"), "{answer}");
+    wait(&world, "she is invited to the portal again", |world| {
+        world.fake.membership(portal, ALICE).as_deref() == Some("invite")
+    });
+    assert_eq!(ghosts(&world, room).len(), 1);
+}
+
 fn ask(world: &World, text: &str) -> String {
     let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
     world.answer(&world.chat, asked.as_str())
