@@ -52,10 +52,17 @@ pub(super) async fn pseudonym(
         },
     };
     let portal = deps.portals.get(id).await?;
-    if task.successor_of == Some(id) || portal.room == room {
-        return Ok(Some(portal));
+    if task.successor_of != Some(id) && portal.room != room {
+        return Ok(None);
     }
-    Ok(None)
+    // It was shown out, or has never been there and what it would replace was forgotten since.
+    let outside = matches!(portal.state, PortalState::Left | PortalState::Banned);
+    if outside && portal.joined_at == 0 && deps.store.is_forgotten(&task.user, room).await? {
+        deps.report(&mut task.report, "forgotten", FORGOTTEN)
+            .await?;
+        return Ok(None);
+    }
+    Ok(Some(portal))
 }
 
 /// Whether the user had a pseudonym in this room, which is gone or went along to another room, and is told so. Who follows into the

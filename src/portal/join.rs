@@ -10,7 +10,7 @@ use super::{
     ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
-    unwelcome::{turn_back, unwanted},
+    unwelcome::{Unwanted, show_out, turn_back, unwanted},
 };
 use crate::{
     clock::UnixMillis,
@@ -95,8 +95,12 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.e2ee.forget_room(&target);
     }
     let state = RoomState::fetch(deps, &ghost, &target).await?;
-    if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
-        return turn_back(deps, task, &portal, &target, &why).await;
+    match unwanted(deps, &portal, &state, &target).await? {
+        None => {}
+        Some(Unwanted::Anybody(why)) => {
+            return turn_back(deps, task, &portal, &target, &why).await;
+        }
+        Some(Unwanted::Forgotten) => return show_out(deps, task, &portal, &target).await,
     }
     let before = portal.room.clone();
     let moved = before != target;

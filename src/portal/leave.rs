@@ -49,7 +49,7 @@ pub async fn run(
     if portal.state != PortalState::Leaving && !forget {
         // Perhaps this job did it, and stopped before it could say so.
         if let (PortalState::Left, Some(report)) = (&portal.state, report) {
-            let text = left(&portal);
+            let text = left(deps, &portal).await?;
             deps.report_if_possible(report, "left", &text).await?;
         }
         return Ok(Outcome::Done);
@@ -113,7 +113,7 @@ pub async fn run(
         .portals
         .update(id, |portal| portal.state = PortalState::Left)
         .await?;
-    let text = left(&portal);
+    let text = left(deps, &portal).await?;
     match report {
         Some(report) => deps.report_if_possible(report, "left", &text).await?,
         None => tell(deps, &portal, &text).await?,
@@ -138,14 +138,19 @@ async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     Ok(())
 }
 
-fn left(portal: &Portal) -> String {
+async fn left(deps: &Deps, portal: &Portal) -> Result<String, PortalError> {
+    let nick = &portal.ghost.nick;
     if portal.forgetting {
-        return format!("left. \"{}\" is being forgotten.", portal.ghost.nick);
+        return Ok(format!("left. \"{nick}\" is being forgotten."));
     }
-    format!(
-        "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
-        portal.ghost.nick
-    )
+    if portal.joined_at == 0 && deps.store.is_forgotten(&portal.user, &portal.room).await? {
+        return Ok(format!(
+            "left. \"{nick}\" does not go back: you forgot your pseudonym in a room that this one says it replaced, or that says this one replaced it."
+        ));
+    }
+    Ok(format!(
+        "left. \"{nick}\" is kept: `rejoin` brings you back behind the same mask."
+    ))
 }
 
 /// Says in the portal what no command is waiting to hear.

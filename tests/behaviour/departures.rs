@@ -124,7 +124,7 @@ fn ask(world: &World, text: &str) -> String {
 }
 
 /// When the ghosts leave that are to leave, in milliseconds from now; negative: it is past.
-fn dues(world: &World) -> Vec<i64> {
+pub fn dues(world: &World) -> Vec<i64> {
     let deps = world.deps();
     let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
     let now = deps.clock.now();
@@ -141,7 +141,7 @@ fn are_spread(dues: &[i64]) -> bool {
 }
 
 /// Far more time than a busy machine takes for a test.
-fn days(config: &mut Config) {
+pub fn days(config: &mut Config) {
     config.privacy.spread_hours = 240;
 }
 
@@ -162,7 +162,7 @@ fn both_are_there(world: &World, other: &str) -> bool {
 }
 
 /// The days pass, until nobody is to leave any more.
-fn pass(world: &World) {
+pub fn pass(world: &World) {
     let clock = world.deps().clock;
     wait(world, "all is done", |world| {
         let dues = dues(world);

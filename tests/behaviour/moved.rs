@@ -1,11 +1,13 @@
 //! A room is replaced by another one: nothing that was said in either is lost, and who forgot one has no new mask in the other.
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::json;
 use vizard::store::{Portal, PortalState};
 
 use crate::{
+    departures::{days, dues, pass},
     fake::faults::Fault,
+    inviter::{self, CAROL, Inviter},
     steps::{command, count, ghosts, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -150,7 +152,7 @@ fn forget(world: &World, which: &str) {
 
 #[test]
 fn who_forgot_a_room_has_no_new_mask_in_what_replaces_it() {
-    let world = World::new();
+    let world = World::with_settings("12", |config| config.privacy.spread_hours = 0);
     // Known before, and learnt when somebody asks for it.
     let known = successor(&world, "Known tearoom").to_string();
     forget(&world, "Tearoom");
@@ -162,12 +164,111 @@ fn who_forgot_a_room_has_no_new_mask_in_what_replaces_it() {
     );
     let later = replacing(&world, &world.room, "Later tearoom").to_string();
     ask(&world, &format!("join {later} b.example"));
-    let words = "This room replaces one in which you forgot your pseudonym";
+    let words = "This room says that it replaces one in which you forgot your pseudonym";
     hears(&world, &world.chat, words);
     wait(&world, "nobody is there", |world| {
         ghosts(world, &later).is_empty()
     });
     assert!(ghosts(&world, &known).is_empty());
+}
+
+/// How often ghosts came into a room.
+fn entries(world: &World, room: &str) -> usize {
+    let events = world.fake.events(room);
+    let entries = events.iter().filter(|event| {
+        event["content"]["membership"] == "join"
+            && event["state_key"]
+                .as_str()
+                .is_some_and(|user| user.starts_with("@_vizard_"))
+    });
+    entries.count()
+}
+
+/// Anybody can make a room that says so: by when the ghost leaves they learn nothing.
+#[test]
+fn whoever_makes_a_room_is_not_told_what_was_forgotten() {
+    let world = World::with_settings("12", days);
+    forget(&world, "Tearoom");
+    let later = replacing(&world, &world.room, "Later tearoom").to_string();
+    let rooms = || world.fake.look(|rooms| rooms.rooms.len());
+    let before = rooms();
+    ask(&world, &format!("join {later} b.example"));
+    hears(
+        &world,
+        &world.chat,
+        "leaves it at some time within the next 240 hours",
+    );
+    wait(&world, "it is on record", |world| {
+        portal(world).state == PortalState::Leaving
+    });
+    // That it is within these seconds has no chance.
+    assert!(matches!(dues(&world)[..], [due] if due > 60_000));
+    assert_eq!(ghosts(&world, &later).len(), 1);
+    // Nothing is relayed, and there is nothing to which it could be.
+    world.fake.text(BOB, &later, "is anybody there").unwrap();
+    handled(&world);
+    assert_eq!((rooms(), portal(&world).portal_room), (before, None));
+    // It is not called off either.
+    let answer = ask(&world, "rejoin 1");
+    assert!(answer.contains("is leaving"), "{answer}");
+    assert_eq!(dues(&world).len(), 1);
+    assert_eq!(ghosts(&world, &later).len(), 1);
+    pass(&world);
+    assert!(ghosts(&world, &later).is_empty());
+    assert_eq!(portal(&world).state, PortalState::Left);
+    // By now it is known before the room is entered.
+    ask(&world, "rejoin 1");
+    hears(
+        &world,
+        &world.chat,
+        "You forgot your pseudonym in this room",
+    );
+    world.is_done();
+    assert_eq!(entries(&world, &later), 1);
+}
+
+/// The same of an invite that was accepted: its private room is there already.
+#[test]
+fn nor_is_whoever_invites_into_it() {
+    let world = World::with_settings("12", days);
+    world.fake.user(CAROL, "Carol");
+    let mut inviter = Inviter::new(&world, 1);
+    let body = json!({
+        "preset": "private_chat", "name": "Next",
+        "creation_content": {"predecessor": {"room_id": world.room}},
+    });
+    inviter.room = world.fake.create_room(&inviter.id, &body).unwrap();
+    let ghost = inviter.ghost_of(&world, CAROL);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        inviter::portals(world, CAROL).len() == 1
+    });
+    handled(&world);
+    // As if the invite had not said what the room replaces.
+    let (deps, carol) = (world.deps(), UserId::parse(CAROL).unwrap());
+    let old = <&RoomId>::try_from(world.room.as_str()).unwrap();
+    world.ask(deps.store.mark_forgotten(&carol, old)).unwrap();
+    let room = inviter::portals(&world, CAROL).into_keys().next().unwrap();
+    world.fake.join(CAROL, &room).unwrap();
+    hears(&world, &room, "leaves it at some time within the next 240");
+    handled(&world);
+    let is_in = |world: &World| {
+        let member = world.fake.membership(&inviter.room, &ghost);
+        member.as_deref() == Some("join")
+    };
+    assert!(is_in(&world));
+    let there = inviter.room.as_str();
+    world.fake.text(&inviter.id, there, "welcome").unwrap();
+    let sent = world.fake.text(CAROL, &room, "thank you").unwrap();
+    let fate = world.answer(&room, sent.as_str());
+    assert!(fate.starts_with("Not sent"), "{fate}");
+    handled(&world);
+    assert_eq!(count(&world, &room, CAROL, "welcome"), 0);
+    assert_eq!(count(&world, there, CAROL, "thank you"), 0);
+    assert!(is_in(&world));
+    pass(&world);
+    assert!(!is_in(&world));
+    hears(&world, &room, "does not go back");
 }
 
 #[test]
