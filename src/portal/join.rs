@@ -6,7 +6,7 @@
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
-    Deps, PortalError, WasHere,
+    Deps, PortalError, WasHere, chat,
     ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
@@ -44,6 +44,10 @@ pub enum Outcome {
 pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
     if is_pointless(deps, task).await {
         return Ok(Outcome::Done);
+    }
+    if task.report.unasked && task.report.portal.is_none() {
+        let chat = chat::private(deps, &task.user).await?;
+        task.report.silent = chat.as_ref() != Some(&task.report.room);
     }
     let (target, via) = match resolve(deps, task).await {
         Ok(found) => found,

@@ -261,6 +261,7 @@ fn task(
             command: command.try_into().unwrap(),
             portal,
             unasked: false,
+            silent: false,
             message: None,
         },
     }
