@@ -30,6 +30,8 @@ pub async fn known(deps: &Deps, user: &UserId) -> Result<Option<OwnedRoomId>, Po
             Err(error) if error.class() == Class::GiveUp => return Ok(None),
             invited => invited?,
         }
+        // What is said next is for them as well, and their invite may not have been heard of by then.
+        deps.e2ee.forget_room(&chat);
     }
     Ok(Some(chat))
 }

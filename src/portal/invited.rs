@@ -128,7 +128,8 @@ pub async fn open(deps: &Deps, id: PortalId, event: &Event) -> Result<(), Portal
         Err(error) if error.class() == Class::Retry => return Err(error.into()),
         // An account that is closed, perhaps. It ends with the invite.
         Err(_) => return Ok(()),
-        Ok(()) => {}
+        // What is said next is for them as well.
+        Ok(()) => deps.e2ee.forget_room(room),
     }
     let notice = Scrubbed::notice(&topic);
     let source = portal.ghost.id.as_str();
