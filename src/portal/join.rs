@@ -20,6 +20,8 @@ use crate::{
 
 /// How many times a server that does not answer is asked.
 const TRIES: u32 = 4;
+/// How often it is tried to leave the room behind, in about half an hour. Later the ghost leaves it when it leaves the new one.
+const BEHIND_TRIES: u32 = 12;
 
 /// How a job ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +125,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
-    leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
+    let behind = leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done);
     }
@@ -143,6 +145,13 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         return Ok(Outcome::Joined(portal.id));
     }
     announce(deps, task, &portal).await?;
+    if let Err(error) = behind
+        && error.class() == Class::Retry
+        && attempts < BEHIND_TRIES
+    {
+        deps.mend_device(&error.into(), &[portal.id]).await?;
+        return Ok(Outcome::Later);
+    }
     // Also if it had moved when this was tried before.
     let follows = task.successor_of == Some(portal.id);
     Ok(if moved || follows {
@@ -167,12 +176,18 @@ fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMill
     }
 }
 
-/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to stay. Not before the
-/// record says so: from then on the word that the ghost left is the last that is taken from there.
-async fn leave_behind(deps: &Deps, ghost: &Actor, portal: &Portal, before: Option<&OwnedRoomId>) {
+/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to keep the portal closed.
+/// Not before the record says so: from then on the word that the ghost left is the last that is taken from there.
+async fn leave_behind(
+    deps: &Deps,
+    ghost: &Actor,
+    portal: &Portal,
+    before: Option<&OwnedRoomId>,
+) -> Result<(), homeserver::Error> {
     let moved = portal.moved.as_ref().map(|moved| &moved.room);
-    if let Some(room) = moved.or(before) {
-        let _ = deps.homeserver.leave(ghost, room).await;
+    match moved.or(before) {
+        Some(room) => deps.homeserver.leave(ghost, room).await,
+        None => Ok(()),
     }
 }
 

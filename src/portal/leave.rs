@@ -3,7 +3,7 @@
 use super::{Deps, Outcome, PortalError, sent};
 use crate::{
     clock::UnixMillis,
-    homeserver::Class,
+    homeserver::{Actor, Class, Error},
     rewrite::Scrubbed,
     store::{Portal, PortalId, PortalState, Report, Route},
 };
@@ -56,8 +56,8 @@ pub async fn run(
     }
     let ghost = deps.ghost(&portal);
     if portal.ghost.ready
-        && let Err(error) = deps.homeserver.leave(&ghost, &portal.room).await
-        && (error.class() == Class::Retry && !(forget && attempts >= FORGET_TRIES))
+        && let Err(error) = leave_rooms(deps, &ghost, &portal).await
+        && !(forget && attempts >= FORGET_TRIES)
     {
         deps.mend_device(&error.into(), &[id]).await?;
         return Ok(Outcome::Later);
@@ -119,6 +119,29 @@ pub async fn run(
         None => tell(deps, &portal, &text).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// The ghost leaves its room and, if it could not when an upgrade was followed, those that this one replaced. An error passes: what
+/// is refused for good stays as it is.
+async fn leave_rooms(deps: &Deps, ghost: &Actor, portal: &Portal) -> Result<(), Error> {
+    let mut rooms = vec![portal.room.clone()];
+    if !portal.replaced.is_empty() {
+        let inside = passing(deps.homeserver.joined_rooms(ghost).await)?;
+        let inside = inside.unwrap_or_default().into_iter();
+        rooms.extend(inside.filter(|room| portal.replaced.contains(room)));
+    }
+    for room in &rooms {
+        passing(deps.homeserver.leave(ghost, room).await)?;
+    }
+    Ok(())
+}
+
+/// What was answered; `None`: it was refused for good.
+fn passing<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Err(error) if error.class() == Class::GiveUp => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Nothing is left of the rooms of a portal that goes or is gone, unless others of ours are there.

@@ -138,6 +138,48 @@ fn what_was_said_meanwhile_in_the_new_room_is_shown() {
     });
 }
 
+#[test]
+fn the_old_room_is_left_although_the_homeserver_fails_at_first() {
+    let world = World::new();
+    let new = successor(&world, "New tearoom").to_string();
+    // All tries of one attempt.
+    for _ in 0..3 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+    command(&world, "!vizard follow");
+    wait(&world, "it is in the new room", |world| {
+        portal(world).room == new.as_str() && portal(world).state == PortalState::Joined
+    });
+    wait(&world, "it is outside the old one", |world| {
+        ghosts(world, &world.room).is_empty()
+    });
+}
+
+/// In the hour in which the old room was remembered it could not be left.
+#[test]
+fn who_leaves_the_new_room_leaves_the_old_one_too() {
+    let world = World::new();
+    let new = successor(&world, "New tearoom").to_string();
+    for _ in 0..100_000 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+    command(&world, "!vizard follow");
+    wait(&world, "it is in the new room", |world| {
+        portal(world).room == new.as_str() && portal(world).state == PortalState::Joined
+    });
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+    let deps = world.deps();
+    let forgets = deps
+        .portals
+        .update(portal(&world).id, |portal| portal.moved = None);
+    world.ask(forgets).unwrap();
+    world.fake.forget_faults();
+    world.is_done();
+    forget(&world, "1");
+    assert!(ghosts(&world, &new).is_empty());
+    assert!(ghosts(&world, &world.room).is_empty());
+}
+
 fn forget(world: &World, which: &str) {
     ask(world, &format!("forget {which}"));
     let asked = world.fake.text(ALICE, &world.chat, "forget confirm");
