@@ -52,7 +52,11 @@ pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answe
         let (event, now) = (call.invocation.event.as_str(), call.deps.clock.now());
         call.deps.add_job(event, now, task).await?;
     }
-    told.map(|()| Answer::none())
+    match told {
+        // Where nothing can be encrypted, that is said in clear.
+        Err(error) if error.class() == Class::Retry || error.is_unencryptable() => Err(error),
+        _ => Ok(Answer::none()),
+    }
 }
 
 /// An invite that was not answered is declined.

@@ -293,4 +293,10 @@ fn who_cannot_be_told_leaves_all_the_same() {
         ghosts(world, &world.room).is_empty()
     });
     wait(&world, "all is done", |world| dues(world).is_empty());
+    handled(&world);
+    let said = world.fake.messages(&world.chat);
+    let wrong = said
+        .iter()
+        .find(|(_, text)| text.contains("could not be done"));
+    assert_eq!(wrong, None, "it was done");
 }
