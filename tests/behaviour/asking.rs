@@ -450,6 +450,16 @@ fn who_is_outside_by_now_may_have_invited_openly() {
     }
 }
 
+#[test]
+fn who_is_in_the_room_is_not_said_to_be_invited() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {BOB} --plain"));
+    told(&world, &world.portal, &asked, "in the room already");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let said = progress(&world, &world.portal, &asked);
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
 /// Words that cannot be said take nothing back.
 #[test]
 fn what_was_done_openly_is_told_whatever_fails_about_it() {
