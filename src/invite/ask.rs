@@ -365,7 +365,10 @@ async fn failed(
 /// An invite is given up from outside: whoever asked is told. The homeserver may have done it all the same, and only not said so.
 pub async fn abandon(deps: &Deps, task: &mut InviteTask) -> Result<(), PortalError> {
     let portal = match task.portal {
-        Some(id) => deps.portals.get(id).await.ok(),
+        Some(id) => match deps.portals.get(id).await {
+            Err(PortalError::Gone) => None,
+            other => Some(other?),
+        },
         None => None,
     };
     let mut nobody = None;
