@@ -313,6 +313,37 @@ fn nor_is_whoever_invites_into_it() {
     hears(&world, &room, "does not go back");
 }
 
+/// Who may say what a room was replaced by could bar its members from any other. They are asked first.
+#[test]
+fn the_question_names_the_rooms_that_go_with_it() {
+    let world = World::new();
+    let popular = world.fake.public_room(BOB, "Popular").to_string();
+    let tombstone = json!({"body": "moved", "replacement_room": popular});
+    let room = &world.room;
+    let set = world
+        .fake
+        .send_state(BOB, room, "m.room.tombstone", "", tombstone);
+    set.unwrap();
+    let former = "!former:b.example";
+    let annex = replacing(&world, former, "Annex").to_string();
+    crate::steps::join(&world, ALICE, &world.chat, &annex);
+    wait(&world, "a ghost is in the annex", |world| {
+        ghosts(world, &annex).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    for (which, named, others) in [
+        ("Tearoom", &[popular.as_str()][..], &[former][..]),
+        ("Annex", &[former], &[popular.as_str()]),
+        ("all", &[popular.as_str(), former], &[]),
+    ] {
+        let answer = ask(&world, &format!("forget {which}"));
+        assert!(answer.contains("Do you want to forget"), "{answer}");
+        assert!(named.iter().all(|room| answer.contains(room)), "{answer}");
+        assert!(!others.iter().any(|room| answer.contains(room)), "{answer}");
+    }
+}
+
 #[test]
 fn nor_in_what_it_replaced() {
     let world = World::new();

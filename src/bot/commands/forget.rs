@@ -1,5 +1,7 @@
 //! `forget`: destroys a pseudonym, for good, after asking.
 
+use std::sync::Arc;
+
 use crate::{
     bot::{
         call::{Call, room_title},
@@ -17,6 +19,9 @@ use crate::{
 const WAIT: UnixMillis = 10 * 60_000;
 
 const GONE: &str = "It is forgotten already.";
+
+/// How many other rooms are named that go with those that are forgotten. A room says what it likes about that.
+const NAMED: usize = 20;
 
 /// What stands in the user's record for "all of them"; no portal has this id.
 const ALL: PortalId = PortalId([0xff; 16]);
@@ -121,17 +126,22 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
 }
 
 async fn question(call: &Call<'_>, id: PortalId) -> Result<Answer, PortalError> {
-    let reply = if id == ALL {
-        let hours = call.deps.config.privacy.spread_hours;
-        about_all(call.user.pseudonyms.len(), hours)
-    } else {
-        match call.deps.portals.get(id).await {
-            Ok(portal) => about_one(&portal),
-            Err(PortalError::Gone) => return Ok(Reply::say(GONE).into()),
-            Err(error) => return Err(error),
+    let mut portals = Vec::new();
+    for pseudonym in &call.user.pseudonyms {
+        if id == ALL || id == pseudonym.portal {
+            match call.deps.portals.get(pseudonym.portal).await {
+                Ok(portal) => portals.push(portal),
+                Err(PortalError::Gone) => {}
+                Err(error) => return Err(error),
+            }
         }
+    }
+    let reply = match &portals[..] {
+        [] => return Ok(Reply::say(GONE).into()),
+        [portal] if id != ALL => about_one(portal),
+        portals => about_all(portals.len(), call.deps.config.privacy.spread_hours),
     };
-    Ok(how_to_confirm(reply, call).into())
+    Ok(how_to_confirm(and_others(reply, &portals), call).into())
 }
 
 fn about_one(portal: &Portal) -> Reply {
@@ -146,6 +156,34 @@ fn about_all(count: usize, hours: u32) -> Reply {
     Reply::say(&format!(
         "Do you want to forget all {count} pseudonyms? This is final: they leave their rooms, their keys and their links to you are destroyed, and you will never have another pseudonym in those rooms. What they wrote stays there. They go one by one within {hours} hours, so that nobody can tell that they belong together."
     ))
+}
+
+/// Names the rooms that go with these, by their ids alone: what they are called is theirs to say.
+fn and_others(reply: Reply, portals: &[Arc<Portal>]) -> Reply {
+    let named = portals
+        .iter()
+        .flat_map(|portal| portal.replaced.iter().chain(&portal.successor));
+    let mut others: Vec<_> = named
+        .filter(|room| portals.iter().all(|portal| portal.room != **room))
+        .collect();
+    others.sort();
+    others.dedup();
+    if others.is_empty() {
+        return reply;
+    }
+    let mut reply = reply.and(" Nor will you ever have one in ");
+    for (at, room) in others.iter().take(NAMED).enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        reply = reply.and(comma).code(room.as_str());
+    }
+    if others.len() > NAMED {
+        reply = reply.and(&format!(" and {} others", others.len() - NAMED));
+    }
+    reply.and(if portals.len() == 1 {
+        ", which this room says it replaced, or was replaced by."
+    } else {
+        ", which these rooms say they replaced, or were replaced by."
+    })
 }
 
 fn how_to_confirm(reply: Reply, call: &Call<'_>) -> Reply {
