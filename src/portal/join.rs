@@ -10,7 +10,7 @@ use super::{
     ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
-    unwelcome::{Unwanted, show_out, turn_back, unwanted},
+    unwelcome::{is_unreadable, show_out},
 };
 use crate::{
     clock::UnixMillis,
@@ -47,10 +47,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if is_pointless(deps, task).await {
         return Ok(Outcome::Done);
     }
-    if task.report.unasked && task.report.portal.is_none() {
-        let chat = chat::private(deps, &task.user).await?;
-        task.report.silent = chat.as_ref() != Some(&task.report.room);
-    }
+    hush(deps, task).await?;
     let (target, via) = match resolve(deps, task).await {
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
@@ -81,11 +78,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             return knock(deps, task, &portal, &ghost, attempts).await;
         }
         // A room that would be left again at once had better never see the ghost.
-        if attempts == 0
-            && deps.e2ee.unavailable().is_some()
-            && !portal.shown.encrypted
-            && is_encrypted(deps, task).await
-        {
+        if attempts == 0 && is_unreadable(deps, task, &portal).await {
             return keep_out(deps, task, &portal).await;
         }
         let extra = member_extra(deps, &portal, &target);
@@ -101,12 +94,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.e2ee.forget_room(&target);
     }
     let state = RoomState::fetch(deps, &ghost, &target).await?;
-    match unwanted(deps, &portal, &state, &target).await? {
-        None => {}
-        Some(Unwanted::Anybody(why)) => {
-            return turn_back(deps, task, &portal, &target, &why).await;
-        }
-        Some(Unwanted::Forgotten) => return show_out(deps, task, &portal, &target).await,
+    if let Some(outcome) = show_out(deps, task, &portal, &state, &target).await? {
+        return Ok(outcome);
     }
     let before = portal.room.clone();
     let moved = before != target;
@@ -146,15 +135,13 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     }
     announce(deps, task, &portal).await?;
     if let Err(error) = behind
-        && error.class() == Class::Retry
         && attempts < BEHIND_TRIES
     {
         deps.mend_device(&error.into(), &[portal.id]).await?;
         return Ok(Outcome::Later);
     }
     // Also if it had moved when this was tried before.
-    let follows = task.successor_of == Some(portal.id);
-    Ok(if moved || follows {
+    Ok(if moved || task.successor_of == Some(portal.id) {
         Outcome::Moved(portal.id)
     } else {
         Outcome::Joined(portal.id)
@@ -177,7 +164,7 @@ fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMill
 }
 
 /// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to keep the portal closed.
-/// Not before the record says so: from then on the word that the ghost left is the last that is taken from there.
+/// Not before the record says so: from then on the word that the ghost left is the last that is taken from there. An error passes.
 async fn leave_behind(
     deps: &Deps,
     ghost: &Actor,
@@ -185,10 +172,22 @@ async fn leave_behind(
     before: Option<&OwnedRoomId>,
 ) -> Result<(), homeserver::Error> {
     let moved = portal.moved.as_ref().map(|moved| &moved.room);
-    match moved.or(before) {
-        Some(room) => deps.homeserver.leave(ghost, room).await,
-        None => Ok(()),
+    let Some(room) = moved.or(before) else {
+        return Ok(());
+    };
+    match deps.homeserver.leave(ghost, room).await {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// What nobody asked for is not said in a chat in which somebody else listens.
+async fn hush(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
+    if task.report.unasked && task.report.portal.is_none() {
+        let chat = chat::private(deps, &task.user).await?;
+        task.report.silent = chat.as_ref() != Some(&task.report.room);
+    }
+    Ok(())
 }
 
 /// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.
@@ -197,19 +196,6 @@ async fn is_pointless(deps: &Deps, task: &JoinTask) -> bool {
         return false;
     };
     matches!(deps.portals.get(id).await, Err(PortalError::Gone))
-}
-
-/// Whether the room is known to be encrypted before anybody is in it.
-async fn is_encrypted(deps: &Deps, task: &JoinTask) -> bool {
-    let summary = deps
-        .homeserver
-        .summary(&deps.bot, &task.target, &task.via)
-        .await;
-    summary.ok().flatten().is_some_and(|summary| {
-        ["encryption", "im.nheko.summary.encryption"]
-            .iter()
-            .any(|field| summary[field].is_string())
-    })
 }
 
 /// An encrypted room is not entered at all.
