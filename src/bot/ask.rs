@@ -67,11 +67,14 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
     if let Some(refusal) = limits(call, capped).await? {
         return Ok(refusal.into());
     }
-    // If it stays, the job finds the ghost in its room, looks what became of that meanwhile, and invites the user to the portal.
-    if let Some(portal) = departing
-        && !depart::call_off(call, portal.id).await?
-    {
-        return Ok(leaving(call, &portal).into());
+    // If it stays, the job finds the ghost in its room, looks what became of that meanwhile, and invites the user to the portal. It is
+    // queued before the departure is called off, and waits for that: whatever fails in between, all of this is done once more.
+    let mut staying = None;
+    if let Some(portal) = departing {
+        match depart::still_there(call, portal.id).await? {
+            Some(still_there) => staying = Some((still_there, portal)),
+            None => return Ok(leaving(call, &portal).into()),
+        }
     }
     let mut report = call.new_report();
     let text = opening(&wish, call.deps.namespace.server().as_str());
@@ -93,6 +96,11 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
             Task::Join(task),
         )
         .await?;
+    if let Some((still_there, portal)) = staying
+        && !still_there.call_off(call).await?
+    {
+        return Ok(leaving(call, &portal).into());
+    }
     Ok(Answer::none())
 }
 

@@ -76,6 +76,7 @@ impl Call<'_> {
             command: self.invocation.event.clone(),
             portal: self.invocation.portal,
             unasked: false,
+            silent: false,
             message: None,
         }
     }

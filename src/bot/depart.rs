@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{
     call::{Call, room_title},
     reply::{Answer, Reply},
@@ -50,7 +52,11 @@ pub async fn one(call: &Call<'_>, portal: &Portal, forget: bool) -> Result<Answe
         let (event, now) = (call.invocation.event.as_str(), call.deps.clock.now());
         call.deps.add_job(event, now, task).await?;
     }
-    told.map(|()| Answer::none())
+    match told {
+        // Where nothing can be encrypted, that is said in clear.
+        Err(error) if error.class() == Class::Retry || error.is_unencryptable() => Err(error),
+        _ => Ok(Answer::none()),
+    }
 }
 
 /// An invite that was not answered is declined.
@@ -113,33 +119,47 @@ pub async fn all(call: &Call<'_>, forget: bool) -> Result<Answer, PortalError> {
     .into())
 }
 
-/// A pseudonym that is leaving, and is still in its room, stays. `false`: it is not, or does not.
-pub async fn call_off(call: &Call<'_>, portal: PortalId) -> Result<bool, PortalError> {
+/// A pseudonym that is leaving and is still in its room. Nobody else works on it meanwhile.
+pub struct StillThere {
+    portal: PortalId,
+    _alone: OwnedMutexGuard<()>,
+}
+
+/// `None`: it has left, or is about to.
+pub async fn still_there(
+    call: &Call<'_>,
+    portal: PortalId,
+) -> Result<Option<StillThere>, PortalError> {
     let deps = call.deps;
-    let _alone = tokio::select! {
+    let alone = tokio::select! {
         alone = deps.portals.alone(portal) => alone,
-        () = deps.clock.sleep(PATIENCE) => return Ok(false),
+        () = deps.clock.sleep(PATIENCE) => return Ok(None),
     };
     let portal = deps.portals.get(portal).await?;
     let rooms = match deps.homeserver.joined_rooms(&deps.ghost(&portal)).await {
         Ok(rooms) => rooms,
-        Err(error) if error.class() == Class::GiveUp => return Ok(false),
+        Err(error) if error.class() == Class::GiveUp => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     // It has a portal, unless its join was not through.
-    if portal.joined_at == 0 || !rooms.contains(&portal.room) {
-        return Ok(false);
-    }
-    // The job that waits finds that there is nothing to leave.
-    let portal = deps
-        .portals
-        .update(portal.id, |portal| {
+    let is_there = portal.joined_at != 0 && rooms.contains(&portal.room);
+    Ok(is_there.then(|| StillThere {
+        portal: portal.id,
+        _alone: alone,
+    }))
+}
+
+impl StillThere {
+    /// It stays. `false`: it does not.
+    pub async fn call_off(self, call: &Call<'_>) -> Result<bool, PortalError> {
+        // The job that waits finds that there is nothing to leave.
+        let calling_off = call.deps.portals.update(self.portal, |portal| {
             if portal.state == PortalState::Leaving && !portal.forgetting {
                 portal.state = PortalState::Joined;
             }
-        })
-        .await?;
-    Ok(portal.state == PortalState::Joined)
+        });
+        Ok(calling_off.await?.state == PortalState::Joined)
+    }
 }
 
 /// A time within `hours` from `now`, uniform in `derived`.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 
 use super::{
     facts::{self, Gathered},
-    whisper,
+    quota, whisper,
 };
 use crate::{
     clock::UnixMillis,
@@ -31,46 +32,77 @@ enum Checked {
     Unclear,
 }
 
-/// Answers a request that reached the bot.
+/// Answers a request that reached the bot, and does what is left to do then.
 pub async fn request(deps: &Deps, mail: &Mail) -> Result<(), PortalError> {
-    let (mut tell, mut inviter) = (None, None);
+    let (sent, left) = respond(deps, mail).await?;
+    if let Some(left) = left {
+        left.tell(deps).await?;
+    }
+    sent
+}
+
+/// What is left to do when an answer was sent: its user is told of the request. It is work that other answers have not, and waits for
+/// others of the same user; so whoever it concerns must not be answered later for it, nor hold the place of another request.
+pub(super) struct Left {
+    portal: Portal,
+    room: OwnedRoomId,
+    inviter: OwnedUserId,
+}
+
+impl Left {
+    /// Does it. Many may ask at once: each is counted before the next is looked at.
+    pub(super) async fn tell(self, deps: &Deps) -> Result<(), PortalError> {
+        let user = &self.portal.user;
+        let _alone = deps.portals.alone_for(user).await;
+        if !quota::may_reach(deps, user, deps.clock.now()).await? {
+            return Ok(());
+        }
+        let place = if self.portal.room == self.room {
+            Where::There
+        } else {
+            Where::Successor
+        };
+        whisper::about(deps, &self.portal, &self.inviter, &self.room, place).await
+    }
+}
+
+/// Answers a request: whether it was sent, and what is left to do.
+pub(super) async fn respond(
+    deps: &Deps,
+    mail: &Mail,
+) -> Result<(Result<(), PortalError>, Option<Left>), PortalError> {
+    let (mut left, mut inviter) = (None, None);
     let content = match check(deps, mail).await {
         Checked::Good(request, opened) => {
             let (content, portal) = answered(deps, &request, &opened).await?;
-            tell = portal.map(|portal| (portal, request.room.clone()));
+            left = portal.map(|portal| Left {
+                portal,
+                room: request.room.clone(),
+                inviter: request.inviter.user().to_owned(),
+            });
             inviter = Some(request.inviter);
             content
         }
         Checked::Wrong(rejected) => {
             count("refused", rejected.fault.name());
             let Some(reply_to) = rejected.reply_to else {
-                return Ok(());
+                return Ok((Ok(()), None));
             };
             sealed::refuse(&reply_to, &deps.namespace, &deps.keys.server_key())
         }
         Checked::Unclear => {
             dropped("no_keys");
-            return Ok(());
+            return Ok((Ok(()), None));
         }
     };
     let every = deps.config.invites.answer_after_ms;
     let wait = until_answer(mail.received, deps.clock.now(), every);
     let answer = async {
         deps.clock.sleep(Duration::from_millis(wait)).await;
-        let sent = send(deps, mail, &content).await;
-        // Not before: it is work that other answers have not.
-        if let (Some((portal, room)), Some(inviter)) = (tell, &inviter) {
-            let place = if portal.room == room {
-                Where::There
-            } else {
-                Where::Successor
-            };
-            whisper::about(deps, &portal, inviter.user(), &room, place).await?;
-        }
-        sent
+        send(deps, mail, &content).await
     };
-    let (answered, ()) = tokio::join!(answer, acquaint(deps, inviter.as_ref()));
-    answered
+    let (sent, ()) = tokio::join!(answer, acquaint(deps, inviter.as_ref()));
+    Ok((sent, left))
 }
 
 /// Looks for the keys of a pseudonym's server, which has to vouch for it when its invite comes: for every request, whatever it is

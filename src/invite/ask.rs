@@ -139,18 +139,25 @@ async fn is_invited(
     room: &RoomId,
     invitee: &UserId,
 ) -> Result<bool, Error> {
-    let (actor, kind) = (deps.ghost(portal), "m.room.member");
+    let membership = membership(deps, &deps.ghost(portal), room, invitee).await?;
+    Ok(matches!(membership.as_deref(), Some("invite" | "join")))
+}
+
+async fn membership(
+    deps: &Deps,
+    actor: &Actor,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<Option<String>, Error> {
+    let kind = "m.room.member";
     let member = deps
         .homeserver
-        .state_event(&actor, room, kind, invitee.as_str())
+        .state_event(actor, room, kind, user.as_str())
         .await?;
     let member: Value = member
         .and_then(|content| serde_json::from_str(content.get()).ok())
         .unwrap_or_default();
-    Ok(matches!(
-        member["membership"].as_str(),
-        Some("invite" | "join")
-    ))
+    Ok(member["membership"].as_str().map(ToOwned::to_owned))
 }
 
 /// The keys of the invitee's Vizard, which may be this one. If they have to be fetched, that is told meanwhile.
@@ -297,6 +304,18 @@ async fn openly(
     actor: &Actor,
     user: &UserId,
 ) -> Result<Outcome, PortalError> {
+    // Only before anything is done: afterwards it may be this invite by which they came.
+    if !task.noted {
+        match membership(deps, actor, &task.room, user).await {
+            Ok(Some(membership)) if membership == "join" => {
+                return over(deps, task, words::IN_ROOM).await;
+            }
+            Err(error) if error.class() == Class::Retry => return Err(error.into()),
+            _ => {}
+        }
+        task.noted = true;
+        return Ok(Outcome::Again);
+    }
     let text = "inviting openly, for everybody to see…";
     let telling = deps.report(&mut task.report, "openly", text);
     // Another server is asked, which may be slow.
@@ -346,7 +365,10 @@ async fn failed(
 /// An invite is given up from outside: whoever asked is told. The homeserver may have done it all the same, and only not said so.
 pub async fn abandon(deps: &Deps, task: &mut InviteTask) -> Result<(), PortalError> {
     let portal = match task.portal {
-        Some(id) => deps.portals.get(id).await.ok(),
+        Some(id) => match deps.portals.get(id).await {
+            Err(PortalError::Gone) => None,
+            other => Some(other?),
+        },
         None => None,
     };
     let mut nobody = None;

@@ -55,12 +55,19 @@ async fn read_requests(deps: &Deps, mut letters: mpsc::Receiver<Mail>, stop: &Ca
         let Some(Ok(slot)) = slot.await else { break };
         let (deps, stop) = (deps.clone(), stop.clone());
         tasks.spawn(async move {
-            let answering = Box::pin(answer::request(&deps, &mail));
+            let answering = Box::pin(async {
+                let (sent, left) = answer::respond(&deps, &mail).await?;
+                // Others are answered while its user is told.
+                drop((slot, places));
+                if let Some(left) = left {
+                    left.tell(&deps).await?;
+                }
+                sent
+            });
             if let Some(Err(error)) = stop.run_until_cancelled(answering).await {
                 metrics::counter!("vizard_failures_total", "class" => "invite_answer").increment(1);
                 tracing::warn!(class = ?error.class(), "an invite request could not be answered");
             }
-            drop((slot, places));
         });
     }
     tasks.close();

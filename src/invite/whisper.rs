@@ -19,9 +19,11 @@ const SOONEST: UnixMillis = 2 * MINUTE;
 const SPREAD: UnixMillis = 20 * MINUTE;
 
 /// For so long no further invite to the same room is told of. Strangers bring about rows of the database here.
-const QUIET: UnixMillis = 90 * 24 * 60 * MINUTE;
+const QUIET: UnixMillis = 90 * DAY;
+/// The same if it could not be said: what others may send in a day is used up once, however often it is tried.
+const DAY: UnixMillis = 24 * 60 * MINUTE;
 
-/// A user was told of invites to a room. Found by both: they are told once.
+/// A user was told of invites to a room, or could not be. Found by both: they are told once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {}
 
@@ -34,7 +36,8 @@ fn key(user: &UserId, room: &RoomId) -> Vec<u8> {
 }
 
 /// Lets a user know that somebody invited them to a room, which is that of this portal or came before or after it; unless they
-/// were told before. It reaches them as an invite does, and is counted as one.
+/// were told before. It reaches them as an invite does, and is counted as one. Whoever calls looked whether another may reach them,
+/// and keeps others from it meanwhile.
 pub async fn about(
     deps: &Deps,
     portal: &Portal,
@@ -74,6 +77,13 @@ pub async fn run(deps: &Deps, task: &TellTask) -> Result<Outcome, PortalError> {
         return Ok(Outcome::Done);
     }
     let here = portal.portal_room.clone().filter(|_| portal.user_joined);
+    let told = task.room.as_deref().unwrap_or(&portal.room);
+    let key = key(&portal.user, told);
+    let quiet = |life: UnixMillis| {
+        let due = Some(deps.clock.now() + life);
+        let key = &key;
+        async move { deps.store.set_note(key, due, &Told {}).await }
+    };
     // Two at once would open two chats.
     let alone = deps.portals.alone_for(&portal.user).await;
     let (actor, room, rejoin) = match (chat::known(deps, &portal.user).await?, here) {
@@ -84,25 +94,26 @@ pub async fn run(deps: &Deps, task: &TellTask) -> Result<Outcome, PortalError> {
         (chat, _) => {
             let chat = match chat {
                 Some(chat) => chat,
-                None => chat::open(deps, &portal.user).await?,
+                None => match chat::open(deps, &portal.user).await {
+                    Err(error) if error.class() == Class::GiveUp => {
+                        quiet(DAY).await?;
+                        return Ok(Outcome::Done);
+                    }
+                    opened => opened?,
+                },
             };
             let rejoin = format!("rejoin \"{}\"", portal.ghost.nick);
             (deps.bot.clone(), chat, rejoin)
         }
     };
     drop(alone);
-    let told = task.room.as_deref().unwrap_or(&portal.room);
     let source = format!("told {} {told}", portal.ghost.id);
     let notice = Scrubbed::notice(&words(&portal, task, &rejoin));
     match deps.say(&actor, &room, &notice, &source, "told", 0).await {
         Err(error) if error.class() == Class::Retry => return Err(error),
-        // Nothing can be said there. The next invite is tried to be told of again.
-        Err(_) => {}
-        Ok(_) => {
-            let due = Some(deps.clock.now() + QUIET);
-            let key = key(&portal.user, told);
-            deps.store.set_note(&key, due, &Told {}).await?;
-        }
+        // Nothing can be said there. The next invite is tried to be told of again, on another day.
+        Err(_) => quiet(DAY).await?,
+        Ok(_) => quiet(QUIET).await?,
     }
     Ok(Outcome::Done)
 }

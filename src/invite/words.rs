@@ -32,6 +32,9 @@ pub(super) fn invited(nick: &str) -> String {
 /// The homeserver says neither that it did what it was asked to nor that it did not.
 pub(super) const UNCLEAR: &str = "Your homeserver gave no clear answer, although it was asked several times: it may have invited them or not. If they come, you see it here. Look who is invited before you ask once more.";
 
+/// Whom one sees in the room needs no invite.
+pub(super) const IN_ROOM: &str = "They are in the room already.";
+
 /// The homeserver did not do what it was asked to.
 pub(super) const FAILED: &str = "Your homeserver did not do it, although it was asked several times. Try the same command again later; if it keeps failing, tell its admin.";
 
@@ -116,9 +119,7 @@ pub(super) fn forbidden(error: &Error) -> String {
         "M_FORBIDDEN" if message.contains("banned") => {
             "The room does not let that user or server in: they are banned."
         }
-        "M_FORBIDDEN" if message.contains("already in the room") => {
-            "They are in the room already."
-        }
+        "M_FORBIDDEN" if message.contains("already in the room") => IN_ROOM,
         "M_FORBIDDEN" => {
             "Your pseudonym may not invite anybody here. Ask a moderator of the room to invite, or for the right to."
         }

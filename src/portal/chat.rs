@@ -1,5 +1,5 @@
 //! The bot's chat with a user: the one in which they talk, or one that the bot opens, for what has to be told to somebody who never
-//! wrote to it. Called by `invite`. What is said there is for one pair of eyes.
+//! wrote to it. What is said there is for one pair of eyes: whoever says something unasked asks here where.
 
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
@@ -22,20 +22,34 @@ impl Note for Opening {
 /// The chat with a user, to which they are invited once more if they left it; `None`: there is none in which the bot and they are
 /// alone.
 pub async fn known(deps: &Deps, user: &UserId) -> Result<Option<OwnedRoomId>, PortalError> {
+    let Some((chat, is_there)) = found(deps, user).await? else {
+        return Ok(None);
+    };
+    if !is_there {
+        match deps.homeserver.invite(&deps.bot, &chat, user).await {
+            Err(error) if error.class() == Class::GiveUp => return Ok(None),
+            invited => invited?,
+        }
+        // What is said next is for them as well, and their invite may not have been heard of by then.
+        deps.e2ee.forget_room(&chat);
+    }
+    Ok(Some(chat))
+}
+
+/// The same for what is no reason to invite anybody.
+pub async fn private(deps: &Deps, user: &UserId) -> Result<Option<OwnedRoomId>, PortalError> {
+    Ok(found(deps, user).await?.map(|(chat, _)| chat))
+}
+
+/// The chat in which nobody is but the bot and perhaps a user; and whether they are.
+async fn found(deps: &Deps, user: &UserId) -> Result<Option<(OwnedRoomId, bool)>, PortalError> {
     let record = deps.store.user(user).await?;
     let Some(chat) = record.and_then(|user| user.direct_chat) else {
         return Ok(None);
     };
-    let reached = async {
-        let theirs = is_theirs(deps, &chat, user).await?;
-        if theirs == Some(false) {
-            deps.homeserver.invite(&deps.bot, &chat, user).await?;
-        }
-        Ok(theirs)
-    };
-    match reached.await {
-        Err(PortalError::Homeserver(error)) if error.class() == Class::GiveUp => Ok(None),
-        other => Ok(other?.map(|_| chat)),
+    match is_theirs(deps, &chat, user).await {
+        Err(error) if error.class() == Class::GiveUp => Ok(None),
+        other => Ok(other?.map(|is_there| (chat, is_there))),
     }
 }
 

@@ -223,6 +223,7 @@ mod tests {
                 command: ruma::owned_event_id!("$command"),
                 portal: None,
                 unasked: false,
+                silent: false,
                 message: None,
             },
         }

@@ -21,18 +21,12 @@ pub(super) async fn pseudonym(
     room: &RoomId,
     via: &[OwnedServerName],
 ) -> Result<Option<Arc<Portal>>, PortalError> {
-    let id = match existing(deps, task, room).await? {
+    let known = here(deps, task, room).await?;
+    if known.is_none() && is_over(deps, task, room).await? {
+        return Ok(None);
+    }
+    let id = match known.or(task.successor_of) {
         Some(id) => id,
-        None if deps.store.is_forgotten(&task.user, room).await? => {
-            deps.report(&mut task.report, "forgotten", FORGOTTEN)
-                .await?;
-            return Ok(None);
-        }
-        None if WasHere::of(deps, &task.user, room).await?.is_some() => {
-            let text = "Your pseudonym was in this room and went along to the one that replaced it. There is no second one here, ever.";
-            deps.report(&mut task.report, "moved", text).await?;
-            return Ok(None);
-        }
         None if at_cap(deps, task).await? => {
             let text = format!(
                 "You have {} pseudonyms, as many as this Vizard allows. `forget` one to make room.",
@@ -44,7 +38,7 @@ pub(super) async fn pseudonym(
         None => match create(deps, task, room, via).await? {
             Created::New => {
                 task.fresh = true;
-                match existing(deps, task, room).await? {
+                match here(deps, task, room).await? {
                     Some(id) => id,
                     None => return Err(PortalError::Gone),
                 }
@@ -58,10 +52,34 @@ pub(super) async fn pseudonym(
         },
     };
     let portal = deps.portals.get(id).await?;
-    if task.successor_of == Some(id) || portal.room == room {
-        return Ok(Some(portal));
+    if task.successor_of != Some(id) && portal.room != room {
+        return Ok(None);
     }
-    Ok(None)
+    // It was shown out, or has never been there and what it would replace was forgotten since.
+    let outside = matches!(portal.state, PortalState::Left | PortalState::Banned);
+    if outside && portal.joined_at == 0 && deps.store.is_forgotten(&task.user, room).await? {
+        deps.report(&mut task.report, "forgotten", FORGOTTEN)
+            .await?;
+        return Ok(None);
+    }
+    Ok(Some(portal))
+}
+
+/// Whether the user had a pseudonym in this room, which is gone or went along to another room, and is told so. Who follows into the
+/// room is no exception: it would see two of one user.
+async fn is_over(deps: &Deps, task: &mut JoinTask, room: &RoomId) -> Result<bool, PortalError> {
+    if deps.store.is_forgotten(&task.user, room).await? {
+        deps.report(&mut task.report, "forgotten", FORGOTTEN)
+            .await?;
+        return Ok(true);
+    }
+    let was_here = WasHere::of(deps, &task.user, room).await?;
+    if was_here.is_some_and(|was| task.successor_of != Some(was.portal)) {
+        let text = "Your pseudonym was in this room and went along to the one that replaced it. There is no second one here, ever.";
+        deps.report(&mut task.report, "moved", text).await?;
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 pub(super) async fn existing(
@@ -69,15 +87,23 @@ pub(super) async fn existing(
     task: &JoinTask,
     room: &RoomId,
 ) -> Result<Option<PortalId>, PortalError> {
+    // Whoever has a pseudonym in the new room already keeps to that one: a room never sees two of one user.
+    Ok(here(deps, task, room).await?.or(task.successor_of))
+}
+
+/// The portal with the user's pseudonym in this room.
+async fn here(
+    deps: &Deps,
+    task: &JoinTask,
+    room: &RoomId,
+) -> Result<Option<PortalId>, PortalError> {
     let user = deps.store.user(&task.user).await?;
-    let here = user.and_then(|user| {
+    Ok(user.and_then(|user| {
         user.pseudonyms
             .iter()
             .find(|entry| entry.room == room)
             .map(|entry| entry.portal)
-    });
-    // Whoever has a pseudonym in the new room already keeps to that one: a room never sees two of one user.
-    Ok(here.or(task.successor_of))
+    }))
 }
 
 async fn at_cap(deps: &Deps, task: &JoinTask) -> Result<bool, PortalError> {

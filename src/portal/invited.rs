@@ -13,7 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 
 pub use super::invitation::whose;
 use super::{
-    Deps, Offered, Outcome, PortalError,
+    Deps, Offered, Outcome, PortalError, chat,
     ghost::new_portal,
     invitation, room, source_in,
     state::{RoomState, of_invite},
@@ -128,7 +128,8 @@ pub async fn open(deps: &Deps, id: PortalId, event: &Event) -> Result<(), Portal
         Err(error) if error.class() == Class::Retry => return Err(error.into()),
         // An account that is closed, perhaps. It ends with the invite.
         Err(_) => return Ok(()),
-        Ok(()) => {}
+        // What is said next is for them as well.
+        Ok(()) => deps.e2ee.forget_room(room),
     }
     let notice = Scrubbed::notice(&topic);
     let source = portal.ghost.id.as_str();
@@ -185,6 +186,7 @@ pub async fn accept(deps: &Deps, portal: &Portal, source: &EventId) -> Result<()
         command: source.to_owned(),
         portal: Some(portal.id),
         unasked: true,
+        silent: false,
         message: None,
     };
     let nick = &portal.ghost.nick;
@@ -373,10 +375,9 @@ fn named(portal: &Portal) -> String {
         .map_or_else(|| "a room".to_owned(), |name| format!("“{name}”"))
 }
 
-/// Says something in the chat with the bot, if there is one.
+/// Says something in the chat with the bot, if there is one and nobody else listens.
 async fn tell(deps: &Deps, portal: &Portal, leg: &str, text: &str) -> Result<(), PortalError> {
-    let user = deps.store.user(&portal.user).await?;
-    let Some(chat) = user.and_then(|user| user.direct_chat) else {
+    let Some(chat) = chat::private(deps, &portal.user).await? else {
         return Ok(());
     };
     // The same ghost may be invited, and that taken back, more than once: each is another portal.

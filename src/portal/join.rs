@@ -6,11 +6,11 @@
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
-    Deps, PortalError, WasHere,
+    Deps, PortalError, WasHere, chat,
     ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
-    unwelcome::{turn_back, unwanted},
+    unwelcome::{is_unreadable, show_out},
 };
 use crate::{
     clock::UnixMillis,
@@ -20,6 +20,8 @@ use crate::{
 
 /// How many times a server that does not answer is asked.
 const TRIES: u32 = 4;
+/// How often it is tried to leave the room behind, in about half an hour. Later the ghost leaves it when it leaves the new one.
+const BEHIND_TRIES: u32 = 12;
 
 /// How a job ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     if is_pointless(deps, task).await {
         return Ok(Outcome::Done);
     }
+    hush(deps, task).await?;
     let (target, via) = match resolve(deps, task).await {
         Ok(found) => found,
         Err(error) => return failed(deps, task, None, attempts, error).await,
@@ -75,11 +78,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             return knock(deps, task, &portal, &ghost, attempts).await;
         }
         // A room that would be left again at once had better never see the ghost.
-        if attempts == 0
-            && deps.e2ee.unavailable().is_some()
-            && !portal.shown.encrypted
-            && is_encrypted(deps, task).await
-        {
+        if attempts == 0 && is_unreadable(deps, task, &portal).await {
             return keep_out(deps, task, &portal).await;
         }
         let extra = member_extra(deps, &portal, &target);
@@ -95,8 +94,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         deps.e2ee.forget_room(&target);
     }
     let state = RoomState::fetch(deps, &ghost, &target).await?;
-    if let Some(why) = unwanted(deps, &portal, &state, &target).await? {
-        return turn_back(deps, task, &portal, &target, &why).await;
+    if let Some(outcome) = show_out(deps, task, &portal, &state, &target).await? {
+        return Ok(outcome);
     }
     let before = portal.room.clone();
     let moved = before != target;
@@ -115,7 +114,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
-    leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
+    let behind = leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done);
     }
@@ -135,9 +134,14 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         return Ok(Outcome::Joined(portal.id));
     }
     announce(deps, task, &portal).await?;
+    if let Err(error) = behind
+        && attempts < BEHIND_TRIES
+    {
+        deps.mend_device(&error.into(), &[portal.id]).await?;
+        return Ok(Outcome::Later);
+    }
     // Also if it had moved when this was tried before.
-    let follows = task.successor_of == Some(portal.id);
-    Ok(if moved || follows {
+    Ok(if moved || task.successor_of == Some(portal.id) {
         Outcome::Moved(portal.id)
     } else {
         Outcome::Joined(portal.id)
@@ -159,13 +163,31 @@ fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMill
     }
 }
 
-/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to stay. Not before the
-/// record says so: from then on the word that the ghost left is the last that is taken from there.
-async fn leave_behind(deps: &Deps, ghost: &Actor, portal: &Portal, before: Option<&OwnedRoomId>) {
+/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to keep the portal closed.
+/// Not before the record says so: from then on the word that the ghost left is the last that is taken from there. An error passes.
+async fn leave_behind(
+    deps: &Deps,
+    ghost: &Actor,
+    portal: &Portal,
+    before: Option<&OwnedRoomId>,
+) -> Result<(), homeserver::Error> {
     let moved = portal.moved.as_ref().map(|moved| &moved.room);
-    if let Some(room) = moved.or(before) {
-        let _ = deps.homeserver.leave(ghost, room).await;
+    let Some(room) = moved.or(before) else {
+        return Ok(());
+    };
+    match deps.homeserver.leave(ghost, room).await {
+        Err(error) if error.class() == Class::Retry => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// What nobody asked for is not said in a chat in which somebody else listens.
+async fn hush(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
+    if task.report.unasked && task.report.portal.is_none() {
+        let chat = chat::private(deps, &task.user).await?;
+        task.report.silent = chat.as_ref() != Some(&task.report.room);
+    }
+    Ok(())
 }
 
 /// Whether the portal in which it was asked for is gone: nobody is left to be told, and an invite that was accepted went with it.
@@ -174,19 +196,6 @@ async fn is_pointless(deps: &Deps, task: &JoinTask) -> bool {
         return false;
     };
     matches!(deps.portals.get(id).await, Err(PortalError::Gone))
-}
-
-/// Whether the room is known to be encrypted before anybody is in it.
-async fn is_encrypted(deps: &Deps, task: &JoinTask) -> bool {
-    let summary = deps
-        .homeserver
-        .summary(&deps.bot, &task.target, &task.via)
-        .await;
-    summary.ok().flatten().is_some_and(|summary| {
-        ["encryption", "im.nheko.summary.encryption"]
-            .iter()
-            .any(|field| summary[field].is_string())
-    })
 }
 
 /// An encrypted room is not entered at all.

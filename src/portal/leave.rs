@@ -3,7 +3,7 @@
 use super::{Deps, Outcome, PortalError, sent};
 use crate::{
     clock::UnixMillis,
-    homeserver::Class,
+    homeserver::{Actor, Class, Error},
     rewrite::Scrubbed,
     store::{Portal, PortalId, PortalState, Report, Route},
 };
@@ -49,15 +49,15 @@ pub async fn run(
     if portal.state != PortalState::Leaving && !forget {
         // Perhaps this job did it, and stopped before it could say so.
         if let (PortalState::Left, Some(report)) = (&portal.state, report) {
-            let text = left(&portal);
+            let text = left(deps, &portal).await?;
             deps.report_if_possible(report, "left", &text).await?;
         }
         return Ok(Outcome::Done);
     }
     let ghost = deps.ghost(&portal);
     if portal.ghost.ready
-        && let Err(error) = deps.homeserver.leave(&ghost, &portal.room).await
-        && (error.class() == Class::Retry && !(forget && attempts >= FORGET_TRIES))
+        && let Err(error) = leave_rooms(deps, &ghost, &portal).await
+        && !(forget && attempts >= FORGET_TRIES)
     {
         deps.mend_device(&error.into(), &[id]).await?;
         return Ok(Outcome::Later);
@@ -113,12 +113,35 @@ pub async fn run(
         .portals
         .update(id, |portal| portal.state = PortalState::Left)
         .await?;
-    let text = left(&portal);
+    let text = left(deps, &portal).await?;
     match report {
         Some(report) => deps.report_if_possible(report, "left", &text).await?,
         None => tell(deps, &portal, &text).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// The ghost leaves its room and, if it could not when an upgrade was followed, those that this one replaced. An error passes: what
+/// is refused for good stays as it is.
+async fn leave_rooms(deps: &Deps, ghost: &Actor, portal: &Portal) -> Result<(), Error> {
+    let mut rooms = vec![portal.room.clone()];
+    if !portal.replaced.is_empty() {
+        let inside = passing(deps.homeserver.joined_rooms(ghost).await)?;
+        let inside = inside.unwrap_or_default().into_iter();
+        rooms.extend(inside.filter(|room| portal.replaced.contains(room)));
+    }
+    for room in &rooms {
+        passing(deps.homeserver.leave(ghost, room).await)?;
+    }
+    Ok(())
+}
+
+/// What was answered; `None`: it was refused for good.
+fn passing<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Err(error) if error.class() == Class::GiveUp => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Nothing is left of the rooms of a portal that goes or is gone, unless others of ours are there.
@@ -138,14 +161,19 @@ async fn unlearn(deps: &Deps, portal: &Portal) -> Result<(), PortalError> {
     Ok(())
 }
 
-fn left(portal: &Portal) -> String {
+async fn left(deps: &Deps, portal: &Portal) -> Result<String, PortalError> {
+    let nick = &portal.ghost.nick;
     if portal.forgetting {
-        return format!("left. \"{}\" is being forgotten.", portal.ghost.nick);
+        return Ok(format!("left. \"{nick}\" is being forgotten."));
     }
-    format!(
-        "left. \"{}\" is kept: `rejoin` brings you back behind the same mask.",
-        portal.ghost.nick
-    )
+    if portal.joined_at == 0 && deps.store.is_forgotten(&portal.user, &portal.room).await? {
+        return Ok(format!(
+            "left. \"{nick}\" does not go back: you forgot your pseudonym in a room that this one says it replaced, or that says this one replaced it."
+        ));
+    }
+    Ok(format!(
+        "left. \"{nick}\" is kept: `rejoin` brings you back behind the same mask."
+    ))
 }
 
 /// Says in the portal what no command is waiting to hear.

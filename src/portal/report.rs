@@ -16,6 +16,9 @@ impl Deps {
         step: &str,
         text: &str,
     ) -> Result<(), PortalError> {
+        if report.silent {
+            return Ok(());
+        }
         let actor = self.reporter(report).await?;
         let notice = Scrubbed::notice(text);
         let (notice, leg) = match &report.message {

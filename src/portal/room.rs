@@ -71,6 +71,8 @@ pub(super) async fn open(
         && portal.state != PortalState::Invited
     {
         deps.homeserver.invite(&host, room, &portal.user).await?;
+        // What is said next is for them as well.
+        deps.e2ee.forget_room(room);
     }
     if encrypts(deps, state) {
         // It may have been made for a room that was not encrypted then, or for another one.

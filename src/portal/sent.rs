@@ -218,6 +218,7 @@ mod tests {
                 command: ruma::owned_event_id!("$e"),
                 portal: None,
                 unasked: false,
+                silent: false,
                 message: None,
             },
         }

@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMillis,
     event::{Event, Membership, hidden_state},
     homeserver::Class,
-    portal::{Deps, MemberProfile, PortalError, RoomState, invited, room, sent, source_in},
+    portal::{Deps, MemberProfile, PortalError, RoomState, chat, invited, room, sent, source_in},
     rewrite::{Scrubbed, clean_name},
     store::{JoinTask, Note, Portal, PortalState, Report, Task},
 };
@@ -205,6 +205,7 @@ impl Relay {
                         command: event.event_id.clone(),
                         portal: None,
                         unasked: true,
+                        silent: false,
                         message: None,
                     },
                 });
@@ -238,8 +239,10 @@ impl Relay {
         let leg = "invited back";
         let done = if portal.user_joined {
             self.tell_user(deps, portal, event, leg, &text).await?
+        } else if tell_in_chat(deps, portal, event, leg, &text).await? {
+            Done::default()
         } else {
-            tell_in_chat(deps, portal, event, leg, &text).await?
+            return Ok(Done::default());
         };
         let due = Some(deps.clock.now() + QUIET);
         deps.store.set_note(&key, due, &InvitedBack {}).await?;
@@ -283,7 +286,8 @@ impl Relay {
         if portal.portal_room.is_some() {
             return self.tell(deps, portal, &event.event_id, leg, text).await;
         }
-        tell_in_chat(deps, portal, event, leg, text).await
+        tell_in_chat(deps, portal, event, leg, text).await?;
+        Ok(Done::default())
     }
 
     /// Another member came, went, or changed their name or avatar.
@@ -350,22 +354,21 @@ impl Relay {
     }
 }
 
-/// Tells the user something in the chat with the bot, if there is one.
+/// Tells the user something in the chat with the bot, if there is one and nobody else listens. `false`: it was not said.
 async fn tell_in_chat(
     deps: &Deps,
     portal: &Portal,
     event: &Event,
     leg: &str,
     text: &str,
-) -> Result<Done, PortalError> {
-    let user = deps.store.user(&portal.user).await?;
-    let Some(chat) = user.and_then(|user| user.direct_chat) else {
-        return Ok(Done::default());
+) -> Result<bool, PortalError> {
+    let Some(chat) = chat::private(deps, &portal.user).await? else {
+        return Ok(false);
     };
     let (notice, source) = (Scrubbed::notice(text), event.event_id.as_str());
     match deps.say(&deps.bot, &chat, &notice, source, leg, 0).await {
         Err(error) if error.class() == Class::Retry => Err(error),
-        _ => Ok(Done::default()),
+        said => Ok(said.is_ok()),
     }
 }
 

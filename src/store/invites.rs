@@ -76,7 +76,7 @@ pub struct InviteTask {
     /// The ghost that was answered with, once it was.
     #[serde(default)]
     pub ghost: Option<OwnedUserId>,
-    /// Whether the invite is among those that the portal waits for.
+    /// Whether the invite is among those that the portal waits for; of an ordinary one, whether it may have been sent.
     #[serde(default)]
     pub noted: bool,
     /// Who is told.

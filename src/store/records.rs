@@ -50,6 +50,9 @@ pub struct User {
     /// The confirmation that `forget` waits for: portal and until when it holds.
     #[serde(default)]
     pub confirm_forget: Option<(PortalId, UnixMillis)>,
+    /// When that was asked. What was sent before confirms nothing.
+    #[serde(default)]
+    pub forget_asked: UnixMillis,
     /// Portals that they left lately, so that ghosts that are to leave with others do not leave at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub departures: Vec<Departure>,
@@ -77,6 +80,7 @@ impl User {
             guard: true,
             recent_joins: Vec::new(),
             confirm_forget: None,
+            forget_asked: 0,
             departures: Vec::new(),
             addresses: Vec::new(),
             kept_out: Vec::new(),

@@ -109,6 +109,9 @@ pub struct Report {
     /// Nobody gave a command: the report answers none.
     #[serde(default)]
     pub unasked: bool,
+    /// Nothing is said, because somebody else would read it.
+    #[serde(default)]
+    pub silent: bool,
     /// The first message, which later ones edit.
     #[serde(default)]
     pub message: Option<OwnedEventId>,

@@ -183,6 +183,9 @@ fn nothing_tells_one_invitee_from_another() {
         let now = (shape(&answer.content), asked(&world, before, user));
         assert_eq!(now.1.len(), 2, "{user}: {:?}", now.1);
         assert_eq!(*seen.get_or_insert_with(|| now.clone()), now, "{user}");
+        // Who is told of it is told while others ask.
+        let told = format!("tell {user} {}", inviter.room);
+        world.ask(deps.drop_job(&told)).unwrap();
         let offered = offered(&world, &ghost(&answer.content));
         assert_eq!(
             offered.map(|it| it.decoy),

@@ -4,9 +4,10 @@ use std::{thread::sleep, time::Duration};
 
 use ruma::{RoomId, ServerName, UserId};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use vizard::{
     invite::ask,
-    portal::sent,
+    portal::{Deps, PortalError, Portals, sent},
     pseudonym::{Namespace, ServerKey, nick_of},
     rng::Rng,
     sealed::{
@@ -261,6 +262,7 @@ fn task(
             command: command.try_into().unwrap(),
             portal,
             unasked: false,
+            silent: false,
             message: None,
         },
     }
@@ -449,6 +451,16 @@ fn who_is_outside_by_now_may_have_invited_openly() {
     }
 }
 
+#[test]
+fn who_is_in_the_room_is_not_said_to_be_invited() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    let asked = invite(&world, &format!("!vizard invite {BOB} --plain"));
+    told(&world, &world.portal, &asked, "in the room already");
+    wait(&world, "the job is over", |world| jobs(world).is_empty());
+    let said = progress(&world, &world.portal, &asked);
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
 /// Words that cannot be said take nothing back.
 #[test]
 fn what_was_done_openly_is_told_whatever_fails_about_it() {
@@ -514,6 +526,40 @@ fn what_is_given_up_may_have_been_done() {
         let waiting = world.ask(sent::waiting(&deps, portal.unwrap())).unwrap();
         assert_eq!(waiting.len(), noted, "{command}");
     }
+}
+
+/// What the database cannot say now is no word that there is no portal.
+#[test]
+fn nothing_is_said_of_an_invite_while_the_database_is_away() {
+    let (world, _peer) = world(Keys::Unused, LONG);
+    handled(&world);
+    let deps = world.deps();
+    let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
+    let ghost = UserId::parse(DORA).unwrap();
+    let deps = Deps {
+        // They remember nothing yet.
+        portals: Portals::new(deps.store.clone()),
+        ..deps
+    };
+    let rename = |from: &str, to: &str| {
+        let (url, rename) = (
+            world.database(),
+            format!("ALTER TABLE {from} RENAME TO {to}"),
+        );
+        world.ask(async {
+            let mut database = sqlx::AnyConnection::connect(url).await.unwrap();
+            let rename = sqlx::query(sqlx::AssertSqlSafe(rename));
+            rename.execute(&mut database).await.unwrap();
+        });
+    };
+    let mut again = task(&world, ALICE, portal, &world.portal, "$unknown");
+    again.ghost = Some(ghost);
+    again.noted = true;
+    rename("portals", "away");
+    let told = world.ask(ask::abandon(&deps, &mut again));
+    rename("away", "portals");
+    assert!(matches!(told, Err(PortalError::Store(_))), "{told:?}");
+    assert!(progress(&world, &world.portal, "$unknown").is_empty());
 }
 
 /// The word about a chat that is not encrypted is beside the matter: nobody is told that nothing was done.

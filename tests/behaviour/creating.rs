@@ -155,6 +155,7 @@ fn whatever_happens_there_is_one_room() {
             command: asked.clone(),
             portal: None,
             unasked: false,
+            silent: false,
             message: None,
         },
     };

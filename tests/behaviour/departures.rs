@@ -79,13 +79,52 @@ fn a_restart_does_not_forget_that_the_first_ghost_left() {
     });
 }
 
+/// The departure is not called off before the way back to the portal is stored.
+#[test]
+fn who_stays_is_invited_although_the_first_word_of_it_fails() {
+    let world = World::with_settings("12", days);
+    let other = world.fake.public_room(BOB, "Library").to_string();
+    let second = join(&world, ALICE, &world.chat, &other);
+    wait(&world, "a ghost is in the library", |world| {
+        ghosts(world, &other).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    // The ghost of one of them leaves at once, and the other at its time.
+    for portal in [&world.portal, &second] {
+        world.fake.leave(ALICE, portal).unwrap();
+    }
+    wait(&world, "one ghost left", |world| {
+        ghosts(world, &world.room).len() + ghosts(world, &other).len() == 1
+    });
+    handled(&world);
+    wait(&world, "the other is to leave", |world| {
+        dues(world).len() == 1
+    });
+    let (name, room, portal) = if ghosts(&world, &other).is_empty() {
+        ("Tearoom", &world.room, &world.portal)
+    } else {
+        ("Library", &other, &second)
+    };
+    // All tries of one attempt.
+    for _ in 0..3 {
+        world.fake.fail_next("send", Fault::ErrorBefore);
+    }
+    let answer = ask(&world, &format!("rejoin {name}"));
+    assert!(answer.starts_with("Asking"), "{answer}");
+    wait(&world, "she is invited to the portal again", |world| {
+        world.fake.membership(portal, ALICE).as_deref() == Some("invite")
+    });
+    assert_eq!(ghosts(&world, room).len(), 1);
+}
+
 fn ask(world: &World, text: &str) -> String {
     let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
     world.answer(&world.chat, asked.as_str())
 }
 
 /// When the ghosts leave that are to leave, in milliseconds from now; negative: it is past.
-fn dues(world: &World) -> Vec<i64> {
+pub fn dues(world: &World) -> Vec<i64> {
     let deps = world.deps();
     let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10)).unwrap();
     let now = deps.clock.now();
@@ -102,7 +141,7 @@ fn are_spread(dues: &[i64]) -> bool {
 }
 
 /// Far more time than a busy machine takes for a test.
-fn days(config: &mut Config) {
+pub fn days(config: &mut Config) {
     config.privacy.spread_hours = 240;
 }
 
@@ -123,7 +162,7 @@ fn both_are_there(world: &World, other: &str) -> bool {
 }
 
 /// The days pass, until nobody is to leave any more.
-fn pass(world: &World) {
+pub fn pass(world: &World) {
     let clock = world.deps().clock;
     wait(world, "all is done", |world| {
         let dues = dues(world);
@@ -254,4 +293,10 @@ fn who_cannot_be_told_leaves_all_the_same() {
         ghosts(world, &world.room).is_empty()
     });
     wait(&world, "all is done", |world| dues(world).is_empty());
+    handled(&world);
+    let said = world.fake.messages(&world.chat);
+    let wrong = said
+        .iter()
+        .find(|(_, text)| text.contains("could not be done"));
+    assert_eq!(wrong, None, "it was done");
 }

@@ -74,6 +74,45 @@ fn what_was_confirmed_in_time_is_forgotten_however_long_it_takes() {
     });
 }
 
+/// Vizard does not answer, so the command is typed once more: nobody has read the question by then.
+#[test]
+fn what_was_sent_before_the_question_confirms_nothing() {
+    let mut world = World::new();
+    handled(&world);
+    for commands in [
+        ["forget Tearoom", "forget Tearoom"],
+        ["forget all", "forget all"],
+        ["forget Tearoom", "forget confirm"],
+    ] {
+        world.kill();
+        let asked = commands.map(|text| world.fake.text(ALICE, &world.chat, text).unwrap());
+        world.start(|_| {});
+        for asked in &asked {
+            let answer = world.answer(&world.chat, asked.as_str());
+            assert!(answer.contains("Do you want to forget"), "{answer}");
+        }
+        handled(&world);
+        world.is_done();
+        assert_eq!(ghosts(&world, &world.room).len(), 1, "{commands:?}");
+        let keeps = world.fake.text(ALICE, &world.chat, "cancel").unwrap();
+        let answer = world.answer(&world.chat, keeps.as_str());
+        assert!(answer.contains("nothing is forgotten"), "{answer}");
+    }
+    // Whoever has read it is understood.
+    for (text, part) in [
+        ("forget Tearoom", "Do you want to forget"),
+        ("forget Tearoom", "Forgetting"),
+    ] {
+        let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
+        let answer = world.answer(&world.chat, asked.as_str());
+        assert!(answer.contains(part), "{answer}");
+    }
+    let deps = world.deps();
+    wait(&world, "it is forgotten", |world| {
+        world.ask(deps.store.portal_ids()).unwrap().is_empty()
+    });
+}
+
 #[test]
 fn a_mirror_that_was_deactivated_makes_room_for_others() {
     let mut world = World::with_settings("12", |config| config.portal.max_mirrors = 1);

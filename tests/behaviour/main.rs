@@ -38,6 +38,7 @@ mod member;
 mod members;
 mod moved;
 mod older;
+mod overheard;
 mod peer;
 mod pictures;
 mod quotas;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::json;
 use vizard::store::{Portal, PortalState};
 
 use crate::{
+    departures::{days, dues, pass},
     fake::faults::Fault,
+    inviter::{self, CAROL, Inviter},
     steps::{command, count, ghosts, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -138,6 +140,48 @@ fn what_was_said_meanwhile_in_the_new_room_is_shown() {
     });
 }
 
+#[test]
+fn the_old_room_is_left_although_the_homeserver_fails_at_first() {
+    let world = World::new();
+    let new = successor(&world, "New tearoom").to_string();
+    // All tries of one attempt.
+    for _ in 0..3 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+    command(&world, "!vizard follow");
+    wait(&world, "it is in the new room", |world| {
+        portal(world).room == new.as_str() && portal(world).state == PortalState::Joined
+    });
+    wait(&world, "it is outside the old one", |world| {
+        ghosts(world, &world.room).is_empty()
+    });
+}
+
+/// In the hour in which the old room was remembered it could not be left.
+#[test]
+fn who_leaves_the_new_room_leaves_the_old_one_too() {
+    let world = World::new();
+    let new = successor(&world, "New tearoom").to_string();
+    for _ in 0..100_000 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+    command(&world, "!vizard follow");
+    wait(&world, "it is in the new room", |world| {
+        portal(world).room == new.as_str() && portal(world).state == PortalState::Joined
+    });
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+    let deps = world.deps();
+    let forgets = deps
+        .portals
+        .update(portal(&world).id, |portal| portal.moved = None);
+    world.ask(forgets).unwrap();
+    world.fake.forget_faults();
+    world.is_done();
+    forget(&world, "1");
+    assert!(ghosts(&world, &new).is_empty());
+    assert!(ghosts(&world, &world.room).is_empty());
+}
+
 fn forget(world: &World, which: &str) {
     ask(world, &format!("forget {which}"));
     let asked = world.fake.text(ALICE, &world.chat, "forget confirm");
@@ -152,7 +196,7 @@ fn forget(world: &World, which: &str) {
 
 #[test]
 fn who_forgot_a_room_has_no_new_mask_in_what_replaces_it() {
-    let world = World::new();
+    let world = World::with_settings("12", |config| config.privacy.spread_hours = 0);
     // Known before, and learnt when somebody asks for it.
     let known = successor(&world, "Known tearoom").to_string();
     forget(&world, "Tearoom");
@@ -164,12 +208,142 @@ fn who_forgot_a_room_has_no_new_mask_in_what_replaces_it() {
     );
     let later = replacing(&world, &world.room, "Later tearoom").to_string();
     ask(&world, &format!("join {later} b.example"));
-    let words = "This room replaces one in which you forgot your pseudonym";
+    let words = "This room says that it replaces one in which you forgot your pseudonym";
     hears(&world, &world.chat, words);
     wait(&world, "nobody is there", |world| {
         ghosts(world, &later).is_empty()
     });
     assert!(ghosts(&world, &known).is_empty());
+}
+
+/// How often ghosts came into a room.
+fn entries(world: &World, room: &str) -> usize {
+    let events = world.fake.events(room);
+    let entries = events.iter().filter(|event| {
+        event["content"]["membership"] == "join"
+            && event["state_key"]
+                .as_str()
+                .is_some_and(|user| user.starts_with("@_vizard_"))
+    });
+    entries.count()
+}
+
+/// Anybody can make a room that says so: by when the ghost leaves they learn nothing.
+#[test]
+fn whoever_makes_a_room_is_not_told_what_was_forgotten() {
+    let world = World::with_settings("12", days);
+    forget(&world, "Tearoom");
+    let later = replacing(&world, &world.room, "Later tearoom").to_string();
+    let rooms = || world.fake.look(|rooms| rooms.rooms.len());
+    let before = rooms();
+    ask(&world, &format!("join {later} b.example"));
+    hears(
+        &world,
+        &world.chat,
+        "leaves it at some time within the next 240 hours",
+    );
+    wait(&world, "it is on record", |world| {
+        portal(world).state == PortalState::Leaving
+    });
+    // That it is within these seconds has no chance.
+    assert!(matches!(dues(&world)[..], [due] if due > 60_000));
+    assert_eq!(ghosts(&world, &later).len(), 1);
+    // Nothing is relayed, and there is nothing to which it could be.
+    world.fake.text(BOB, &later, "is anybody there").unwrap();
+    handled(&world);
+    assert_eq!((rooms(), portal(&world).portal_room), (before, None));
+    // It is not called off either.
+    let answer = ask(&world, "rejoin 1");
+    assert!(answer.contains("is leaving"), "{answer}");
+    assert_eq!(dues(&world).len(), 1);
+    assert_eq!(ghosts(&world, &later).len(), 1);
+    pass(&world);
+    assert!(ghosts(&world, &later).is_empty());
+    assert_eq!(portal(&world).state, PortalState::Left);
+    // By now it is known before the room is entered.
+    ask(&world, "rejoin 1");
+    hears(
+        &world,
+        &world.chat,
+        "You forgot your pseudonym in this room",
+    );
+    world.is_done();
+    assert_eq!(entries(&world, &later), 1);
+}
+
+/// The same of an invite that was accepted: its private room is there already.
+#[test]
+fn nor_is_whoever_invites_into_it() {
+    let world = World::with_settings("12", days);
+    world.fake.user(CAROL, "Carol");
+    let mut inviter = Inviter::new(&world, 1);
+    let body = json!({
+        "preset": "private_chat", "name": "Next",
+        "creation_content": {"predecessor": {"room_id": world.room}},
+    });
+    inviter.room = world.fake.create_room(&inviter.id, &body).unwrap();
+    let ghost = inviter.ghost_of(&world, CAROL);
+    inviter.invite(&world, &ghost);
+    wait(&world, "there is a portal", |world| {
+        inviter::portals(world, CAROL).len() == 1
+    });
+    handled(&world);
+    // As if the invite had not said what the room replaces.
+    let (deps, carol) = (world.deps(), UserId::parse(CAROL).unwrap());
+    let old = <&RoomId>::try_from(world.room.as_str()).unwrap();
+    world.ask(deps.store.mark_forgotten(&carol, old)).unwrap();
+    let room = inviter::portals(&world, CAROL).into_keys().next().unwrap();
+    world.fake.join(CAROL, &room).unwrap();
+    hears(&world, &room, "leaves it at some time within the next 240");
+    handled(&world);
+    let is_in = |world: &World| {
+        let member = world.fake.membership(&inviter.room, &ghost);
+        member.as_deref() == Some("join")
+    };
+    assert!(is_in(&world));
+    let there = inviter.room.as_str();
+    world.fake.text(&inviter.id, there, "welcome").unwrap();
+    let sent = world.fake.text(CAROL, &room, "thank you").unwrap();
+    let fate = world.answer(&room, sent.as_str());
+    assert!(fate.starts_with("Not sent"), "{fate}");
+    handled(&world);
+    assert_eq!(count(&world, &room, CAROL, "welcome"), 0);
+    assert_eq!(count(&world, there, CAROL, "thank you"), 0);
+    assert!(is_in(&world));
+    pass(&world);
+    assert!(!is_in(&world));
+    hears(&world, &room, "does not go back");
+}
+
+/// Who may say what a room was replaced by could bar its members from any other. They are asked first.
+#[test]
+fn the_question_names_the_rooms_that_go_with_it() {
+    let world = World::new();
+    let popular = world.fake.public_room(BOB, "Popular").to_string();
+    let tombstone = json!({"body": "moved", "replacement_room": popular});
+    let room = &world.room;
+    let set = world
+        .fake
+        .send_state(BOB, room, "m.room.tombstone", "", tombstone);
+    set.unwrap();
+    let former = "!former:b.example";
+    let annex = replacing(&world, former, "Annex").to_string();
+    crate::steps::join(&world, ALICE, &world.chat, &annex);
+    wait(&world, "a ghost is in the annex", |world| {
+        ghosts(world, &annex).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    for (which, named, others) in [
+        ("Tearoom", &[popular.as_str()][..], &[former][..]),
+        ("Annex", &[former], &[popular.as_str()]),
+        ("all", &[popular.as_str(), former], &[]),
+    ] {
+        let answer = ask(&world, &format!("forget {which}"));
+        assert!(answer.contains("Do you want to forget"), "{answer}");
+        assert!(named.iter().all(|room| answer.contains(room)), "{answer}");
+        assert!(!others.iter().any(|room| answer.contains(room)), "{answer}");
+    }
 }
 
 #[test]
@@ -189,6 +363,51 @@ fn nor_in_what_it_replaced() {
         "You forgot your pseudonym in this room",
     );
     assert!(ghosts(&world, &world.room).is_empty());
+}
+
+/// One was banned in the new room and forgotten. Another one, in the old room, goes along no more: that would be a second one there.
+#[test]
+fn nor_does_an_old_mask_follow_where_another_was_forgotten() {
+    let world = World::new();
+    let first = portal(&world).id;
+    let new = successor(&world, "New tearoom").to_string();
+    crate::steps::join(&world, ALICE, &world.chat, &new);
+    wait(&world, "a second ghost is in the new room", |world| {
+        ghosts(world, &new).len() == 1
+    });
+    handled(&world);
+    world.is_done();
+    let second = ghosts(&world, &new).remove(0);
+    world.fake.ban(BOB, &new, &second).unwrap();
+    handled(&world);
+    ask(&world, "forget New tearoom");
+    world
+        .fake
+        .text(ALICE, &world.chat, "forget confirm")
+        .unwrap();
+    let deps = world.deps();
+    wait(&world, "the second is forgotten", |world| {
+        world.ask(deps.store.portal_ids()).unwrap() == [first]
+    });
+    ask(&world, "follow Tearoom");
+    hears(
+        &world,
+        &world.chat,
+        "You forgot your pseudonym in this room",
+    );
+    world.is_done();
+    let joins = world.fake.events(&new);
+    let joined = joins
+        .iter()
+        .filter(|event| event["content"]["membership"] == "join");
+    let ours: std::collections::BTreeSet<_> = joined
+        .filter_map(|event| event["state_key"].as_str())
+        .filter(|user| user.starts_with("@_vizard_"))
+        .collect();
+    assert_eq!(ours.into_iter().collect::<Vec<_>>(), [second.as_str()]);
+    // It is where it was.
+    assert_eq!(portal(&world).room, world.room.as_str());
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
 }
 
 /// Who has been in the new room behind another mask keeps that one.

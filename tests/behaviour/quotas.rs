@@ -5,9 +5,11 @@ use vizard::{
 };
 
 use crate::{
+    fake::faults::Fault,
     inviter::{CAROL, HOUR, Inviter, offered, portals, requests_as, withdraw, withdrawal},
     steps::{handled, wait},
-    world::World,
+    whispers::whispers,
+    world::{ALICE, World},
 };
 
 const DAY: u64 = 24 * HOUR;
@@ -120,6 +122,57 @@ fn one_request_many_times_at_once_is_one() {
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(counted(&world, "peer", "b.example"), 1);
     assert_eq!(world.ask(deps.store.count_notes::<Offered>()).unwrap(), 1);
+}
+
+/// How often something was counted on these days.
+fn counted_on(world: &World, days: &[Vec<u8>]) -> u32 {
+    let deps = world.deps();
+    let counts = days
+        .iter()
+        .map(|key| world.ask(deps.store.note::<Count>(key)).unwrap());
+    counts.flatten().map(|count| count.count).sum()
+}
+
+/// She is in that room, and is told once.
+#[test]
+fn nor_does_it_use_up_what_others_may_send() {
+    let world = World::new();
+    let days = keys(&world, "invitee", ALICE);
+    let mut inviter = Inviter::new(&world, 1);
+    inviter.room = world.room.as_str().try_into().unwrap();
+    let request = inviter.request(&world, &inviter.seal(&world, ALICE));
+    let mail = inviter.mail(&world, &request);
+    let deps = world.deps();
+    let all = (0..8).map(|_| answer::request(&deps, &mail));
+    let all = world.ask(futures_util::future::join_all(all));
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(counted_on(&world, &days), 1);
+}
+
+/// Of what cannot be told, the next request is not counted once more.
+#[test]
+fn nor_does_what_cannot_be_told() {
+    let world = World::new();
+    handled(&world);
+    world.is_done();
+    let days = keys(&world, "invitee", ALICE);
+    let ask = |seed: u64| {
+        let mut inviter = Inviter::new(&world, seed);
+        inviter.room = world.room.as_str().try_into().unwrap();
+        inviter.ghost_of(&world, ALICE);
+    };
+    world.fake.fail_next("send", Fault::Forbidden);
+    ask(1);
+    assert_eq!(counted_on(&world, &days), 1);
+    let deps = world.deps();
+    deps.clock.advance(std::time::Duration::from_mins(30));
+    deps.jobs.notify_one();
+    wait(&world, "it was tried", |world| whispers(world).is_empty());
+    let said = world.fake.messages(&world.chat);
+    assert!(!said.iter().any(|(_, text)| text.contains("has invited")));
+    ask(2);
+    assert_eq!(counted_on(&world, &days), 1);
+    assert!(whispers(&world).is_empty());
 }
 
 /// Who only asks uses up nothing of what others may send to a user; what reaches the user does.

@@ -2,15 +2,20 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use serde_json::Value;
-use vizard::rewrite::Scrubbed;
+use ruma::RoomId;
+use serde_json::{Value, json};
+use vizard::{
+    invite::whisper,
+    rewrite::Scrubbed,
+    store::{TellTask, Where},
+};
 
 use crate::{
     fake::Keys,
     member::{Member, keys_given},
     secrecy::{encrypt, ours, say},
     steps::{enter, ghosts, handled, wait},
-    world::{BOB, World},
+    world::{ALICE, BOB, World},
 };
 
 /// The sessions of what the ghosts said, in order.
@@ -80,6 +85,43 @@ fn who_comes_back_with_another_device_reads_with_it() {
         let read = bob.reads(&world, &world.room);
         assert_eq!(read.len(), 1, "{read:?}");
     }
+}
+
+/// The bot has just said something in their chat, so it is known who is there; and their invite is not heard of yet.
+#[test]
+fn who_is_asked_back_into_the_chat_reads_why() {
+    let world = World::with_keys(Keys::Kept);
+    let mut alice = Member::unsigned(&world, ALICE, "HERS");
+    let algorithm = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+    let kind = "m.room.encryption";
+    let set = world
+        .fake
+        .send_state(ALICE, &world.chat, kind, "", algorithm);
+    set.unwrap();
+    handled(&world);
+    world.fake.leave(ALICE, &world.chat).unwrap();
+    handled(&world);
+    let deps = world.deps();
+    let chat = <&RoomId>::try_from(world.chat.as_str()).unwrap();
+    let text = Scrubbed::notice("nobody is here");
+    let said = deps.say(&deps.bot, chat, &text, "source", "test", 0);
+    world.ask(said).unwrap();
+    world.fake.hold();
+    let task = TellTask {
+        portal: world.ask(deps.store.portal_ids()).unwrap()[0],
+        inviter: BOB.try_into().unwrap(),
+        place: Where::There,
+        room: None,
+    };
+    world.ask(whisper::run(&deps, &task)).unwrap();
+    assert_eq!(world.fake.membership(chat, ALICE).unwrap(), "invite");
+    let read = alice.reads(&world, &world.chat);
+    assert!(
+        read.iter()
+            .any(|(_, text)| text.contains("has invited you")),
+        "{read:?}"
+    );
+    world.fake.release();
 }
 
 #[test]

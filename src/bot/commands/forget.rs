@@ -1,5 +1,7 @@
 //! `forget`: destroys a pseudonym, for good, after asking.
 
+use std::sync::Arc;
+
 use crate::{
     bot::{
         call::{Call, room_title},
@@ -15,6 +17,11 @@ use crate::{
 
 /// How long a question waits to be confirmed (a little less or more, because the time carries a mark).
 const WAIT: UnixMillis = 10 * 60_000;
+
+const GONE: &str = "It is forgotten already.";
+
+/// How many other rooms are named that go with those that are forgotten. A room says what it likes about that.
+const NAMED: usize = 20;
 
 /// What stands in the user's record for "all of them"; no portal has this id.
 const ALL: PortalId = PortalId([0xff; 16]);
@@ -38,6 +45,9 @@ pub const COMMAND: Command = Command {
 enum Step {
     /// Ask.
     Ask(PortalId),
+    /// Ask once more: it was sent before the question was there to be read. The question waits as it did, so that who answers it is
+    /// understood soon also if the homeserver's clock is behind.
+    AskAgain(PortalId),
     /// It was confirmed.
     Do(PortalId),
     /// There is nothing to confirm.
@@ -45,19 +55,26 @@ enum Step {
 }
 
 /// `named` is what the command names, or `None` for `confirm`. `here` is the portal in which it was given:
-/// there, `confirm` is about that portal or about all; `now` is when it was said. The command that asked never confirms itself.
+/// there, `confirm` is about that portal or about all; `now` is when it was said. The command that asked never confirms itself, and
+/// none does that was said before it was `asked`: while Vizard is away, people type things twice.
 fn step(
     waiting: Option<(PortalId, UnixMillis)>,
+    asked: UnixMillis,
     named: Option<PortalId>,
     here: Option<PortalId>,
     now: UnixMillis,
     mark: Mark,
 ) -> Step {
     let waiting = waiting.filter(|(_, until)| *until > now && !mark.is_on(*until));
+    let confirmed = if now >= asked {
+        Step::Do
+    } else {
+        Step::AskAgain
+    };
     match (named, waiting) {
-        (None, Some((id, _))) if id == ALL || here.is_none_or(|here| here == id) => Step::Do(id),
+        (None, Some((id, _))) if id == ALL || here.is_none_or(|here| here == id) => confirmed(id),
         (None, _) => Step::Nothing,
-        (Some(id), Some((asked, _))) if asked == id => Step::Do(id),
+        (Some(id), Some((about, _))) if about == id => confirmed(id),
         (Some(id), _) => Step::Ask(id),
     }
 }
@@ -74,6 +91,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
     let sent = call.invocation.sent.min(now);
     match step(
         call.user.confirm_forget,
+        call.user.forget_asked,
         named,
         call.invocation.portal,
         sent,
@@ -82,7 +100,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
         Step::Do(ALL) => depart::all(call, true).await,
         Step::Do(id) => match call.deps.portals.get(id).await {
             Ok(portal) => depart::one(call, &portal, true).await,
-            Err(PortalError::Gone) => Ok(Reply::say("It is forgotten already.").into()),
+            Err(PortalError::Gone) => Ok(Reply::say(GONE).into()),
             Err(error) => Err(error),
         },
         Step::Ask(_) if call.user.pseudonyms.is_empty() => {
@@ -93,23 +111,37 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
                 .store
                 .update_user(&call.user.mxid, |user| {
                     user.confirm_forget = Some((id, mark.on(now + WAIT)));
+                    user.forget_asked = now;
                 })
                 .await?;
-            let reply = match &call.portal {
-                Some(portal) => about_one(portal),
-                None => about_all(
-                    call.user.pseudonyms.len(),
-                    call.deps.config.privacy.spread_hours,
-                ),
-            };
-            Ok(how_to_confirm(reply, call).into())
+            question(call, id).await
         }
+        Step::AskAgain(id) => question(call, id).await,
         Step::Nothing => Ok(Reply::say(&format!(
             "Nothing waits to be confirmed. `{}` comes first.",
             call.usage()
         ))
         .into()),
     }
+}
+
+async fn question(call: &Call<'_>, id: PortalId) -> Result<Answer, PortalError> {
+    let mut portals = Vec::new();
+    for pseudonym in &call.user.pseudonyms {
+        if id == ALL || id == pseudonym.portal {
+            match call.deps.portals.get(pseudonym.portal).await {
+                Ok(portal) => portals.push(portal),
+                Err(PortalError::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let reply = match &portals[..] {
+        [] => return Ok(Reply::say(GONE).into()),
+        [portal] if id != ALL => about_one(portal),
+        portals => about_all(portals.len(), call.deps.config.privacy.spread_hours),
+    };
+    Ok(how_to_confirm(and_others(reply, &portals), call).into())
 }
 
 fn about_one(portal: &Portal) -> Reply {
@@ -124,6 +156,34 @@ fn about_all(count: usize, hours: u32) -> Reply {
     Reply::say(&format!(
         "Do you want to forget all {count} pseudonyms? This is final: they leave their rooms, their keys and their links to you are destroyed, and you will never have another pseudonym in those rooms. What they wrote stays there. They go one by one within {hours} hours, so that nobody can tell that they belong together."
     ))
+}
+
+/// Names the rooms that go with these, by their ids alone: what they are called is theirs to say.
+fn and_others(reply: Reply, portals: &[Arc<Portal>]) -> Reply {
+    let named = portals
+        .iter()
+        .flat_map(|portal| portal.replaced.iter().chain(&portal.successor));
+    let mut others: Vec<_> = named
+        .filter(|room| portals.iter().all(|portal| portal.room != **room))
+        .collect();
+    others.sort();
+    others.dedup();
+    if others.is_empty() {
+        return reply;
+    }
+    let mut reply = reply.and(" Nor will you ever have one in ");
+    for (at, room) in others.iter().take(NAMED).enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        reply = reply.and(comma).code(room.as_str());
+    }
+    if others.len() > NAMED {
+        reply = reply.and(&format!(" and {} others", others.len() - NAMED));
+    }
+    reply.and(if portals.len() == 1 {
+        ", which this room says it replaced, or was replaced by."
+    } else {
+        ", which these rooms say they replaced, or were replaced by."
+    })
 }
 
 fn how_to_confirm(reply: Reply, call: &Call<'_>) -> Reply {
@@ -179,15 +239,22 @@ mod tests {
             (waits(ALL), None, Some(second), confirming, Step::Do(ALL)),
             (None, None, None, confirming, Step::Nothing),
         ] {
-            assert_eq!(step(waiting, named, here, later, mark), expected);
+            let step = step(waiting, now, named, here, later, mark);
+            assert_eq!(step, expected);
+        }
+        // Sent before the question was there.
+        for (id, named) in [(first, Some(first)), (first, None), (ALL, Some(ALL))] {
+            let step = |sent| step(waits(id), now, named, None, sent, confirming);
+            assert_eq!(step(now - 1), Step::AskAgain(id));
+            assert_eq!(step(now), Step::Do(id));
         }
         let too_late = now + WAIT + 60_000;
         assert_eq!(
-            step(waits(first), None, None, too_late, confirming),
+            step(waits(first), now, None, None, too_late, confirming),
             Step::Nothing
         );
         assert_eq!(
-            step(waits(first), Some(first), None, too_late, confirming),
+            step(waits(first), now, Some(first), None, too_late, confirming),
             Step::Ask(first)
         );
     }
