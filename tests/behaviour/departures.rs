@@ -6,14 +6,15 @@ use serde_json::json;
 use vizard::{config::Config, store::Task};
 
 use crate::{
-    fake::faults::Fault,
+    fake::{Keys, faults::Fault},
     steps::{command, count, ghosts, handled, join, wait},
     world::{ALICE, BOB, World},
 };
 
 #[test]
 fn a_restart_does_not_forget_that_the_first_ghost_left() {
-    let mut world = World::with_settings("12", days);
+    // Portals that are left more than ten minutes after one another are not left together.
+    let mut world = World::at_pace(5, Keys::Unused, days);
     let other = world.fake.public_room(BOB, "Library").to_string();
     let second = join(&world, ALICE, &world.chat, &other);
     wait(&world, "a ghost is in the library", |world| {
