@@ -276,18 +276,19 @@ fn receipts_come_together() {
     let world = World::at_pace(5, Keys::Unused, |_| {});
     let receipts = || world.fake.receipts().len();
     let before = receipts();
-    world.fake.hold();
-    let events: Vec<_> = (0..20)
-        .map(|number| {
-            world
-                .fake
-                .text(ALICE, &world.portal, &format!("line {number}"))
-        })
-        .collect();
     let clock = world.deps().clock;
     let began = clock.now();
-    world.fake.release();
-    let last = events.into_iter().next_back().unwrap().unwrap();
+    let events: Vec<_> = (0..20)
+        .map(|number| {
+            let line = format!("line {number}");
+            let event = world.fake.text(ALICE, &world.portal, &line);
+            wait(&world, "it went out", |world| {
+                count(world, &world.room, ALICE, &line) == 1
+            });
+            event.unwrap()
+        })
+        .collect();
+    let last = events.last().unwrap();
     wait(&world, "the last one is receipted", |world| {
         let receipts = world.fake.receipts();
         receipts.iter().any(|one| one.event == last.as_str())
@@ -295,8 +296,5 @@ fn receipts_come_together() {
     // Three seconds lie between two, at the least.
     let most = usize::try_from((clock.now() - began) / 3_000).unwrap() + 1;
     let came = receipts() - before;
-    assert!(
-        came <= most && came < 10,
-        "{came} receipts, {most} would be right"
-    );
+    assert!(came <= most, "{came} receipts, {most} would be right");
 }
