@@ -360,9 +360,8 @@ impl Fake {
     /// Waits until the world is so; panics with `what` after [`PATIENCE`].
     pub async fn until(&self, what: &str, so: impl Fn(&World) -> bool) {
         let wait = self.wait(|| so(&lock(&self.inner.world)));
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("waited in vain until {what}");
-        }
+        let came = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(came.is_ok(), "waited in vain until {what}");
     }
 
     async fn wait(&self, so: impl Fn() -> bool) {
