@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{service::MAX_BODY, world::World};
+use crate::{events::counted_alone, service::MAX_BODY, world::World};
 
 const TRANSACTION: &str = "/_matrix/app/v1/transactions/1";
 
@@ -105,6 +105,7 @@ fn unknown_paths_methods_users_and_rooms() {
 
 #[test]
 fn bodies_that_are_no_transactions() {
+    let _alone = counted_alone();
     let mut world = World::new();
     // One event that is none.
     let deep = format!(

@@ -21,11 +21,11 @@ fn one_users_slow_joins_hold_up_nobody_else() {
         .create_room(BOB, &json!({"preset": "public_chat", "name": "Quick"}))
         .unwrap()
         .to_string();
-    // 16 seconds of the test's time each.
+    // 24 seconds of the test's time each.
     for number in 0..80 {
         world
             .fake
-            .fail_next("resolve_alias", Fault::Delay(4_000_000));
+            .fail_next("resolve_alias", Fault::Delay(6_000_000));
         if number < 40 {
             let join = format!("join #slow{number}:b.example");
             world.fake.text(ALICE, &world.chat, &join).unwrap();
@@ -38,7 +38,7 @@ fn one_users_slow_joins_hold_up_nobody_else() {
     let began = Instant::now();
     enter(&world, CAROL, &room);
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_secs(20),
         "{:?}",
         began.elapsed()
     );

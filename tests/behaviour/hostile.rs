@@ -64,7 +64,7 @@ fn ten_thousand_letters_cost_little() {
         last = answers(&world);
         std::thread::sleep(Duration::from_millis(400));
     }
-    // A hundred in an hour; the clock runs fast.
+    // A hundred in an hour; the clock runs fast, and it may be another day by now.
     let hours = (deps.clock.now() - began) / HOUR + 2;
     let answered = answers(&world) as u64;
     assert!(
@@ -72,9 +72,13 @@ fn ten_thousand_letters_cost_little() {
         "{answered} answers"
     );
     let offered = world.ask(deps.store.count_notes::<Offered>()).unwrap();
-    assert!(offered <= 20 + 8 * hours.div_ceil(24), "{offered} notes");
-    // Two for each answer, and the syncs.
-    let asked = (world.fake.requests().len() - before) as u64;
+    let day = |at: u64| at / (24 * HOUR);
+    let days = day(deps.clock.now()) - day(began) + 1;
+    assert!(offered <= 28 * days, "{offered} notes");
+    // Two for each answer. How many syncs bring so many letters is the homeserver's choice.
+    let seen = world.fake.requests();
+    let asked = seen[before..].iter().filter(|one| one.endpoint != "sync");
+    let asked = asked.count() as u64;
     assert!(
         asked < 2 * answered + MANY / 10,
         "{asked} requests to the homeserver"
@@ -117,7 +121,9 @@ fn one_account_does_not_silence_its_whole_server() {
             break;
         }
     }
-    assert!(answers_to(&world, &inviter.id) > 0);
+    wait(&world, "it is answered", |world| {
+        answers_to(world, &inviter.id) > 0
+    });
 
     // The bot of a Vizard asks for many, so it has no limit of its own.
     let user = UserId::parse(CAROL).unwrap();

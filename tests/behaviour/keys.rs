@@ -10,7 +10,7 @@ use vizard::{
 };
 
 use crate::{
-    steps::wait,
+    steps::{handled, wait},
     world::{ALICE, World},
 };
 
@@ -31,7 +31,7 @@ fn ask(world: &World, text: &str) -> String {
     let asked = world.fake.text(ALICE, &world.chat, text).unwrap();
     world.answer(&world.chat, asked.as_str());
     // An answer may have several parts.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    handled(world);
     world.replies(&world.chat, asked.as_str()).join("\n")
 }
 

@@ -64,7 +64,8 @@ fn what_was_said_before_the_move_comes_after_it() {
     let world = World::new();
     let new = successor(&world, "New tearoom").to_string();
     world.fake.fail_next("join", Fault::Delay(100_000));
-    world.fake.fail_next("leave", Fault::Delay(100_000));
+    // Four seconds of the test's time.
+    world.fake.fail_next("leave", Fault::Delay(1_000_000));
     command(&world, "!vizard follow");
     world.fake.hold();
     let say = |text: &str| {

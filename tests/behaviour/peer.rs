@@ -20,7 +20,7 @@ use vizard::{
 };
 
 use crate::{
-    fake::{Keys, post::Posted},
+    fake::{Keys, PATIENCE, post::Posted},
     steps::wait,
     world::World,
 };
@@ -240,10 +240,7 @@ pub fn told(world: &World, room: &str, command: &str, part: &str) -> String {
         if let Some(text) = said.iter().find(|text| text.contains(part)) {
             return text.clone();
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "not told: {part}; but {said:?}"
-        );
+        assert!(began.elapsed() < PATIENCE, "not told: {part}; but {said:?}");
         sleep(Duration::from_millis(2));
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use serde_json::json;
 use sqlx::Connection as _;
 
-use crate::world::{ALICE, World};
+use crate::{
+    fake::PATIENCE,
+    world::{ALICE, World},
+};
 
 /// Lets a user of the homeserver join a room by the bot, and enter the portal. Chat and portal.
 pub fn enter(world: &World, user: &str, room: &str) -> (String, String) {
@@ -60,10 +63,7 @@ fn portals(world: &World, user: &str) -> Vec<String> {
 pub fn wait(world: &World, what: &str, so: impl Fn(&World) -> bool) {
     let began = Instant::now();
     while !so(world) {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "waited in vain until {what}"
-        );
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
         sleep(Duration::from_millis(2));
     }
 }

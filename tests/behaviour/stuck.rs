@@ -1,5 +1,7 @@
 //! A portal into which nothing can be sent, however many messages wait for it, keeps nobody else waiting.
 
+use std::{thread::sleep, time::Duration};
+
 use vizard::config::Config;
 
 use crate::{
@@ -67,7 +69,9 @@ fn came(world: &World) -> Vec<String> {
 fn heals(world: &mut World, most: usize) {
     assert_eq!(came(world), Vec::<String>::new());
     world.fake.break_rooms(&[]);
+    // Each look copies all that was said, and keeps the homeserver from saying more.
     wait(world, "the last one came", |world| {
+        sleep(Duration::from_millis(20));
         came(world).len() >= most
     });
     handled(world);

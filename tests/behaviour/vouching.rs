@@ -210,7 +210,7 @@ fn who_is_banned_has_no_commands_but_those_that_end_something() {
 
 #[test]
 fn there_is_never_a_second_pseudonym_where_one_was() {
-    let world = World::new();
+    let world = World::at_pace(5, Keys::Unused, |_| {});
     let old = world.room.clone();
     let mine = ghosts(&world, &old).remove(0);
     let body = json!({

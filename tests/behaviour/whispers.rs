@@ -9,7 +9,7 @@ use vizard::{
 
 use crate::{
     arriving::invited,
-    fake::faults::Fault,
+    fake::{Keys, faults::Fault},
     inviter::{CAROL, Inviter, offered, portals, withdrawal},
     quotas::{counted, set},
     steps::{command, ghosts, handled, wait},
@@ -61,7 +61,7 @@ fn told(world: &World, room: &str) -> Vec<String> {
 
 #[test]
 fn who_was_there_is_told_how_to_come_back() {
-    let mut world = World::new();
+    let mut world = World::at_pace(5, Keys::Unused, |_| {});
     let mut inviter = Inviter::new(&world, 1);
     inviter.room = world.room.as_str().try_into().unwrap();
     command(&world, "!vizard leave");
@@ -102,7 +102,7 @@ fn who_was_there_is_told_how_to_come_back() {
 /// Carol came by an invite, never wrote to the bot, and has left her portal too.
 #[test]
 fn who_has_no_chat_with_the_bot_gets_one_and_one_alone() {
-    let mut world = World::new();
+    let mut world = World::at_pace(5, Keys::Unused, |_| {});
     let (inviter, ghost, portal) = invited(&world);
     world.fake.join(CAROL, &portal).unwrap();
     wait(&world, "it is joined", |world| {
@@ -175,7 +175,7 @@ fn who_has_no_chat_with_the_bot_gets_one_and_one_alone() {
 /// Anybody can make rooms that claim to replace hers: of each she is told as of an invite, and what is remembered of it goes.
 #[test]
 fn whispers_are_counted_and_forgotten() {
-    let mut world = World::new();
+    let mut world = World::at_pace(5, Keys::Unused, |_| {});
     let deps = world.deps();
     let invite = |world: &World, seed: u64| {
         let mut inviter = Inviter::new(world, seed);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     encrypted::{Veiled, heard},
-    encrypted_rollback::{devices, talk},
+    encrypted_rollback::{are_understood, devices, talk},
     olm::Tap,
     ratchets::{conversation, no_step_is_used_twice, parlour},
     testkit::e2ee::{E2eeClient, Options, Report},
@@ -54,8 +54,7 @@ async fn lost_devices_are_made_anew_and_what_was_under_way_arrives_once() -> Res
     alice.hears("under way, in").await?.assert_trusted();
     let listed = |one: &Report| one.room == alice.chat && one.body().contains("in the room");
     alice.user.wait_for("the list", listed, PATIENCE).await?;
-    // The clients hear of the new devices by their own sync.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    are_understood(&alice, &bob, &room).await?;
     talk(&alice, &bob, &room, "after").await?;
 
     // And while Vizard runs: whoever acts next finds it out.
@@ -64,6 +63,7 @@ async fn lost_devices_are_made_anew_and_what_was_under_way_arrives_once() -> Res
     }
     alice.user.say(&alice.chat, "version").await?;
     until_all_are_back(&world, &alice, &bob, &room).await?;
+    are_understood(&alice, &bob, &room).await?;
     talk(&alice, &bob, &room, "in the end").await?;
 
     let after = devices(&world, &alice, &bob, &room).await?;
@@ -106,8 +106,6 @@ async fn until_all_are_back(
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = devices(world, alice, bob, room).await?;
         if now.iter().all(|(_, devices)| devices.len() == 1) {
-            // The clients hear of it by their own sync.
-            tokio::time::sleep(Duration::from_secs(2)).await;
             return Ok(());
         }
     }

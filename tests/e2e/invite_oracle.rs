@@ -270,8 +270,9 @@ async fn all_leave_in_the_end(
     let (room, _) = stranger.client.create_public_room("attic", "Attic").await?;
     let room = &*ruma::RoomId::parse(&room)?;
     let mut ghosts = Vec::new();
-    let expires = crate::invites::now() + 15_000;
     for (_, who) in &cast.people {
+        // Each has as long: asking and inviting them all may take longer than that.
+        let expires = crate::invites::now() + 15_000;
         let request = stranger.request_until(&contact(document, who)?, room, expires);
         let answer = stranger.ask(&world.bot(), &request.content).await?;
         ghosts.push(stranger.invite(room, &answer).await?);

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -131,8 +131,11 @@ pub async fn parlour(owner: &E2eeClient) -> Result<String> {
 pub struct Shown {
     /// Its text, after edits.
     pub text: String,
-    /// How long a placeholder stood for it.
+    /// How long a placeholder stood for it, from when the homeserver got the one to when it got the other: how long a client
+    /// on a busy machine takes to show them says nothing of Vizard.
     pub hidden: Option<Duration>,
+    /// When it was sent, in milliseconds, by the clock of its sender's homeserver.
+    sent: u64,
     /// The client's judgement on what shows the text.
     pub report: Report,
 }
@@ -171,23 +174,21 @@ pub async fn conversation(user: &E2eeClient, room: &str) -> Result<Vec<Shown>> {
             .iter_mut()
             .find(|one| edits && one.report.event_id == report.relates_to());
         let text = report.body().to_owned();
+        let sent = event["origin_server_ts"].as_u64().context("a time")?;
         match target {
             None => shown.push(Shown {
                 text,
                 hidden: None,
+                sent,
                 report,
             }),
             Some(target) => {
                 if target.is_placeholder() {
-                    target.hidden = elapsed(target.report.arrived, report.arrived);
+                    target.hidden = Some(Duration::from_millis(sent.saturating_sub(target.sent)));
                 }
                 target.text = text;
             }
         }
     }
     Ok(shown)
-}
-
-fn elapsed(from: Option<Instant>, to: Option<Instant>) -> Option<Duration> {
-    Some(to?.saturating_duration_since(from?))
 }

@@ -240,7 +240,7 @@ impl Shared {
                     thread::sleep(Duration::from_millis(500));
                 }
             }
-            Answer::Silent => thread::sleep(Duration::from_secs(15)),
+            Answer::Silent => thread::sleep(Duration::from_mins(1)),
             Answer::Short => {
                 head(stream, 200, "Content-Length: 1000\r\n")?;
                 stream.write_all(b"{")?;

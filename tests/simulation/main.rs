@@ -204,10 +204,11 @@ fn a_homeserver_that_forgets_is_found_out() {
     std::thread::scope(|scope| {
         for how in [How::Text, How::File, How::Telling] {
             let ops = [
+                // The bot is in the chat.
+                Op::Rest,
                 Op::Join { user: 0, room: 0 },
-                Op::Wait(3000),
-                // The invite is accepted as this begins, and the greeting is not to be the send that fails.
-                Op::Wait(1000),
+                // There is a portal, and the greeting in it is not the send that fails.
+                Op::Rest,
                 Op::Fail("send", Fault::DropAfter),
                 Op::Say {
                     portal: 0,

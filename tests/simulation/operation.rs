@@ -51,6 +51,8 @@ pub enum Op {
     Release,
     /// Nothing happens for so many milliseconds.
     Wait(u64),
+    /// Nothing happens until nothing is under way. Not drawn.
+    Rest,
 }
 
 /// How something is said.

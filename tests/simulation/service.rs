@@ -18,7 +18,7 @@ use vizard::{
     store::Store,
 };
 
-use crate::fake::{Fake, Keys};
+use crate::fake::{Fake, Keys, PATIENCE};
 
 /// The largest transaction, in bytes.
 pub const MAX_BODY: usize = 4 << 20;
@@ -128,9 +128,8 @@ impl Service {
     pub fn stop(mut self) {
         self.stop.cancel();
         let runtime = self.runtime.take().unwrap();
-        let stopped = runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(20), self.app.stop()).await
-        });
+        let stopped =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, self.app.stop()).await });
         assert!(stopped.is_ok(), "it does not stop");
         runtime.shutdown_timeout(Duration::from_secs(10));
     }

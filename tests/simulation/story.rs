@@ -178,6 +178,7 @@ impl Story {
             Op::Hold => self.fake.hold(),
             Op::Release => self.fake.release(),
             Op::Wait(millis) => sleep(Duration::from_millis(millis)),
+            Op::Rest => self.rest(),
         }
     }
 
@@ -218,6 +219,16 @@ impl Story {
             service.stop();
         }
         None
+    }
+
+    /// Waits until nothing is under way. What is wrong is found at the end.
+    fn rest(&mut self) {
+        // Twice: an invite may be accepted at the end of the first time.
+        for _ in 0..2 {
+            let service = self.service.as_ref().expect("it runs");
+            service.ask(self.fake.wait_idle());
+            let _ = self.come_to_rest();
+        }
     }
 
     /// Waits until nothing is missing.

@@ -25,8 +25,8 @@ use super::{
 pub use commands::{DeviceKeys, UserKeys, UserStatus};
 pub use report::{Report, Shield};
 
-/// How long one command may take.
-const COMMAND: Duration = Duration::from_mins(1);
+/// How long one command may take: longer than the client itself waits for anything.
+const COMMAND: Duration = Duration::from_mins(4);
 
 /// What differs from one client to another.
 #[derive(Clone, Copy, Debug, Default)]

@@ -11,7 +11,7 @@ use crate::testkit::{
     synapse::SynapsePair,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn stock_clients_encrypt_decrypt_and_judge() {
@@ -156,7 +156,7 @@ async fn unsigned_devices(pair: &SynapsePair, alice: &E2eeClient, bob: &E2eeClie
     let trusted = async {
         loop {
             let said = mallory.say(room, "now signed").await.unwrap();
-            if let Ok(seen) = bob.wait_readable(&said, Duration::from_secs(2)).await {
+            if let Ok(seen) = bob.wait_readable(&said, Duration::from_secs(10)).await {
                 break seen;
             }
             mallory.discard_session(room).await.unwrap();

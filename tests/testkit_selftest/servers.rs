@@ -13,7 +13,7 @@ use crate::testkit::{
     synapse::{Options, Synapse, SynapsePair},
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn two_users_talk_across_federation_and_are_found_by_the_audit() {

@@ -68,7 +68,7 @@ async fn a_length_that_is_a_lie() {
             let _ = stream.write_all(&vec![7; 400_000]).await;
         }
     });
-    let test = Test::at(&url, Script::default());
+    let test = Test::at(&url, Script::default(), PATIENCE);
     let mxc = mxc_uri!("mxc://x/abc");
     let actor = actor();
     let get = || test.client.download_file(&actor, mxc, 500_000, &spool);

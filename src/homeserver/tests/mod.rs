@@ -19,6 +19,8 @@ use super::{Actor, Error, Homeserver, Settings};
 use crate::{clock::Clock, crypto::Secret, rng::Rng};
 
 const START: u64 = 1_700_000_000_000;
+/// How long an answer is waited for: it does not come later because the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the server says to one request.
 struct Reply {
@@ -102,6 +104,11 @@ struct Test {
 
 impl Test {
     async fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::impatient(PATIENCE, replies).await
+    }
+
+    /// A client that waits so long for an answer.
+    async fn impatient(timeout: Duration, replies: impl IntoIterator<Item = Reply>) -> Self {
         let script = Script::default();
         script.replies.lock().unwrap().extend(replies);
         let served = script.clone();
@@ -109,16 +116,16 @@ impl Test {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self::at(&url, script)
+        Self::at(&url, script, timeout)
     }
 
-    fn at(url: &str, script: Script) -> Self {
+    fn at(url: &str, script: Script, timeout: Duration) -> Self {
         let clock = Clock::mock(START);
         let settings = Settings {
             url: url.parse().unwrap(),
             as_token: Secret::new("as_secret".to_owned()),
-            timeout: Duration::from_millis(300),
-            join_timeout: Duration::from_secs(5),
+            timeout,
+            join_timeout: PATIENCE,
             tries: 4,
         };
         Self {

@@ -19,16 +19,16 @@ async fn send_is_one_exact_request() {
 #[tokio::test]
 async fn what_passes_is_tried_again() {
     let slow = Reply {
-        slow: Duration::from_millis(800),
+        slow: Duration::from_secs(5),
         ..sent()
     };
-    let test = Test::new([
+    let replies = [
         reply(502, "<html>Bad Gateway</html>"),
         broken(),
         slow,
         sent(),
-    ])
-    .await;
+    ];
+    let test = Test::impatient(Duration::from_secs(1), replies).await;
     assert_eq!(test.send().await.unwrap(), "$e");
     let lines = test.lines();
     assert_eq!(lines.len(), 4);
@@ -51,7 +51,7 @@ async fn tries_end() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let test = Test::at("http://127.0.0.1:9", Script::default());
+    let test = Test::at("http://127.0.0.1:9", Script::default(), PATIENCE);
     let error = test.send().await.unwrap_err();
     assert!(
         matches!(&error, Error::Retry { reason, after: None } if reason == "cannot connect"),

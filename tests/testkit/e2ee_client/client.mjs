@@ -33,7 +33,7 @@ const answer = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const crypto = () => client.getCrypto();
 
 /** Waits until `look` gives something; looks again whenever the client receives anything. */
-async function until(what, look, limit = 30_000) {
+async function until(what, look, limit = 120_000) {
     const end = Date.now() + limit;
     for (;;) {
         const found = await look();
@@ -87,7 +87,7 @@ function listen() {
 
 async function timelineEvent(id) {
     const find = () => client.getRooms().map((room) => room.findEventById(id)).find(Boolean);
-    return until(`event ${id}`, find, 5_000);
+    return until(`event ${id}`, find, 60_000);
 }
 
 async function download(uri) {

@@ -50,6 +50,9 @@ use self::{
     world::World,
 };
 
+/// How long a test waits for what is to happen: far longer than that takes on a machine on which others are busy.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
 /// What the homeserver is and which application service it knows.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -354,15 +357,11 @@ impl Fake {
         self.wait(|| lock(&self.inner.outbox).idle()).await;
     }
 
-    /// Waits until the world is so; panics with `what` after 20 seconds.
+    /// Waits until the world is so; panics with `what` after [`PATIENCE`].
     pub async fn until(&self, what: &str, so: impl Fn(&World) -> bool) {
         let wait = self.wait(|| so(&lock(&self.inner.world)));
-        if tokio::time::timeout(Duration::from_secs(20), wait)
-            .await
-            .is_err()
-        {
-            panic!("waited in vain until {what}");
-        }
+        let came = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(came.is_ok(), "waited in vain until {what}");
     }
 
     async fn wait(&self, so: impl Fn() -> bool) {
