@@ -11,5 +11,9 @@ fuzz_target!(|data: &str| {
     let _ = parse::line(data, "!vizard");
     let _ = parse::join(&parse::words(data));
     let _ = JoinTarget::parse(data);
-    let _ = (whom::user_in(data), whom::read(data, &[]), whom::split(data));
+    let _ = (
+        whom::user_in(data),
+        whom::read(data, &[]),
+        whom::split(data),
+    );
 });

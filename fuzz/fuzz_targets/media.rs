@@ -10,7 +10,14 @@ use vizard::{
 fuzz_target!(|data: &[u8]| {
     let mut out = Vec::new();
     let mut file = std::io::Cursor::new(data);
-    if strip(&mut file, Kind::claimed(None, None), &Rng::seeded(1), &mut out).is_ok() {
+    if strip(
+        &mut file,
+        Kind::claimed(None, None),
+        &Rng::seeded(1),
+        &mut out,
+    )
+    .is_ok()
+    {
         assert!(out.len() <= 2 * data.len() + 4096);
     }
 });

@@ -7,7 +7,11 @@ fuzz_target!(|data: &[u8]| {
     if let Some((events, skipped)) = vizard::worker::decode(data) {
         assert!(events.len() as u64 + skipped <= data.len() as u64);
         for event in events {
-            let _ = (event.membership(), event.previous_membership(), event.redacted());
+            let _ = (
+                event.membership(),
+                event.previous_membership(),
+                event.redacted(),
+            );
         }
     }
 });

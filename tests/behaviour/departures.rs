@@ -90,7 +90,7 @@ fn who_stays_is_invited_although_the_first_word_of_it_fails() {
         ghosts(world, &other).len() == 1
     });
     handled(&world);
-    world.is_done();
+    world.rests();
     // The ghost of one of them leaves at once, and the other at its time.
     for portal in [&world.portal, &second] {
         world.fake.leave(ALICE, portal).unwrap();

@@ -92,7 +92,7 @@ fn what_was_sent_before_the_question_confirms_nothing() {
             assert!(answer.contains("Do you want to forget"), "{answer}");
         }
         handled(&world);
-        world.is_done();
+        world.rests();
         assert_eq!(ghosts(&world, &world.room).len(), 1, "{commands:?}");
         let keeps = world.fake.text(ALICE, &world.chat, "cancel").unwrap();
         let answer = world.answer(&world.chat, keeps.as_str());

@@ -177,7 +177,7 @@ fn who_leaves_the_new_room_leaves_the_old_one_too() {
         .update(portal(&world).id, |portal| portal.moved = None);
     world.ask(forgets).unwrap();
     world.fake.forget_faults();
-    world.is_done();
+    world.rests();
     forget(&world, "1");
     assert!(ghosts(&world, &new).is_empty());
     assert!(ghosts(&world, &world.room).is_empty());
@@ -241,7 +241,7 @@ fn whoever_makes_a_room_is_not_told_what_was_forgotten() {
     hears(
         &world,
         &world.chat,
-        "leaves it at some time within the next 240 hours",
+        "leaves it at some time within the next 24000 hours",
     );
     wait(&world, "it is on record", |world| {
         portal(world).state == PortalState::Leaving
@@ -268,7 +268,7 @@ fn whoever_makes_a_room_is_not_told_what_was_forgotten() {
         &world.chat,
         "You forgot your pseudonym in this room",
     );
-    world.is_done();
+    world.rests();
     assert_eq!(entries(&world, &later), 1);
 }
 
@@ -295,7 +295,11 @@ fn nor_is_whoever_invites_into_it() {
     world.ask(deps.store.mark_forgotten(&carol, old)).unwrap();
     let room = inviter::portals(&world, CAROL).into_keys().next().unwrap();
     world.fake.join(CAROL, &room).unwrap();
-    hears(&world, &room, "leaves it at some time within the next 240");
+    hears(
+        &world,
+        &room,
+        "leaves it at some time within the next 24000",
+    );
     handled(&world);
     let is_in = |world: &World| {
         let member = world.fake.membership(&inviter.room, &ghost);
@@ -334,7 +338,7 @@ fn the_question_names_the_rooms_that_go_with_it() {
         ghosts(world, &annex).len() == 1
     });
     handled(&world);
-    world.is_done();
+    world.rests();
     for (which, named, others) in [
         ("Tearoom", &[popular.as_str()][..], &[former][..]),
         ("Annex", &[former], &[popular.as_str()]),
@@ -377,7 +381,7 @@ fn nor_does_an_old_mask_follow_where_another_was_forgotten() {
         ghosts(world, &new).len() == 1
     });
     handled(&world);
-    world.is_done();
+    world.rests();
     let second = ghosts(&world, &new).remove(0);
     world.fake.ban(BOB, &new, &second).unwrap();
     handled(&world);
@@ -396,7 +400,7 @@ fn nor_does_an_old_mask_follow_where_another_was_forgotten() {
         &world.chat,
         "You forgot your pseudonym in this room",
     );
-    world.is_done();
+    world.rests();
     let joins = world.fake.events(&new);
     let joined = joins
         .iter()
@@ -466,7 +470,7 @@ fn what_was_said_before_the_move_comes_after_an_outage() {
     wait(&world, "it left the old one", |world| {
         portal(world).room == new.as_str() && ghosts(world, &world.room).is_empty()
     });
-    world.is_done();
+    world.rests();
     let clock = world.deps().clock;
     world.kill();
     clock.advance(Duration::from_hours(2));

@@ -17,7 +17,7 @@ fn said(world: &World) -> usize {
 /// Alice lets Carol into her chat.
 fn listens(world: &World) -> usize {
     handled(world);
-    world.is_done();
+    world.rests();
     world.fake.user(CAROL, "Carol");
     world.fake.invite(ALICE, &world.chat, CAROL).unwrap();
     world.fake.join(CAROL, &world.chat).unwrap();
@@ -99,7 +99,7 @@ fn that_a_knock_was_answered() {
         portals(world, ALICE).len() == 2
     });
     handled(&world);
-    world.is_done();
+    world.rests();
     assert_eq!(ghosts(&world, &parlour), [ghost]);
     assert_eq!(said(&world), before);
 }

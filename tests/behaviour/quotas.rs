@@ -154,7 +154,7 @@ fn nor_does_it_use_up_what_others_may_send() {
 fn nor_does_what_cannot_be_told() {
     let world = World::new();
     handled(&world);
-    world.is_done();
+    world.rests();
     let days = keys(&world, "invitee", ALICE);
     let ask = |seed: u64| {
         let mut inviter = Inviter::new(&world, seed);
