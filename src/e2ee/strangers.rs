@@ -50,9 +50,10 @@ fn too_many(keys: &mut Vec<Key>, unknown: &HashSet<OwnedRoomId>) -> Vec<Key> {
     let mut over = (keys.len() - spared).saturating_sub(KEPT);
     let mut over_spared = spared.saturating_sub(SPARED);
     let is_over = |key: &mut Key| {
-        let over = match unknown.contains(&key.room) {
-            true => &mut over_spared,
-            false => &mut over,
+        let over = if unknown.contains(&key.room) {
+            &mut over_spared
+        } else {
+            &mut over
         };
         let is_over = *over > 0;
         *over -= usize::from(is_over);
