@@ -2,6 +2,7 @@
 
 mod attacks;
 mod code;
+mod dependencies;
 
 use std::{
     collections::BTreeMap,

@@ -352,9 +352,11 @@ impl Fake {
         (outbox.last_txn, outbox.accepted)
     }
 
-    /// Waits until everything is pushed and answered.
+    /// Waits until everything that is not held back is pushed and answered; panics after [`PATIENCE`].
     pub async fn wait_idle(&self) {
-        self.wait(|| lock(&self.inner.outbox).idle()).await;
+        let wait = self.wait(|| lock(&self.inner.outbox).idle());
+        let came = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(came.is_ok(), "waited in vain until all was pushed");
     }
 
     /// Waits until the world is so; panics with `what` after [`PATIENCE`].

@@ -77,8 +77,9 @@ impl Outbox {
         self.down
     }
 
+    /// Nothing is being pushed, and nothing will be by itself.
     pub(super) fn idle(&self) -> bool {
-        self.queue.is_empty() && self.pending.is_empty() && !self.in_flight
+        !self.in_flight && (self.held || (self.queue.is_empty() && self.pending.is_empty()))
     }
 
     pub(super) fn redeliver(&mut self, id: u64) -> bool {
