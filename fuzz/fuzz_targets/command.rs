@@ -1,7 +1,10 @@
 //! Parsing of commands and of the rooms and people they name. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run command`.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+#[macro_use]
+#[path = "../target.rs"]
+mod target;
+
 use vizard::{
     bot::{parse, whom},
     portal::JoinTarget,

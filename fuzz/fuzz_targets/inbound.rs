@@ -1,7 +1,10 @@
 //! See `checks.rs`. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run inbound`.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+#[macro_use]
+#[path = "../target.rs"]
+mod target;
+
 use vizard::rewrite;
 
 #[expect(dead_code, reason = "each target uses one of the checks")]

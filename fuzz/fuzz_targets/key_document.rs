@@ -1,7 +1,10 @@
 //! See `sealed.rs`. Run with `cargo +nightly fuzz run key_document`.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+#[macro_use]
+#[path = "../target.rs"]
+mod target;
+
 use vizard::{pseudonym, rng, sealed};
 
 #[expect(dead_code, reason = "each target uses one of the checks")]

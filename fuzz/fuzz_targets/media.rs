@@ -1,7 +1,10 @@
 //! Any file: there is an answer, and what was cleaned is clean. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run media`.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+#[macro_use]
+#[path = "../target.rs"]
+mod target;
+
 use vizard::{
     media::{Kind, strip},
     rng::Rng,

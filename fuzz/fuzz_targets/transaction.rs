@@ -1,7 +1,9 @@
 //! Decoding of transactions. Run with `RUSTC_BOOTSTRAP=1 cargo fuzz run transaction`.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+#[macro_use]
+#[path = "../target.rs"]
+mod target;
 
 fuzz_target!(|data: &[u8]| {
     if let Some((events, skipped)) = vizard::worker::decode(data) {

@@ -15,11 +15,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::StoreError;
-
-/// The embedded migrations; a test keeps the two texts equal but for the engines' words.
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+use super::{StoreError, migrations};
 
 /// How often a transaction is tried again when the engine aborted it for another's sake.
 pub(super) const RETRIES: u32 = 5;
@@ -44,8 +40,8 @@ impl Engine {
 
     pub(super) fn migrations(self) -> &'static Migrator {
         match self {
-            Self::Sqlite => &SQLITE_MIGRATIONS,
-            Self::Postgres => &POSTGRES_MIGRATIONS,
+            Self::Sqlite => &migrations::SQLITE,
+            Self::Postgres => &migrations::POSTGRES,
         }
     }
 
@@ -366,25 +362,4 @@ fn code_is(error: &sqlx::Error, codes: &[&str]) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| codes.contains(&code.as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    /// Whoever changes one migration changes the other.
-    #[test]
-    fn migrations_differ_only_in_the_engines_words() {
-        let (sqlite, postgres) = (&super::SQLITE_MIGRATIONS, &super::POSTGRES_MIGRATIONS);
-        assert_eq!(sqlite.iter().count(), postgres.iter().count());
-        for (sqlite, postgres) in sqlite.iter().zip(postgres.iter()) {
-            let translated = sqlite
-                .sql
-                .as_str()
-                .replace(" STRICT, WITHOUT ROWID;", ";")
-                .replace(" STRICT;", ";")
-                .replace("BLOB", "BYTEA")
-                .replace("INTEGER", "BIGINT");
-            assert_eq!(translated, postgres.sql.as_str());
-            assert_eq!(sqlite.version, postgres.version);
-        }
-    }
 }

@@ -26,6 +26,7 @@ mod keyring;
 mod links;
 mod log;
 mod marks;
+mod migrations;
 mod mirrors;
 mod notes;
 mod portals;
