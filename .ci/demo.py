@@ -78,7 +78,7 @@ def main():
             start_new_session=True,
         )
         # Whatever goes wrong, nothing of it stays: what it has started ends with it.
-        timer = threading.Timer(PATIENCE, demo.kill)
+        timer = threading.Timer(PATIENCE, os.killpg, [demo.pid, signal.SIGKILL])
         timer.start()
         try:
             lines = []
@@ -99,7 +99,7 @@ def main():
             if len(started) < 4 or not os.listdir(scratch):
                 fail(f"only {len(started)} processes and {os.listdir(scratch)} were found while it ran")
             demo.send_signal(signal.SIGINT)
-            status = demo.wait()
+            status = demo.wait(timeout=120)
             if status != 0:
                 fail(f"it ended with {status}")
         finally:

@@ -252,6 +252,7 @@ impl World {
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only([])
+            .timeout(PATIENCE)
             .build()
             .unwrap();
         let request = request(&client, &self.service.as_ref().unwrap().url);

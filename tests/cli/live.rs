@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use crate::{
     Ran,
     testkit::{
+        process,
         site::Site,
         synapse::{Options, Synapse},
         vizard::{Setup, Vizard},
@@ -18,7 +19,7 @@ fn doctor(vizard: &Vizard, environment: &[(&str, &str)]) -> Ran {
         .arg("--config")
         .arg(vizard.config())
         .envs(environment.iter().copied());
-    command.output().unwrap().into()
+    process::output(&mut command).unwrap().into()
 }
 
 fn set_token(vizard: &Vizard, name: &str, token: &str) {

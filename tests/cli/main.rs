@@ -17,6 +17,8 @@ use std::{
     process::{Command, Output},
 };
 
+use testkit::process;
+
 /// A directory for one test, and the binary to run in it.
 struct Sandbox {
     dir: tempfile::TempDir,
@@ -81,14 +83,13 @@ impl Sandbox {
 
     /// Runs the binary in the directory, with no environment but `environment`.
     fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_vizard"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vizard"));
+        command
             .args(args)
             .current_dir(self.dir.path())
             .env_clear()
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
-        output.into()
+            .envs(environment.iter().copied());
+        process::output(&mut command).unwrap().into()
     }
 
     /// Runs a command on the configuration that [`Sandbox::initialised`] made.

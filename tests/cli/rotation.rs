@@ -4,43 +4,68 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use crate::Sandbox;
 
-/// Starts `vizard run`, waits until the database is there, and returns the process and its first lines.
-pub fn start(sandbox: &Sandbox) -> Child {
+/// How long a start or a stop may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A Vizard that runs; what is dropped is killed.
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `vizard run`, and waits until the database is there.
+pub fn start(sandbox: &Sandbox) -> Running {
     let mut child = Command::new(env!("CARGO_BIN_EXE_vizard"))
         .args(["run", "--config", "v/vizard.toml"])
         .current_dir(sandbox.dir.path())
         .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The first line comes once the database is open, as no homeserver answers.
-    let mut line = String::new();
     let mut log = BufReader::new(child.stderr.take().unwrap());
-    log.read_line(&mut line).unwrap();
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    let running = Running(child);
+    let (first, said) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = log.read_line(&mut line);
+        let _ = first.send(line);
+        std::io::copy(&mut log, &mut std::io::sink())
+    });
+    // The first line comes once the database is open, as no homeserver answers.
+    let line = said.recv_timeout(PATIENCE).expect("it says something");
     assert!(sandbox.path("v/vizard.db").exists(), "{line}");
-    child
+    running
 }
 
 /// Asks the process to stop; its exit status.
-pub fn stop(child: Child) -> Option<i32> {
-    stop_by(child, "-TERM")
+pub fn stop(running: Running) -> Option<i32> {
+    stop_by(running, "-TERM")
 }
 
-fn stop_by(mut child: Child, signal: &str) -> Option<i32> {
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    child.wait().unwrap().code()
+fn stop_by(mut running: Running, signal: &str) -> Option<i32> {
+    let pid = running.0.id().to_string();
+    let told = Command::new("kill").args([signal, &pid]).status();
+    assert!(told.unwrap().success());
+    let since = Instant::now();
+    loop {
+        if let Some(status) = running.0.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(since.elapsed() < PATIENCE, "it does not stop");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A set-up whose database exists.

@@ -272,12 +272,12 @@ async fn all_leave_in_the_end(
     let mut ghosts = Vec::new();
     for (_, who) in &cast.people {
         // Each has as long: asking and inviting them all may take longer than that.
-        let expires = crate::invites::now() + 15_000;
+        let expires = crate::invites::now() + 45_000;
         let request = stranger.request_until(&contact(document, who)?, room, expires);
         let answer = stranger.ask(&world.bot(), &request.content).await?;
         ghosts.push(stranger.invite(room, &answer).await?);
     }
-    let until = Instant::now() + std::time::Duration::from_mins(2);
+    let until = Instant::now() + std::time::Duration::from_mins(3);
     for (ghost, (name, _)) in ghosts.iter().zip(&cast.people) {
         loop {
             let member = stranger

@@ -27,8 +27,8 @@ fn client(fake: &Fake, tries: u32) -> Homeserver {
     let settings = Settings {
         url: fake.url().parse().unwrap(),
         as_token: Secret::new(fake.config().as_token.clone()),
-        timeout: Duration::from_secs(10),
-        join_timeout: Duration::from_secs(10),
+        timeout: Duration::from_mins(1),
+        join_timeout: Duration::from_mins(1),
         tries,
     };
     Homeserver::new(settings, Clock::mock(1_700_000_000_000), Rng::seeded(7)).unwrap()

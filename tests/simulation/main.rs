@@ -51,6 +51,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use operation::Op;
@@ -59,8 +60,9 @@ use vizard::rng::Rng;
 
 const RUNS: u64 = 1_000;
 const RUNS_ON_POSTGRES: u64 = 12;
-/// How often a shorter list is tried.
+/// How often a shorter list is tried, and for how long: one that waits in vain takes a minute.
 const SHRINKS: usize = 60;
+const SHRINK_FOR: Duration = Duration::from_mins(5);
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -131,9 +133,10 @@ fn shrink(
     runtime: &tokio::runtime::Runtime,
 ) -> (Vec<Op>, String) {
     let (mut tries, mut size) = (0, ops.len().div_ceil(2));
+    let began = Instant::now();
     while size > 0 {
         let mut at = 0;
-        while at < ops.len() && tries < SHRINKS {
+        while at < ops.len() && tries < SHRINKS && began.elapsed() < SHRINK_FOR {
             let mut shorter = ops.clone();
             shorter.drain(at..(at + size).min(ops.len()));
             tries += 1;
@@ -173,15 +176,15 @@ fn random_lists_of_operations() {
                     let Some(wrong) = run_on_sqlite(seed, &ops, true, &runtime) else {
                         continue;
                     };
-                    if all {
-                        eprintln!(
-                            "VIZARD_SIM_SEED={seed}: {} operations\n  {wrong}",
-                            ops.len()
-                        );
+                    eprintln!(
+                        "VIZARD_SIM_SEED={seed}: {} operations\n  {wrong}",
+                        ops.len()
+                    );
+                    let is_first = !failed.fetch_or(!all, Ordering::SeqCst);
+                    if all || !is_first {
                         failures.lock().unwrap().push(seed.to_string());
                         continue;
                     }
-                    failed.store(true, Ordering::SeqCst);
                     let (shorter, last) = shrink(seed, ops, wrong.clone(), &runtime);
                     failures.lock().unwrap().push(format!(
                         "VIZARD_SIM_SEED={seed}:\n  {wrong}\nthe shortest list that failed:\n{}\nwith\n  {last}",

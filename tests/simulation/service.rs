@@ -112,9 +112,11 @@ impl Service {
         }
     }
 
-    /// Asks it something.
+    /// Asks it something; panics if it does not answer in [`PATIENCE`].
     pub fn ask<T>(&self, question: impl Future<Output = T>) -> T {
-        self.runtime.as_ref().unwrap().block_on(question)
+        let answer = async { tokio::time::timeout(PATIENCE, question).await };
+        let answer = self.runtime.as_ref().unwrap().block_on(answer);
+        answer.expect("it answers")
     }
 
     /// Kills it: every task ends where it stands.

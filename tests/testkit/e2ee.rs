@@ -171,7 +171,7 @@ impl E2eeClient {
             .process
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        process.stop(Duration::from_secs(10)).await.map(drop)
+        process.stop(Duration::from_mins(1)).await.map(drop)
     }
 
     /// One command and its answer; an error says which, and shows the end of the client's log.

@@ -13,7 +13,10 @@ use data_encoding::HEXLOWER;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::python::{Python, home, lock, pip_install, run};
+use super::{
+    process,
+    python::{Python, home, lock, pip_install, run},
+};
 
 /// The oldest Node.js that the packages run on.
 const AT_LEAST: u32 = 22;
@@ -78,7 +81,7 @@ impl Node {
         let job = job.to_string();
         // A thread of its own, so that neither side waits for the other with its pipe full.
         let writer = std::thread::spawn(move || input.write_all(job.as_bytes()));
-        let output = child.wait_with_output()?;
+        let output = process::output_of(child)?;
         let _ = writer.join();
         let errors = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {

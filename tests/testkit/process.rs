@@ -8,11 +8,11 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::{self, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
+    sync::{Mutex, OnceLock, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -195,4 +195,33 @@ fn tell_reaper(what: char, group: u32) {
         let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writeln!(input, "{what} {group}");
     }
+}
+
+/// How long a command may take that only does something and ends.
+const COMMAND: Duration = Duration::from_mins(5);
+
+/// Runs a command to its end, as [`Command::output`] does; one that does not end is killed after five minutes.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    output_of(child)
+}
+
+/// The same for what runs already.
+pub fn output_of(child: Child) -> io::Result<Output> {
+    let id = child.id().to_string();
+    let (ended, wait) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if wait.recv_timeout(COMMAND) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("process {id} is killed, for it does not end");
+            let _ = Command::new("kill").args(["-KILL", &id]).status();
+        }
+    });
+    let output = child.wait_with_output();
+    drop(ended);
+    let _ = watch.join();
+    output
 }

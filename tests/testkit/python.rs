@@ -150,13 +150,20 @@ fn interpreter() -> Result<String> {
     Ok(wanted)
 }
 
+/// How long an installer may take.
+const INSTALLED: std::time::Duration = std::time::Duration::from_mins(15);
+
 /// Runs an installer to its end; an error shows the end of its log.
 pub fn run(name: &str, command: Command, log: &Path) -> Result<()> {
     let mut process = Process::spawn(name, command, log)?;
+    let since = std::time::Instant::now();
     loop {
         match process.exited() {
             Some(status) if status.success() => return Ok(()),
             Some(status) => bail!("{name} failed ({status}):\n{}", tail(log, 15)),
+            None if since.elapsed() > INSTALLED => {
+                bail!("{name} does not end:\n{}", tail(log, 15))
+            }
             None => std::thread::sleep(std::time::Duration::from_millis(50)),
         }
     }

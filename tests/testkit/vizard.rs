@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    process::{Process, tail},
+    process::{self, Process, tail},
     site::Site,
 };
 
@@ -82,8 +82,7 @@ impl Vizard {
         if setup.hints {
             command.arg("--to-device-hints");
         }
-        let output = command
-            .output()
+        let output = process::output(&mut command)
             .with_context(|| format!("cannot run {}", vizard.program.display()))?;
         if !output.status.success() {
             bail!(
@@ -275,7 +274,7 @@ impl Vizard {
         std::fs::write(&document, self.key_document().await?.to_string())?;
         let mut command = self.command();
         command.args(["seal", user, "--keys"]).arg(&document);
-        let output = command.output()?;
+        let output = process::output(&mut command)?;
         if !output.status.success() {
             bail!("vizard seal: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -19,10 +19,10 @@ export async function start(args = []) {
     timeout: 60_000,
   });
   // A browser that hangs must not outlive its test.
-  const limit = setTimeout(() => browser.process()?.kill("SIGKILL"), 120_000);
+  const limit = setTimeout(() => browser.process()?.kill("SIGKILL"), 240_000);
   const end = async () => {
-    clearTimeout(limit);
     await browser.close();
+    clearTimeout(limit);
   };
   return { browser, end };
 }
@@ -54,7 +54,7 @@ export async function type(page, what) {
   await page.tap("button[type=submit]");
   await page.waitForFunction(
     () => [...document.querySelectorAll("#result, #error")].some((element) => element.checkVisibility()),
-    { timeout: 10_000 },
+    { timeout: 60_000 },
   );
   const good = await shown(page, "#result");
   return good ? { address: await page.$eval("#address", (area) => area.value) } : { error: await text(page, "#error") };

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use super::Client;
 
+/// How long quiet may keep somebody waiting.
+const SETTLED: Duration = Duration::from_mins(2);
+
 /// One thing that reached the user.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -131,13 +134,18 @@ impl Client {
         self.sync.lock().await.seen.len()
     }
 
-    /// Polls until nothing new came for `quiet`.
+    /// Polls until nothing new came for `quiet`; an error if there is no end of it.
     pub async fn settle(&self, quiet: Duration) -> Result<()> {
+        let since = Instant::now();
+        let first = self.mark().await;
         loop {
             let before = self.mark().await;
             self.poll(quiet).await?;
             if self.mark().await == before {
                 return Ok(());
+            }
+            if since.elapsed() > SETTLED {
+                bail!("{}", self.timed_out("quiet", SETTLED, first).await);
             }
         }
     }

@@ -76,7 +76,7 @@ async def key_came(event):
         await told(room, client.decrypt_event(message))
 
 
-async def until(what, look, limit=30):
+async def until(what, look, limit=120):
     for _ in range(limit * 50):
         found = look()
         if found:
