@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Denial,
-    portal::{JoinTarget, PortalError},
+    portal::{JoinTarget, PortalError, slips_out},
     store::{JoinTask, Portal, PortalId, PortalState, Route, Task},
 };
 
@@ -58,7 +58,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         if let Some(portal) = there_already(call, room).await? {
             if portal.state == PortalState::Leaving && !portal.forgetting {
                 departing = Some(portal);
-            } else if let Some(reply) = already(call, &portal, wish.knock) {
+            } else if let Some(reply) = already(call, &portal, wish.knock).await? {
                 return Ok(reply.into());
             }
             capped = false;
@@ -73,7 +73,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
     if let Some(portal) = departing {
         match depart::still_there(call, portal.id).await? {
             Some(still_there) => staying = Some((still_there, portal)),
-            None => return Ok(leaving(call, &portal).into()),
+            None => return Ok(leaving(call, &portal).await?.into()),
         }
     }
     let mut report = call.new_report();
@@ -87,7 +87,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         nick: wish.nick,
         successor_of: wish.successor_of,
         fresh: false,
-        report,
+        report: report.clone(),
     };
     call.deps
         .add_job(
@@ -99,7 +99,12 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
     if let Some((still_there, portal)) = staying
         && !still_there.call_off(call).await?
     {
-        return Ok(leaving(call, &portal).into());
+        // It was forgotten meanwhile, in its portal. The report is the answer, and the job ends by itself.
+        let text = format!(
+            "{} is being forgotten by now. That is final, and there is no way back.",
+            portal.ghost.nick
+        );
+        call.deps.report(&mut report, "forgotten", &text).await?;
     }
     Ok(Answer::none())
 }
@@ -157,9 +162,13 @@ async fn there_already(
 }
 
 /// What to say when there is a pseudonym in the room; `None` when asking makes sense.
-fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
+async fn already(
+    call: &Call<'_>,
+    portal: &Portal,
+    knock: bool,
+) -> Result<Option<Reply>, PortalError> {
     let nick = &portal.ghost.nick;
-    Some(match portal.state {
+    Ok(Some(match portal.state {
         _ if portal.forgetting => forgetting(call, portal),
         PortalState::Joined => {
             let reply = Reply::say("You are in ")
@@ -181,11 +190,11 @@ fn already(call: &Call<'_>, portal: &Portal, knock: bool) -> Option<Reply> {
             "You have knocked there already, as {nick}. `{}` takes it back.",
             call.typed("cancel")
         )),
-        PortalState::Leaving => leaving(call, portal),
+        PortalState::Leaving => leaving(call, portal).await?,
         PortalState::Knocking | PortalState::Left | PortalState::Banned | PortalState::Invited => {
-            return None;
+            return Ok(None);
         }
-    })
+    }))
 }
 
 /// What to say while a pseudonym is being forgotten.
@@ -202,9 +211,14 @@ pub fn forgetting(call: &Call<'_>, portal: &Portal) -> Reply {
 }
 
 /// What to say while a pseudonym leaves its room: what was asked for would end with that.
-pub fn leaving(call: &Call<'_>, portal: &Portal) -> Reply {
-    let hours = call.deps.config.privacy.spread_hours;
-    Reply::say("Your pseudonym ")
+pub async fn leaving(call: &Call<'_>, portal: &Portal) -> Result<Reply, PortalError> {
+    // One that never was there goes because of what was forgotten, and is not to be told how to go at once.
+    let (deps, user) = (call.deps, &call.user.mxid);
+    if portal.joined_at == 0 && deps.store.is_forgotten(user, &portal.room).await? {
+        return Ok(Reply::say(&slips_out(deps, portal)));
+    }
+    let hours = deps.config.privacy.spread_hours;
+    Ok(Reply::say("Your pseudonym ")
         .bold(&portal.ghost.nick)
         .and(" is leaving ")
         .bold(&room_title(portal))
@@ -212,7 +226,7 @@ pub fn leaving(call: &Call<'_>, portal: &Portal) -> Reply {
             ". That takes a moment or, if you left several rooms at about the same time, up to {hours} hours: if their pseudonyms went together, people could tell that they belong together. `{}` shows when it has left; then ask again. `{}` lets it leave at once.",
             call.typed("list"),
             call.typed("leave"),
-        ))
+        )))
 }
 
 /// The cap of pseudonyms and the limit of joins. A join counts once, however often its command is handled.

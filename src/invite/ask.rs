@@ -126,10 +126,11 @@ async fn outside(
 
 /// Whom the pseudonym may have invited by now.
 fn invitee(task: &InviteTask) -> Option<OwnedUserId> {
-    match &task.whom {
+    let invitee = match &task.whom {
         Whom::Plain(user) => Some(user.clone()),
-        _ => task.ghost.clone().filter(|_| task.noted),
-    }
+        _ => task.ghost.clone(),
+    };
+    invitee.filter(|_| task.noted)
 }
 
 /// Whether somebody is invited to the room, or in it. Who has left can still read how the room was then.

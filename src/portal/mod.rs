@@ -58,6 +58,7 @@ pub use offered::{Offered, UsedAddress};
 pub use portals::Portals;
 pub use state::RoomState;
 pub use target::{JoinTarget, ParseTargetError};
+pub use unwelcome::slips_out;
 pub use was_here::WasHere;
 
 use crate::{

@@ -96,11 +96,7 @@ async fn slip_out(
     // The job waits until this one is through, and then finds what it is about.
     deps.add_job(&source_in(portal.id, "slips out"), due, leave)
         .await?;
-    let text = format!(
-        "{REPLACES} {} leaves it at some time within the next {} hours: if that happened at once, whoever made the room could tell what you forgot. Until then nothing is relayed.",
-        portal.ghost.nick, deps.config.privacy.spread_hours
-    );
-    deps.report_if_possible(&mut task.report, "refused", &text)
+    deps.report_if_possible(&mut task.report, "refused", &slips_out(deps, portal))
         .await?;
     deps.portals
         .update(portal.id, |portal| {
@@ -111,6 +107,14 @@ async fn slip_out(
         })
         .await?;
     Ok(Outcome::Done)
+}
+
+/// What to say of a ghost that leaves a room which says that it replaces a forgotten one.
+pub fn slips_out(deps: &Deps, portal: &Portal) -> String {
+    format!(
+        "{REPLACES} {} leaves it at some time within the next {} hours: if that happened at once, whoever made the room could tell what you forgot. Until then nothing is relayed.",
+        portal.ghost.nick, deps.config.privacy.spread_hours
+    )
 }
 
 /// Whether, and why, the ghost may not stay. What holds for anybody comes first: it tells nothing about the user.

@@ -40,6 +40,21 @@ enum End {
     PutIfStill(Box<Job>),
 }
 
+impl End {
+    /// With `before`, what goes on goes on only if it still stands so.
+    fn if_still(self, before: Option<Box<Job>>) -> Self {
+        match (self, before) {
+            (Self::Put, Some(before)) => Self::PutIfStill(before),
+            (end, _) => end,
+        }
+    }
+}
+
+/// What a look for a late key has to find unchanged, to be put back.
+fn as_before(job: &Job) -> Option<Box<Job>> {
+    matches!(job.task, Task::Reopen(_)).then(|| Box::new(job.clone()))
+}
+
 /// One attempt at a job. It is over when how it ended is written: else the job would run again at once, and again.
 pub(super) async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let before = job.clone();
@@ -115,7 +130,7 @@ async fn step(deps: &Deps, job: &mut Job) -> Result<Outcome, PortalError> {
 }
 
 async fn attempt(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
-    let before = matches!(job.task, Task::Reopen(_)).then(|| Box::new(job.clone()));
+    let before = as_before(job);
     let result = steps(deps, job).await;
     if let Err(error) = &result
         && let Err(error) = mend(deps, error, &job.task).await
@@ -144,7 +159,7 @@ async fn attempt(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
                 PortalError::Gone => Why::Gone,
                 _ => Why::Refused,
             };
-            give_up(deps, lanes, job, why).await
+            give_up(deps, lanes, job, why).await.if_still(before)
         }
         Ok(Outcome::At(due)) => {
             job.due = due;
@@ -152,7 +167,7 @@ async fn attempt(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
         }
         Ok(Outcome::Later | Outcome::Again) | Err(_) => {
             put_off(deps, job);
-            before.map_or(End::Put, End::PutIfStill)
+            End::Put.if_still(before)
         }
     }
 }
@@ -167,14 +182,16 @@ async fn broke_off(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
         Ok(None) => return End::Finish,
         Err(_) => {}
     }
+    let before = as_before(job);
     job.attempts += 1;
     job.broken += 1;
     if !is_broken(job) {
         put_off(deps, job);
-        return End::Put;
+        return End::Put.if_still(before);
     }
     let given_up = AssertUnwindSafe(give_up(deps, lanes, job, Why::Broke));
-    given_up.catch_unwind().await.unwrap_or(End::Finish)
+    let end = given_up.catch_unwind().await.unwrap_or(End::Finish);
+    end.if_still(before)
 }
 
 /// Whether a job that panics is given up for it. How often it failed, or looked for what does not come, says nothing about that.
@@ -228,7 +245,7 @@ async fn give_up(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job, why: Why) -> En
     };
     match told {
         // Somebody waits for the answer: once more, as long again, in which it may even succeed.
-        Err(error) if error.class() == Class::Retry && job.attempts < 2 * GIVE_UP => {
+        Err(error) if error.class() == Class::Retry && job.attempts < most(&job.task) + GIVE_UP => {
             put_off(deps, job);
             End::Put
         }

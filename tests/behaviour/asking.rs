@@ -448,6 +448,8 @@ fn who_is_outside_by_now_may_have_invited_openly() {
     let deps = world.deps();
     let portal = world.ask(async { deps.store.portal_ids().await.unwrap().pop() });
     for (command, words) in [
+        // Whoever invited them, it was not this one.
+        ("$before", "nobody was invited"),
         ("$sent", "Whom you named is invited by now, or in the room"),
         ("$unread", "it may have invited them or not"),
         ("$unsent", "nobody was invited"),
@@ -459,6 +461,7 @@ fn who_is_outside_by_now_may_have_invited_openly() {
         }
         let mut again = task(&world, ALICE, portal, &world.portal, command);
         again.whom = Whom::Plain(dan.clone());
+        again.noted = command != "$before";
         world.ask(ask::run(&deps, &mut again, 1)).unwrap();
         told(&world, &world.portal, command, words);
     }

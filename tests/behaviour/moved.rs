@@ -255,7 +255,8 @@ fn whoever_makes_a_room_is_not_told_what_was_forgotten() {
     assert_eq!((rooms(), portal(&world).portal_room), (before, None));
     // It is not called off either.
     let answer = ask(&world, "rejoin 1");
-    assert!(answer.contains("is leaving"), "{answer}");
+    assert!(answer.contains("could tell what you forgot"), "{answer}");
+    assert!(!answer.contains("at once."), "{answer}");
     assert_eq!(dues(&world).len(), 1);
     assert_eq!(ghosts(&world, &later).len(), 1);
     pass(&world);

@@ -37,7 +37,7 @@ async fn run(call: &Call<'_>) -> Result<Answer, PortalError> {
             .into());
     };
     if portal.state == PortalState::Leaving {
-        return Ok(ask::leaving(call, portal).into());
+        return Ok(ask::leaving(call, portal).await?.into());
     }
     let wish = Wish {
         target: ask::target_of(portal, successor),
