@@ -583,3 +583,33 @@ fn what_was_said_in_the_new_room_does_not_wait_for_the_old_one() {
     assert_eq!(ghosts(&world, &world.room).len(), 1);
     assert!(has_jobs(&world), "it is still tried");
 }
+
+#[test]
+fn an_old_room_that_cannot_be_left_keeps_nobody_in_the_new_one() {
+    let world = slow();
+    let new = successor(&world, "New tearoom").to_string();
+    command(&world, "!vizard follow");
+    hears(&world, &world.portal, "joined as");
+    let ghost = ghosts(&world, &new).remove(0);
+    nothing_waits(&world);
+    // As if it had never left.
+    world.fake.join(&ghost, &world.room).unwrap();
+    handled(&world);
+    world.fake.fail_next("leave", Fault::Delay(0));
+    nobody_can_leave(&world);
+    command(&world, "!vizard leave");
+    hears(&world, &world.portal, "`rejoin` brings you back");
+    assert_eq!(portal(&world).state, PortalState::Left);
+    assert!(ghosts(&world, &new).is_empty());
+    command(&world, "!vizard rejoin");
+    wait(&world, "it is back", |world| {
+        portal(world).state == PortalState::Joined && ghosts(world, &new).len() == 1
+    });
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+    // It is not given up for that.
+    world.fake.forget_faults();
+    nothing_waits(&world);
+    assert!(ghosts(&world, &world.room).is_empty());
+    assert_eq!(ghosts(&world, &new).len(), 1);
+    assert_eq!(portal(&world).state, PortalState::Joined);
+}
