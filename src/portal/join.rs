@@ -156,11 +156,16 @@ fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMill
     }
 }
 
-/// What nobody asked for is not said in a chat in which somebody else listens.
+/// What nobody asked for is not said in a chat in which somebody else listens, but in the one that the user has by now, if they are
+/// alone there: in another one with a message of its own.
 async fn hush(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
-    if task.report.unasked && task.report.portal.is_none() {
+    let report = &mut task.report;
+    if report.unasked && report.portal.is_none() {
         let chat = chat::private(deps, &task.user).await?;
-        task.report.silent = chat.as_ref() != Some(&task.report.room);
+        report.silent = chat.is_none();
+        if let Some(chat) = chat.filter(|chat| *chat != report.room) {
+            (report.room, report.message) = (chat, None);
+        }
     }
     Ok(())
 }
@@ -220,6 +225,7 @@ async fn announce(deps: &Deps, task: &mut JoinTask, portal: &Portal) -> Result<(
         portal.ghost.nick,
         link.unwrap_or_default()
     );
+    hush(deps, task).await?; // once more: the way here may have taken minutes
     deps.report(&mut task.report, "joined", &text).await
 }
 
@@ -318,6 +324,7 @@ async fn failed(
     let PortalError::Homeserver(error) = error else {
         return Err(error);
     };
+    hush(deps, task).await?;
     if error.class() == Class::Retry && attempts + 1 < TRIES {
         let text = "no answer yet; trying again…";
         deps.report(&mut task.report, &format!("retry{attempts}"), text)
