@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Denial,
     portal::{JoinTarget, PortalError, slips_out},
-    store::{JoinTask, Portal, PortalId, PortalState, Route, Task},
+    store::{JoinStage, JoinTask, Portal, PortalId, PortalState, Route, Task},
 };
 
 /// What is asked for.
@@ -87,6 +87,7 @@ pub async fn ask(call: &Call<'_>, wish: Wish) -> Result<Answer, PortalError> {
         nick: wish.nick,
         successor_of: wish.successor_of,
         fresh: false,
+        stage: JoinStage::default(),
         report: report.clone(),
     };
     call.deps

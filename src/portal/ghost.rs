@@ -5,11 +5,13 @@ use std::sync::Arc;
 use ruma::{OwnedServerName, RoomId, UserId};
 use serde_json::json;
 
-use super::{Deps, PortalError, RoomState, WasHere};
+use super::{Deps, Outcome, PortalError, RoomState, WasHere, refusal};
 use crate::{
     homeserver::Actor,
     pseudonym::{Mapping, SenderKey, nick_of},
-    store::{Created, GhostRecord, JoinTask, Portal, PortalId, PortalState, Puppet, Shown},
+    store::{
+        Created, GhostRecord, JoinStage, JoinTask, Portal, PortalId, PortalState, Puppet, Shown,
+    },
 };
 
 const FORGOTTEN: &str = "You forgot your pseudonym in this room, or in one that says it was upgraded to this one or from it. That is final: there is no new one here, ever.";
@@ -168,8 +170,34 @@ pub(super) fn new_portal(
     }
 }
 
+/// Lets the ghost go on its way, once. `Some`: that is how far the join goes now. It is over if anybody ended it meanwhile.
+pub(super) async fn set_out(
+    deps: &Deps,
+    task: &mut JoinTask,
+    id: PortalId,
+) -> Result<Option<Outcome>, PortalError> {
+    let first = task.stage == JoinStage::Asked;
+    let portal = deps
+        .portals
+        .update(id, |portal| {
+            if first && !portal.forgetting {
+                head_out(portal, task);
+            }
+        })
+        .await?;
+    if portal.state == PortalState::Leaving || portal.forgetting {
+        return Ok(Some(Outcome::Done)); // cancelled, or left meanwhile
+    }
+    if matches!(portal.state, PortalState::Left | PortalState::Banned) {
+        return refusal::over(deps, task, &portal).await.map(Some);
+    }
+    // Stored before anything takes long: what becomes of the ghost meanwhile is the last word, also after a crash.
+    task.stage = JoinStage::UnderWay;
+    Ok(first.then_some(Outcome::Again))
+}
+
 /// From now on the ghost is on its way.
-pub(super) fn set_out(portal: &mut Portal, task: &JoinTask) {
+fn head_out(portal: &mut Portal, task: &JoinTask) {
     match portal.state {
         PortalState::Left | PortalState::Banned => portal.state = PortalState::Joining,
         PortalState::Invited => {

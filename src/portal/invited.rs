@@ -24,7 +24,7 @@ use crate::{
     pseudonym::{Mapping, SenderKey, SenderKeyId},
     rewrite::{Scrubbed, clean_name},
     sealed::KeyDocument,
-    store::{Created, JoinTask, Portal, PortalId, PortalState, Received, Report, Task},
+    store::{Created, JoinStage, JoinTask, Portal, PortalId, PortalState, Received, Report, Task},
 };
 
 /// Where a member event carries the mapping.
@@ -208,6 +208,7 @@ pub async fn accept(deps: &Deps, portal: &Portal, source: &EventId) -> Result<()
         nick: None,
         successor_of: None,
         fresh: false,
+        stage: JoinStage::default(),
         report,
     });
     deps.add_job(source.as_str(), deps.clock.now(), task)

@@ -6,7 +6,7 @@
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 
 use super::{
-    Deps, PortalError, WasHere, chat,
+    Deps, PortalError, WasHere, behind, chat,
     ghost::{entered, existing, member_extra, pseudonym, ready_ghost, replaces, set_out},
     invited, refusal, room,
     state::RoomState,
@@ -15,13 +15,11 @@ use super::{
 use crate::{
     clock::UnixMillis,
     homeserver::{self, Actor, Class},
-    store::{JoinTask, Link, Moved, Portal, PortalId, PortalState},
+    store::{JoinStage, JoinTask, Link, Moved, Portal, PortalId, PortalState},
 };
 
 /// How many times a server that does not answer is asked.
 const TRIES: u32 = 4;
-/// How often it is tried to leave the room behind, in about half an hour. Later the ghost leaves it when it leaves the new one.
-const BEHIND_TRIES: u32 = 12;
 
 /// How a job ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +30,8 @@ pub enum Outcome {
     Joined(PortalId),
     /// The same, in another room than before: what was said there in between has not been heard.
     Moved(PortalId),
+    /// The same, and the job goes on later, with a task that is stored again: it could not leave all rooms behind the ghost.
+    Arrived(PortalId),
     /// An event was sent anew, as another one than before.
     Linked(PortalId, Box<Link>),
     /// It goes on later; the task may have changed and is stored again.
@@ -44,6 +44,9 @@ pub enum Outcome {
 
 /// Carries a join as far as it goes. `attempts` counts earlier tries of the same job.
 pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outcome, PortalError> {
+    if let JoinStage::Arrived(portal) = task.stage {
+        return behind::look_back(deps, portal, attempts).await;
+    }
     if is_pointless(deps, task).await {
         return Ok(Outcome::Done);
     }
@@ -60,16 +63,8 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
     };
     let _alone = deps.portals.alone(portal.id).await;
     room::adopt(deps, &*deps.portals.get(portal.id).await?).await?;
-    let portal = deps
-        .portals
-        .update(portal.id, |portal| {
-            if !portal.forgetting {
-                set_out(portal, task);
-            }
-        })
-        .await?;
-    if portal.state == PortalState::Leaving || portal.forgetting {
-        return Ok(Outcome::Done); // cancelled, or left meanwhile
+    if let Some(outcome) = set_out(deps, task, portal.id).await? {
+        return Ok(outcome);
     }
     let ghost = ready_ghost(deps, &portal).await?;
     let portal = deps.portals.get(portal.id).await?;
@@ -114,7 +109,7 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
             }
         })
         .await?;
-    let behind = leave_behind(deps, &ghost, &portal, moved.then_some(&before)).await;
+    let behind = behind::leave_last(deps, &ghost, &portal, moved.then_some(&before)).await;
     if portal.state == PortalState::Leaving {
         return Ok(Outcome::Done);
     }
@@ -134,11 +129,9 @@ pub async fn run(deps: &Deps, task: &mut JoinTask, attempts: u32) -> Result<Outc
         return Ok(Outcome::Joined(portal.id));
     }
     announce(deps, task, &portal).await?;
-    if let Err(error) = behind
-        && attempts < BEHIND_TRIES
-    {
-        deps.mend_device(&error.into(), &[portal.id]).await?;
-        return Ok(Outcome::Later);
+    if behind.is_err() && attempts < behind::TRIES {
+        task.stage = JoinStage::Arrived(portal.id);
+        return Ok(Outcome::Arrived(portal.id));
     }
     // Also if it had moved when this was tried before.
     Ok(if moved || task.successor_of == Some(portal.id) {
@@ -163,29 +156,16 @@ fn move_on(portal: &mut Portal, target: &RoomId, state: &RoomState, at: UnixMill
     }
 }
 
-/// After an upgrade was followed nobody hears the old room any more; that it could not be left is no reason to keep the portal closed.
-/// Not before the record says so: from then on the word that the ghost left is the last that is taken from there. An error passes.
-async fn leave_behind(
-    deps: &Deps,
-    ghost: &Actor,
-    portal: &Portal,
-    before: Option<&OwnedRoomId>,
-) -> Result<(), homeserver::Error> {
-    let moved = portal.moved.as_ref().map(|moved| &moved.room);
-    let Some(room) = moved.or(before) else {
-        return Ok(());
-    };
-    match deps.homeserver.leave(ghost, room).await {
-        Err(error) if error.class() == Class::Retry => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// What nobody asked for is not said in a chat in which somebody else listens.
+/// What nobody asked for is not said in a chat in which somebody else listens, but in the one that the user has by now, if they are
+/// alone there: in another one with a message of its own.
 async fn hush(deps: &Deps, task: &mut JoinTask) -> Result<(), PortalError> {
-    if task.report.unasked && task.report.portal.is_none() {
+    let report = &mut task.report;
+    if report.unasked && report.portal.is_none() {
         let chat = chat::private(deps, &task.user).await?;
-        task.report.silent = chat.as_ref() != Some(&task.report.room);
+        report.silent = chat.is_none();
+        if let Some(chat) = chat.filter(|chat| *chat != report.room) {
+            (report.room, report.message) = (chat, None);
+        }
     }
     Ok(())
 }
@@ -217,6 +197,7 @@ async fn keep_out(
         return invited::gone(deps, task, portal, &text).await;
     }
     if !(task.fresh && discard(deps, portal).await?) {
+        task.stage = JoinStage::Asked;
         deps.portals.update(portal.id, left).await?;
     }
     deps.report(&mut task.report, "encrypted", &text).await?;
@@ -244,6 +225,7 @@ async fn announce(deps: &Deps, task: &mut JoinTask, portal: &Portal) -> Result<(
         portal.ghost.nick,
         link.unwrap_or_default()
     );
+    hush(deps, task).await?; // once more: the way here may have taken minutes
     deps.report(&mut task.report, "joined", &text).await
 }
 
@@ -296,12 +278,17 @@ async fn knock(
     }
 }
 
-/// A join is given up: whoever asked is told why, and may ask again. Returns the portal, if there is one.
+/// A join is given up: whoever asked is told why, and may ask again. Returns the portal, if there is one. Who had arrived by then has
+/// been told so, and stays.
 pub async fn abandon(
     deps: &Deps,
     task: &mut JoinTask,
     why: &str,
 ) -> Result<Option<PortalId>, PortalError> {
+    if let JoinStage::Arrived(_) = task.stage {
+        return Ok(None);
+    }
+    task.stage = JoinStage::Asked;
     let mut found = None;
     if let Ok(room) = <&RoomId>::try_from(&*task.target)
         && let Some(id) = existing(deps, task, room).await?
@@ -337,12 +324,15 @@ async fn failed(
     let PortalError::Homeserver(error) = error else {
         return Err(error);
     };
+    hush(deps, task).await?;
     if error.class() == Class::Retry && attempts + 1 < TRIES {
         let text = "no answer yet; trying again…";
         deps.report(&mut task.report, &format!("retry{attempts}"), text)
             .await?;
         return Ok(Outcome::Later);
     }
+    // From here on it is this job that ends it.
+    task.stage = JoinStage::Asked;
     let why = refusal::Why::of(&error);
     if let Some(portal) = portal.filter(|portal| portal.received.is_some()) {
         let text = refusal::gone(portal, why);

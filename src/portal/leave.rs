@@ -1,9 +1,9 @@
 //! Leaving a room, and forgetting the pseudonym: a job.
 
-use super::{Deps, Outcome, PortalError, sent};
+use super::{Deps, Outcome, PortalError, behind, sent};
 use crate::{
     clock::UnixMillis,
-    homeserver::{Actor, Class, Error},
+    homeserver::Class,
     rewrite::Scrubbed,
     store::{Portal, PortalId, PortalState, Report, Route},
 };
@@ -48,21 +48,28 @@ pub async fn run(
     };
     if portal.state != PortalState::Leaving && !forget {
         // Perhaps this job did it, and stopped before it could say so.
-        if let (PortalState::Left, Some(report)) = (&portal.state, report) {
+        if let (PortalState::Left, Some(report)) = (&portal.state, &mut *report) {
             let text = left(deps, &portal).await?;
             deps.report_if_possible(report, "left", &text).await?;
         }
-        return Ok(Outcome::Done);
+        return behind(deps, &portal, report, attempts).await;
     }
     let ghost = deps.ghost(&portal);
     if portal.ghost.ready
-        && let Err(error) = leave_rooms(deps, &ghost, &portal).await
+        && let Err(error) = behind::leave(deps, &ghost, &portal.room).await
         && !(forget && attempts >= FORGET_TRIES)
     {
         deps.mend_device(&error.into(), &[id]).await?;
         return Ok(Outcome::Later);
     }
     if forget {
+        // Later there is no ghost any more that could leave them.
+        if let Err(error) = behind::leave_all(deps, &portal).await
+            && attempts < behind::TRIES
+        {
+            deps.mend_device(&error.into(), &[id]).await?;
+            return Ok(Outcome::Later);
+        }
         if portal.ghost.device.is_some()
             && let Err(error) = deps.homeserver.delete_device(&ghost).await
             && error.class() == Class::Retry
@@ -114,34 +121,23 @@ pub async fn run(
         .update(id, |portal| portal.state = PortalState::Left)
         .await?;
     let text = left(deps, &portal).await?;
-    match report {
+    match &mut *report {
         Some(report) => deps.report_if_possible(report, "left", &text).await?,
         None => tell(deps, &portal, &text).await?,
     }
-    Ok(Outcome::Done)
+    behind(deps, &portal, report, attempts).await
 }
 
-/// The ghost leaves its room and, if it could not when an upgrade was followed, those that this one replaced. An error passes: what
-/// is refused for good stays as it is.
-async fn leave_rooms(deps: &Deps, ghost: &Actor, portal: &Portal) -> Result<(), Error> {
-    let mut rooms = vec![portal.room.clone()];
-    if !portal.replaced.is_empty() {
-        let inside = passing(deps.homeserver.joined_rooms(ghost).await)?;
-        let inside = inside.unwrap_or_default().into_iter();
-        rooms.extend(inside.filter(|room| portal.replaced.contains(room)));
-    }
-    for room in &rooms {
-        passing(deps.homeserver.leave(ghost, room).await)?;
-    }
-    Ok(())
-}
-
-/// What was answered; `None`: it was refused for good.
-fn passing<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
-    match answer {
-        Err(error) if error.class() == Class::GiveUp => Ok(None),
-        other => other.map(Some),
-    }
+/// The ghost has left its room, or stays. Those that it could not leave when an upgrade was followed keep nobody waiting: the job goes
+/// on with them, and says no more.
+async fn behind(
+    deps: &Deps,
+    portal: &Portal,
+    report: &mut Option<Report>,
+    attempts: u32,
+) -> Result<Outcome, PortalError> {
+    *report = None;
+    behind::carry_on(deps, portal, attempts).await
 }
 
 /// Nothing is left of the rooms of a portal that goes or is gone, unless others of ours are there.

@@ -8,6 +8,7 @@
 pub mod access;
 mod answers;
 mod avatars;
+mod behind;
 mod beyond;
 pub mod chat;
 pub mod create;

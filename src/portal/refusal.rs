@@ -217,6 +217,25 @@ pub(super) async fn deny(
     Ok(Outcome::Done)
 }
 
+/// The ghost left or was removed since it set out, and whoever did that has ended the join as well.
+pub(super) async fn over(
+    deps: &Deps,
+    task: &mut JoinTask,
+    portal: &Portal,
+) -> Result<Outcome, PortalError> {
+    if portal.received.is_some() {
+        let text = "The invite is gone: you left, or it was taken back, before the room was entered. This portal is closed. Who wants you there can invite you again.";
+        return invited::gone(deps, task, portal, text).await;
+    }
+    let text = format!(
+        "This is over: {} left, or was removed, while I was asking. Ask again if you still want in.",
+        portal.ghost.nick
+    );
+    deps.report_if_possible(&mut task.report, "over", &text)
+        .await?;
+    Ok(Outcome::Done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

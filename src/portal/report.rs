@@ -23,7 +23,8 @@ impl Deps {
         let notice = Scrubbed::notice(text);
         let (notice, leg) = match &report.message {
             Some(first) => (notice.replacing(first), format!("report:{step}")),
-            None if report.unasked => (notice, "report".to_owned()),
+            // It may begin anew in another room, as a message of its own.
+            None if report.unasked => (notice, format!("report in {}", report.room)),
             None => (notice.in_reply_to(&report.command), "report".to_owned()),
         };
         let event = self

@@ -5,7 +5,7 @@ use ruma::{OwnedRoomId, RoomId};
 use super::{Deps, Outcome, PortalError, RoomState, leave::another_time, source_in};
 use crate::{
     homeserver::Class,
-    store::{JoinTask, Portal, PortalState, Task},
+    store::{JoinStage, JoinTask, Portal, PortalState, Task},
 };
 
 /// How many upgrades are followed back.
@@ -62,6 +62,7 @@ async fn turn_back(
     why: &str,
 ) -> Result<Outcome, PortalError> {
     deps.homeserver.leave(&deps.ghost(portal), room).await?;
+    task.stage = JoinStage::Asked;
     deps.portals
         .update(portal.id, |portal| {
             // It is on its way if it was outside the old room too.

@@ -9,7 +9,7 @@ use crate::{
     homeserver::Class,
     portal::{Deps, MemberProfile, PortalError, RoomState, chat, invited, room, sent, source_in},
     rewrite::{Scrubbed, clean_name},
-    store::{JoinTask, Note, Portal, PortalState, Report, Task},
+    store::{JoinStage, JoinTask, Note, Portal, PortalState, Report, Task},
 };
 
 /// For so long a user is not told once more that their ghost is invited back, unless it was in the room since.
@@ -200,6 +200,7 @@ impl Relay {
                     nick: None,
                     successor_of: None,
                     fresh: false,
+                    stage: JoinStage::default(),
                     report: Report {
                         room: chat,
                         command: event.event_id.clone(),

@@ -92,8 +92,23 @@ pub struct JoinTask {
     /// Whether this job made the pseudonym, which nobody has seen yet.
     #[serde(default)]
     pub fresh: bool,
+    /// How far it is.
+    #[serde(default)]
+    pub stage: JoinStage,
     /// Who is told.
     pub report: Report,
+}
+
+/// How far a join is, as far as that decides what its next attempt may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinStage {
+    /// It was asked for, or gave up by itself and has still to say so.
+    #[default]
+    Asked,
+    /// The ghost is on its way. If it is outside at the next attempt, somebody ended that.
+    UnderWay,
+    /// The ghost of this portal was in, and the user was told. From then on only the rooms behind it are left.
+    Arrived(PortalId),
 }
 
 /// Where the progress of a job is told, as edits of one message.

@@ -154,6 +154,11 @@ async fn attempt(deps: &Deps, lanes: &Arc<Lanes>, job: &mut Job) -> End {
             lanes.look_again(portal);
             End::Finish
         }
+        Ok(Outcome::Arrived(portal)) => {
+            lanes.look_again(portal);
+            put_off(deps, job);
+            End::Put
+        }
         Err(error) if is_hopeless(job, &error) || has_left(deps, job).await => {
             let why = match error {
                 PortalError::Gone => Why::Gone,

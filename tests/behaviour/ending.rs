@@ -3,7 +3,7 @@
 use vizard::store::PortalState;
 
 use crate::{
-    fake::faults::Fault,
+    fake::{Keys, faults::Fault},
     steps::{command, count, ghosts, handled, wait},
     world::{ALICE, BOB, World},
 };
@@ -158,6 +158,41 @@ fn whoever_leaves_during_a_join_takes_the_ghost_along() {
     let id = world.ask(deps.store.portal_ids()).unwrap()[0];
     let portal = world.ask(deps.portals.get(id)).unwrap();
     assert_eq!(portal.state, PortalState::Left);
+}
+
+/// The tries of the join go on beside the departure.
+#[test]
+fn a_join_that_is_cancelled_between_two_tries_is_over() {
+    let world = World::at_pace(20, Keys::Unused, |_| {});
+    let library = world.fake.public_room(BOB, "Library").to_string();
+    for _ in 0..10_000 {
+        world.fake.fail_next("state", Fault::ErrorBefore);
+    }
+    let text = format!("join {library} b.example");
+    world.fake.text(ALICE, &world.chat, &text).unwrap();
+    wait(&world, "it is there, but not through", |world| {
+        ghosts(world, &library).len() == 1
+    });
+    let says = |part: &str| {
+        wait(&world, part, |world| {
+            let events = world.fake.events(&world.chat);
+            events.iter().any(|event| {
+                let body = &event["content"]["m.new_content"]["body"];
+                body.as_str().is_some_and(|body| body.contains(part))
+            })
+        });
+    };
+    let asked = world.fake.text(ALICE, &world.chat, "cancel").unwrap();
+    world.answer(&world.chat, asked.as_str());
+    says("`rejoin` brings you back");
+    world.fake.forget_faults();
+    let deps = world.deps();
+    wait(&world, "all is done", |world| {
+        let jobs = world.ask(deps.store.due_jobs(u64::MAX >> 2, 10));
+        jobs.unwrap().is_empty()
+    });
+    assert!(ghosts(&world, &library).is_empty());
+    says("This is over");
 }
 
 #[test]

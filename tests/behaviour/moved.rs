@@ -8,7 +8,7 @@ use vizard::store::{Portal, PortalState};
 
 use crate::{
     departures::{days, dues, pass},
-    fake::faults::Fault,
+    fake::{Keys, faults::Fault},
     inviter::{self, CAROL, Inviter},
     steps::{command, count, ghosts, handled, wait},
     world::{ALICE, BOB, World},
@@ -484,4 +484,133 @@ fn what_was_said_before_the_move_comes_after_an_outage() {
     wait(&world, "nothing more comes from there", |world| {
         portal(world).moved.is_none()
     });
+}
+
+/// Every request to leave fails, until [`Fake::forget_faults`](crate::fake::Fake::forget_faults).
+fn nobody_can_leave(world: &World) {
+    for _ in 0..10_000 {
+        world.fake.fail_next("leave", Fault::ErrorBefore);
+    }
+}
+
+/// Slow enough that the tries to leave the old room are not used up, however long the machine stands still.
+fn slow() -> World {
+    World::at_pace(20, Keys::Unused, |_| {})
+}
+
+/// In a new room, and the old one cannot be left.
+fn arrived(world: &World) -> String {
+    let new = successor(world, "New tearoom").to_string();
+    nobody_can_leave(world);
+    command(world, "!vizard follow");
+    hears(world, &world.portal, "joined as");
+    assert_eq!(ghosts(world, &world.room).len(), 1);
+    new
+}
+
+fn has_jobs(world: &World) -> bool {
+    let deps = world.deps();
+    let jobs = deps.store.due_jobs(u64::MAX >> 2, 1);
+    !world.ask(jobs).unwrap().is_empty()
+}
+
+/// All that was put off is done.
+fn nothing_waits(world: &World) {
+    wait(world, "no job waits", |world| !has_jobs(world));
+    world.rests();
+}
+
+#[test]
+fn who_is_removed_while_the_old_room_cannot_be_left_stays_outside() {
+    let world = slow();
+    let new = arrived(&world);
+    let ghost = ghosts(&world, &new).remove(0);
+    world.fake.kick(BOB, &new, &ghost).unwrap();
+    wait(&world, "it is outside", |world| {
+        portal(world).state == PortalState::Left
+    });
+    world.fake.forget_faults();
+    nothing_waits(&world);
+    assert!(ghosts(&world, &world.room).is_empty());
+    assert!(ghosts(&world, &new).is_empty());
+    assert_eq!(portal(&world).state, PortalState::Left);
+}
+
+#[test]
+fn who_goes_further_while_the_old_room_cannot_be_left_is_not_taken_back() {
+    let world = slow();
+    let second = arrived(&world);
+    let third = replacing(&world, &second, "Newest tearoom").to_string();
+    let tombstone = json!({"body": "moved", "replacement_room": third});
+    world
+        .fake
+        .send_state(BOB, &second, "m.room.tombstone", "", tombstone)
+        .unwrap();
+    handled(&world);
+    command(&world, "!vizard follow");
+    hears(&world, &world.portal, "Newest tearoom. ");
+    world.fake.forget_faults();
+    nothing_waits(&world);
+    assert_eq!(portal(&world).room, third.as_str());
+    assert_eq!(ghosts(&world, &third).len(), 1);
+    assert!(ghosts(&world, &second).is_empty());
+    assert!(ghosts(&world, &world.room).is_empty());
+}
+
+/// It was said before the room was known as the portal's.
+#[test]
+fn what_was_said_in_the_new_room_does_not_wait_for_the_old_one() {
+    let world = slow();
+    let new = successor(&world, "New tearoom").to_string();
+    for _ in 0..10_000 {
+        world.fake.fail_next("state", Fault::ErrorBefore);
+    }
+    command(&world, "!vizard follow");
+    wait(&world, "the ghost is in the new room", |world| {
+        ghosts(world, &new).len() == 1
+    });
+    world.fake.text(BOB, &new, "welcome").unwrap();
+    handled(&world);
+    assert_eq!(portal(&world).room, world.room.as_str());
+    // Nothing is done in between: each request needs the rooms.
+    world.fake.look(|_| {
+        world.fake.forget_faults();
+        nobody_can_leave(&world);
+    });
+    hears(&world, &world.portal, "joined as");
+    wait(&world, "it is shown", |world| {
+        count(world, &world.portal, BOB, "welcome") == 1
+    });
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+    assert!(has_jobs(&world), "it is still tried");
+}
+
+#[test]
+fn an_old_room_that_cannot_be_left_keeps_nobody_in_the_new_one() {
+    let world = slow();
+    let new = successor(&world, "New tearoom").to_string();
+    command(&world, "!vizard follow");
+    hears(&world, &world.portal, "joined as");
+    let ghost = ghosts(&world, &new).remove(0);
+    nothing_waits(&world);
+    // As if it had never left.
+    world.fake.join(&ghost, &world.room).unwrap();
+    handled(&world);
+    world.fake.fail_next("leave", Fault::Delay(0));
+    nobody_can_leave(&world);
+    command(&world, "!vizard leave");
+    hears(&world, &world.portal, "`rejoin` brings you back");
+    assert_eq!(portal(&world).state, PortalState::Left);
+    assert!(ghosts(&world, &new).is_empty());
+    command(&world, "!vizard rejoin");
+    wait(&world, "it is back", |world| {
+        portal(world).state == PortalState::Joined && ghosts(world, &new).len() == 1
+    });
+    assert_eq!(ghosts(&world, &world.room).len(), 1);
+    // It is not given up for that.
+    world.fake.forget_faults();
+    nothing_waits(&world);
+    assert!(ghosts(&world, &world.room).is_empty());
+    assert_eq!(ghosts(&world, &new).len(), 1);
+    assert_eq!(portal(&world).state, PortalState::Joined);
 }
