@@ -4,13 +4,16 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 
-use super::Lanes;
+use super::{
+    Lanes,
+    end::{End, as_before},
+};
 use crate::{
     homeserver::Class,
     invite::{ask, whisper, withdraw},
     portal::{Deps, Outcome, PortalError, create, hidden, join, leave},
     relay,
-    store::{Job, PortalState, StoreError, Task},
+    store::{Job, PortalState, Task},
 };
 
 /// Attempts after which a job that the database or homeserver keeps refusing is dropped (about a day). A ghost that is to leave
@@ -29,32 +32,6 @@ fn most(task: &Task) -> u32 {
     }
 }
 
-/// What an attempt leaves in the store.
-enum End {
-    /// The job is over.
-    Finish,
-    /// It goes on, as it is now.
-    Put,
-    /// The same, unless it stands otherwise in the store than before: a look for a key that was ended, or changed, while it ran is
-    /// not put back.
-    PutIfStill(Box<Job>),
-}
-
-impl End {
-    /// With `before`, what goes on goes on only if it still stands so.
-    fn if_still(self, before: Option<Box<Job>>) -> Self {
-        match (self, before) {
-            (Self::Put, Some(before)) => Self::PutIfStill(before),
-            (end, _) => end,
-        }
-    }
-}
-
-/// What a look for a late key has to find unchanged, to be put back.
-fn as_before(job: &Job) -> Option<Box<Job>> {
-    matches!(job.task, Task::Reopen(_)).then(|| Box::new(job.clone()))
-}
-
 /// One attempt at a job. It is over when how it ended is written: else the job would run again at once, and again.
 pub(super) async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
     let before = job.clone();
@@ -66,27 +43,10 @@ pub(super) async fn one(deps: &Deps, lanes: &Arc<Lanes>, mut job: Job) {
         broke_off(deps, lanes, &mut job).await
     };
     let mut wait = Duration::from_secs(1);
-    while let Err(error) = write(deps, &job, &end).await {
+    while let Err(error) = end.write(deps, &job).await {
         tracing::error!(%error, "a job's end could not be stored; trying again");
         deps.clock.sleep(wait).await;
         wait = (wait * 2).min(LONGEST);
-    }
-}
-
-async fn write(deps: &Deps, job: &Job, end: &End) -> Result<(), StoreError> {
-    match end {
-        End::Finish => deps.store.finish_job(job.id).await,
-        End::Put => deps.store.add_job(job).await,
-        End::PutIfStill(before) => {
-            let put = |stored: &mut Job| {
-                let still = *stored == **before;
-                if still {
-                    stored.clone_from(job);
-                }
-                still
-            };
-            deps.store.change_job(job.id, put).await.map(drop)
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod behind;
 mod broken;
 mod direct;
 mod dispatcher;
+mod end;
 mod fetched;
 mod handle;
 mod hints;
