@@ -9,8 +9,11 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-/// A migrator of the files of one engine's folder.
+/// A migrator of the files of one engine's folder, which are named the same in each.
 macro_rules! embedded {
+    ($engine:literal) => {
+        embedded!($engine: "0001_foundation" "0002_encryption" "0003_links" "0004_notes")
+    };
     ($engine:literal: $($file:literal)*) => {
         LazyLock::new(|| {
             migrator(&[$((
@@ -21,12 +24,8 @@ macro_rules! embedded {
     };
 }
 
-pub(super) static SQLITE: LazyLock<Migrator> = embedded!(
-    "sqlite": "0001_foundation" "0002_encryption" "0003_links" "0004_notes"
-);
-pub(super) static POSTGRES: LazyLock<Migrator> = embedded!(
-    "postgres": "0001_foundation" "0002_encryption" "0003_links" "0004_notes"
-);
+pub(super) static SQLITE: LazyLock<Migrator> = embedded!("sqlite");
+pub(super) static POSTGRES: LazyLock<Migrator> = embedded!("postgres");
 
 /// Number, description and checksum of each are what sqlx's own macro makes of the file.
 fn migrator(files: &[(&'static str, &'static str)]) -> Migrator {
